@@ -1,0 +1,88 @@
+"""ResNet image encoder (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016), torchvision's variant."""
+
+from collections.abc import Sequence
+
+from flax import nnx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from composeret_jax.layers.batch_norm import BatchNorm
+from composeret_jax.layers.convolution import Conv2d
+from composeret_jax.layers.linear import linear
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class BasicBlock(nnx.Module):
+  """Two 3x3 convolutions beside a shortcut."""
+
+  def __init__(self, in_features: int, features: int, *, stride: int, dtype, rngs: nnx.Rngs):
+    self.conv1 = Conv2d(in_features, features, 3, stride=stride, dtype=dtype, rngs=rngs)
+    self.norm1 = BatchNorm(features)
+    self.conv2 = Conv2d(features, features, 3, dtype=dtype, rngs=rngs)
+    self.norm2 = BatchNorm(features)
+    needs_projection = stride != 1 or in_features != features
+    self.shortcut = Shortcut(in_features, features, stride=stride, dtype=dtype, rngs=rngs) if needs_projection else None
+
+  def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
+    residual = self.norm2(self.conv2(nnx.relu(self.norm1(self.conv1(maps)))))
+    return nnx.relu(residual + (self.shortcut(maps) if self.shortcut else maps))
+
+
+class Shortcut(nnx.Module):
+  """A strided 1x1 convolution that gives the shortcut the shape of the residual."""
+
+  def __init__(self, in_features: int, features: int, *, stride: int, dtype, rngs: nnx.Rngs):
+    self.conv = Conv2d(in_features, features, 1, stride=stride, dtype=dtype, rngs=rngs)
+    self.norm = BatchNorm(features)
+
+  def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
+    return self.norm(self.conv(maps))
+
+
+class ResNet(nnx.Module):
+  """uint8 pixels to one feature an image: trunk, global average pooling, one linear layer in place of the classifier.
+
+  `width` is the first stage's; each further stage doubles it. ResNet-18 is width 64 with stages (2, 2, 2, 2).
+  The trunk computes in `dtype`; the feature is float32.
+  """
+
+  def __init__(self, *, width: int, stage_sizes: Sequence[int], feature_dim: int, dtype=jnp.float32, rngs: nnx.Rngs):
+    self.trunk = Trunk(width=width, stage_sizes=stage_sizes, dtype=dtype, rngs=rngs)
+    self.head = linear(self.trunk.num_channels, feature_dim, rngs=rngs)
+    self.feature_dim = feature_dim
+
+  def __call__(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch feature_dim"]:
+    return self.head(self.trunk(pixels).mean(axis=(1, 2)))
+
+
+class Trunk(nnx.Module):
+  """The convolutions of a ResNet: uint8 pixels to the last convolution's map, in float32."""
+
+  def __init__(self, *, width: int, stage_sizes: Sequence[int], dtype, rngs: nnx.Rngs):
+    self.stem = Conv2d(3, width, 7, stride=2, dtype=dtype, rngs=rngs)
+    self.stem_norm = BatchNorm(width)
+    blocks, channels = [], width
+    for stage, num_blocks in enumerate(stage_sizes):
+      for block in range(num_blocks):
+        stride = 2 if stage > 0 and block == 0 else 1
+        blocks.append(BasicBlock(channels, width * 2**stage, stride=stride, dtype=dtype, rngs=rngs))
+        channels = width * 2**stage
+    self.blocks = nnx.List(blocks)
+    self.stage_sizes = tuple(stage_sizes)
+    self.num_channels = channels
+
+  def __call__(
+    self, pixels: UInt8[Array, "batch height width 3"]
+  ) -> Float[Array, "batch map_height map_width channels"]:
+    maps = nnx.relu(self.stem_norm(self.stem(normalise(pixels))))
+    maps = nnx.max_pool(maps, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    for block in self.blocks:
+      maps = block(maps)
+    return maps.astype(jnp.float32)
+
+
+def normalise(pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
+  """To [0, 1], then ImageNet's mean and standard deviation of each colour."""
+  return (pixels / 255.0 - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)

@@ -1,0 +1,116 @@
+"""Evaluates a model on a data set's test queries: encode the gallery, compose the queries, rank, count."""
+
+from collections.abc import Callable, Iterable
+import dataclasses
+
+from flax import nnx
+import jax
+from jaxtyping import Array, Float, Int
+import ml_collections
+import numpy as np
+import tqdm
+
+from composeret_jax.devices import data_mesh, rows_split
+from composeret_jax.model import RetrievalModel
+from composeret_jax.protocols import PROTOCOLS, RECALL_AT
+from composeret_jax.retrieval import rank_gallery
+from data_pipelines.datasets import Dataset
+from data_pipelines.loader import image_batches
+from data_pipelines.texts.vocabulary import Vocabulary
+
+# Beside the composed query, under the same protocol, what each half of the query finds alone.
+HALVES = ("image_only", "text_only")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """`metrics` as fractions by name (`R@1`, `image_only/R@1`, ...), and what the composed queries found."""
+
+  metrics: dict[str, float]
+  ranks: Int[np.ndarray, "num_queries ranked"]
+
+
+class Evaluator:
+  """Evaluates models of one structure on one data set; compiles once, whatever the parameters."""
+
+  def __init__(
+    self, model: RetrievalModel, dataset: Dataset, vocabulary: Vocabulary, config: ml_collections.ConfigDict
+  ):
+    """`config` is a run's whole configuration."""
+    self._dataset = dataset
+    self._tokens = vocabulary.encode(dataset.queries.texts)
+    self._config = config
+    self._protocol = PROTOCOLS[config.protocol]
+    self._sharding = rows_split(data_mesh())
+    self._batch_size = _round_up(config.eval.batch_size, self._sharding.num_devices)
+    structure = nnx.graphdef(model)
+
+    def in_eval_mode(function: Callable) -> Callable:
+      def call(params, batch_stats, *arrays):
+        merged = nnx.merge(structure, params, batch_stats, copy=True)
+        merged.eval()
+        return function(merged, *arrays)
+
+      return jax.jit(call)
+
+    self._encode_images = in_eval_mode(lambda model, pixels: model.encode_images(pixels))
+    self._encode_texts = in_eval_mode(lambda model, tokens: model.encode_texts(tokens))
+    self._compose = in_eval_mode(lambda model, image, text: model.on_sphere(model.compose(image, text)))
+    self._on_sphere = in_eval_mode(lambda model, image: model.on_sphere(image))
+
+  def __call__(self, params: nnx.State, batch_stats: nnx.State) -> Evaluation:
+    """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`."""
+    state = (params, batch_stats)
+    images = self._gallery_features(state)
+    texts = self._in_batches(self._encode_texts, state, self._tokens)
+    gallery = self._in_batches(self._on_sphere, state, images)
+    references = images[self._dataset.queries.references]
+    mean_image = np.broadcast_to(images.mean(axis=0), references.shape)
+    ranks = self._rank(self._in_batches(self._compose, state, references, texts), gallery)
+    halves = {
+      "image_only": self._rank(self._in_batches(self._on_sphere, state, references), gallery),
+      "text_only": self._rank(self._in_batches(self._compose, state, mean_image, texts), gallery),
+    }
+    metrics = self._count(ranks)
+    for name in HALVES:
+      metrics |= {f"{name}/{key}": value for key, value in self._count(halves[name]).items()}
+    return Evaluation(metrics, ranks)
+
+  def _gallery_features(self, state) -> Float[np.ndarray, "num_gallery dim"]:
+    data = self._config.data
+    batches = image_batches(
+      self._dataset.gallery, image_size=data.image_size, batch_size=self._batch_size, num_workers=data.num_workers
+    )
+    progress = tqdm.tqdm(batches, "evaluate", -(-len(self._dataset.gallery) // self._batch_size), leave=False)
+    return self._gather((self._apply(self._encode_images, state, pixels), len(pixels)) for pixels in progress)
+
+  def _in_batches(self, function: Callable, state, *arrays: np.ndarray) -> Float[np.ndarray, "num dim"]:
+    starts = range(0, len(arrays[0]), self._batch_size)
+    batches = ([array[start : start + self._batch_size] for array in arrays] for start in starts)
+    return self._gather((self._apply(function, state, *batch), len(batch[0])) for batch in batches)
+
+  def _apply(self, function: Callable, state, *rows: np.ndarray) -> Float[Array, "batch dim"]:
+    """Calls `function` on rows that are padded to the full batch, so that it compiles once."""
+    padded = [np.concatenate([r, np.repeat(r[-1:], self._batch_size - len(r), axis=0)]) for r in rows]
+    return function(*state, *(jax.device_put(r, self._sharding) for r in padded))
+
+  def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num dim"]:
+    return np.concatenate([np.asarray(features)[:count] for features, count in batches])
+
+  def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> np.ndarray:
+    return rank_gallery(
+      queries,
+      gallery,
+      k=max(RECALL_AT),
+      exclude=self._dataset.queries.references,
+      query_block=_round_up(self._config.eval.query_block, self._sharding.num_devices),
+      gallery_block=self._config.eval.gallery_block,
+      place=lambda rows: jax.device_put(rows, self._sharding),
+    )
+
+  def _count(self, ranks: Int[np.ndarray, "num ranked"]) -> dict[str, float]:
+    return self._protocol(ranks, self._dataset.gallery.labels, self._dataset.queries.target_labels)
+
+
+def _round_up(number: int, multiple: int) -> int:
+  return -(-number // multiple) * multiple

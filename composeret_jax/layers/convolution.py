@@ -1,0 +1,93 @@
+"""Convolutions as matrix products over gathered patches, where that is the faster way."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from composeret_jax.layers.linear import torch_linear_init
+
+# XLA's CPU convolution is a hundred times slower than one matrix product when the output map is this small.
+SMALL_MAP = 2
+
+
+class Conv2d(nnx.Module):
+  """A square convolution without bias over NHWC maps, padded by (size - 1) / 2, He-initialised as in torchvision's ResNet.
+
+  Computes in `dtype`; weights [size, size, in, out] stay float32.
+  """
+
+  def __init__(
+    self, in_features: int, out_features: int, size: int, *, stride: int = 1, dtype=jnp.float32, rngs: nnx.Rngs
+  ):
+    init = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+    self.kernel = nnx.Param(init(rngs.params(), (size, size, in_features, out_features)))
+    self.stride = stride
+    self.dtype = dtype
+
+  def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
+    return convolve(maps.astype(self.dtype), self.kernel[...].astype(self.dtype), self.stride)
+
+
+def convolve(
+  maps: Float[Array, "batch height width in"], kernel: Float[Array, "size size in out"], stride: int
+) -> Float[Array, "batch out_height out_width out"]:
+  """Convolution with padding (size - 1) / 2; on a CPU and for small output maps as one matrix product."""
+  largest_output = -(-max(maps.shape[1:3]) // stride)
+  if kernel.shape[0] == 1 or largest_output > SMALL_MAP:
+    return _xla_convolve(maps, kernel, stride)
+  return jax.lax.platform_dependent(
+    maps,
+    kernel,
+    cpu=lambda m, k: _patches_convolve(m, k, stride),
+    default=lambda m, k: _xla_convolve(m, k, stride),
+  )
+
+
+def _xla_convolve(maps, kernel, stride):
+  pad = (kernel.shape[0] - 1) // 2
+  return jax.lax.conv_general_dilated(
+    maps, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+
+
+def _patches_convolve(maps, kernel, stride):
+  size, _, _, out_features = kernel.shape
+  batch, height, width, _ = maps.shape
+  pad = (size - 1) // 2
+  padded = jnp.pad(maps, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+  shifts = [padded[:, y : y + height : stride, x : x + width : stride] for y in range(size) for x in range(size)]
+  patches = jnp.concatenate(shifts, axis=-1)
+  out_height, out_width = patches.shape[1:3]
+  rows = patches.reshape(batch * out_height * out_width, -1)
+  return (rows @ kernel.reshape(-1, out_features)).reshape(batch, out_height, out_width, out_features)
+
+
+class Conv1d(nnx.Module):
+  """A width-3 convolution with bias along a signal, padded by one: [batch, length, in] -> [batch, length, out].
+
+  Written over gathered neighbours: with a handful of input channels XLA's own 1-d convolution has slow gradients on CPU.
+  """
+
+  def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs):
+    init = torch_linear_init(3 * in_features)
+    self.kernel = nnx.Param(init(rngs.params(), (3, in_features, out_features)))
+    self.bias = nnx.Param(init(rngs.params(), (out_features,)))
+
+  def __call__(self, signals: Float[Array, "batch length in"]) -> Float[Array, "batch length out"]:
+    length = signals.shape[1]
+    padded = jnp.pad(signals, ((0, 0), (1, 1), (0, 0)))
+    neighbours = jnp.concatenate([padded[:, i : i + length] for i in range(3)], axis=-1)
+    return neighbours @ self.kernel.reshape(-1, self.kernel.shape[-1]) + self.bias[...]
+
+
+def adaptive_max_pool(signals: Float[Array, "batch length channels"], size: int) -> Float[Array, "batch size channels"]:
+  """The maximum in each of `size` windows that cover the signal: window i is [floor(i L / size), ceil((i + 1) L / size)).
+
+  The windows are those of torch.nn.AdaptiveMaxPool1d; they overlap where `size` does not divide the length L.
+  """
+  batch, length, channels = signals.shape
+  if length % size == 0:
+    return signals.reshape(batch, size, length // size, channels).max(axis=2)
+  windows = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
+  return jnp.stack([signals[:, start:stop].max(axis=1) for start, stop in windows], axis=1)

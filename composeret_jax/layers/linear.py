@@ -1,0 +1,36 @@
+"""Fully connected layers, initialised as PyTorch initialises them (the published systems never did otherwise)."""
+
+from flax import nnx
+import jax
+from jaxtyping import Array, Float
+
+
+def torch_linear_init(fan_in: int) -> jax.nn.initializers.Initializer:
+  """Uniform within +-1/sqrt(fan_in): what torch.nn.Linear and torch.nn.Conv1d draw for weights and biases."""
+  bound = fan_in**-0.5
+
+  def init(key, shape, dtype=jax.numpy.float32, out_sharding=None):
+    return jax.random.uniform(key, shape, dtype, -bound, bound, out_sharding=out_sharding)
+
+  return init
+
+
+def linear(in_features: int, out_features: int, *, rngs: nnx.Rngs) -> nnx.Linear:
+  """A linear layer with bias and PyTorch's initial weights."""
+  init = torch_linear_init(in_features)
+  return nnx.Linear(in_features, out_features, kernel_init=init, bias_init=init, rngs=rngs)
+
+
+class Mlp(nnx.Module):
+  """Linear, dropout, ReLU, linear. Dropout comes before the ReLU, as ComposeAE has it."""
+
+  def __init__(self, in_features: int, hidden: int, out_features: int, *, dropout_rate: float = 0.0, rngs: nnx.Rngs):
+    self.hidden = linear(in_features, hidden, rngs=rngs)
+    self.dropout = nnx.Dropout(dropout_rate)
+    self.out = linear(hidden, out_features, rngs=rngs)
+
+  def __call__(
+    self, inputs: Float[Array, "batch in_features"], *, rngs: nnx.Rngs | None = None
+  ) -> Float[Array, "batch out_features"]:
+    """`rngs` feeds dropout and is only read in training mode."""
+    return self.out(nnx.relu(self.dropout(self.hidden(inputs), rngs=rngs)))

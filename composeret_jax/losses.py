@@ -1,0 +1,88 @@
+"""The losses of the published systems, each a pure function of arrays."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+import optax
+
+NEGATIVES_PER_ANCHOR = 3
+
+
+def batch_classification_loss(
+  composed: Float[Array, "batch dim"], targets: Float[Array, "batch dim"]
+) -> Float[Array, ""]:
+  """Cross-entropy of picking each query's own target among the batch's targets.
+
+  The batch-based classification loss of Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019.
+  Expects features already on the sphere; the batch is the global one.
+  """
+  logits = composed @ targets.T
+  return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(len(logits))).mean()
+
+
+def soft_triplet_loss(
+  composed: Float[Array, "batch dim"], targets: Float[Array, "batch dim"], triplets: Int[Array, "num 3"]
+) -> Float[Array, ""]:
+  """Mean of log(1 + exp(d(anchor, positive) - d(anchor, negative))), d the squared Euclidean distance.
+
+  The soft triplet loss of Vo et al., CVPR 2019. `triplets` holds rows of [composed; targets]: anchor, positive, negative.
+  Expects features already on the sphere.
+  """
+  vectors = jnp.concatenate([composed, targets])
+  anchor, positive, negative = (vectors[triplets[:, i]] for i in range(3))
+  return jax.nn.softplus(_squared_distance(anchor, positive) - _squared_distance(anchor, negative)).mean()
+
+
+def _squared_distance(a: Float[Array, "num dim"], b: Float[Array, "num dim"]) -> Float[Array, " num"]:
+  return jnp.square(a - b).sum(axis=-1)
+
+
+def sample_triplets(key: PRNGKeyArray, batch_size: int) -> Int[Array, "num 3"]:
+  """Triplets for `soft_triplet_loss`: every row once as anchor with each of its negatives.
+
+  Row i of [composed; targets] has row (i + batch) mod 2 batch as its positive; its negatives are three distinct rows
+  of the others, uniformly drawn (fewer when a batch of two has no three others). Raises ValueError for a batch of one.
+  """
+  if batch_size < 2:
+    raise ValueError(f"the soft triplet loss needs negatives: batch size {batch_size}, at least 2 expected")
+  num_rows = 2 * batch_size
+  num_others = num_rows - 2
+  anchors = jnp.arange(num_rows)
+  positives = (anchors + batch_size) % num_rows
+  choices = _distinct_integers(key, num_rows, num_others, min(NEGATIVES_PER_ANCHOR, num_others))
+  # Counting only the others, skip the anchor's and the positive's places.
+  negatives = choices + (choices >= jnp.minimum(anchors, positives)[:, None])
+  negatives = negatives + (negatives >= jnp.maximum(anchors, positives)[:, None])
+  columns = jnp.broadcast_arrays(anchors[:, None], positives[:, None], negatives)
+  return jnp.stack(columns, axis=-1).reshape(-1, 3)  # [num_rows, negatives, 3] -> [num, 3]
+
+
+def _distinct_integers(key: PRNGKeyArray, num_rows: int, bound: int, count: int) -> Int[Array, "num_rows count"]:
+  """In each row `count` distinct integers below `bound`, uniformly drawn, without sorting `bound` numbers."""
+  chosen = jnp.zeros((num_rows, 0), jnp.int32)
+  for i, subkey in enumerate(jax.random.split(key, count)):
+    # The i-th draw counts only what is left; walking up the sorted earlier draws skips what is gone.
+    draw = jax.random.randint(subkey, (num_rows, 1), 0, bound - i)
+    for earlier in jnp.split(jnp.sort(chosen, axis=1), i, axis=1) if i else ():
+      draw = draw + (draw >= earlier)
+    chosen = jnp.concatenate([chosen, draw], axis=1)
+  return chosen
+
+
+def reconstruction_loss(decoded: Float[Array, "batch dim"], original: Float[Array, "batch dim"]) -> Float[Array, ""]:
+  """Mean squared error of a decoder against the raw feature that it rebuilds. Gradients flow into both."""
+  return jnp.square(decoded - original).mean()
+
+
+def rotational_symmetry_loss(
+  turned_back: Float[Array, "batch dim"],
+  references: Float[Array, "batch dim"],
+  pair_loss: Callable[[Float[Array, "batch dim"], Float[Array, "batch dim"]], Float[Array, ""]],
+) -> Float[Array, ""]:
+  """`pair_loss` between targets that were turned back by their texts and the references they should give.
+
+  ComposeAE's rotational symmetry loss (Anwaar et al., WACV 2021). Expects features already on the sphere.
+  """
+  return pair_loss(turned_back, references)

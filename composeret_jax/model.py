@@ -1,0 +1,74 @@
+"""The retrieval model: two encoders, a composer, and the sphere on which composed and target features meet."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, UInt8
+import ml_collections
+
+from composeret_jax.composers.compose_ae import ComposeAE
+from composeret_jax.encoders.lstm import LstmTextEncoder
+from composeret_jax.encoders.resnet import ResNet
+
+COMPOSERS = {"compose_ae": ComposeAE}
+
+
+class RetrievalModel(nnx.Module):
+  """Turns a reference image and a modification text into the feature of the image that they ask for.
+
+  Raw features come from `encode_images`, `encode_texts` and `compose`; `on_sphere` makes composed and image features
+  comparable by inner product. Dropout and batch statistics follow nnx's train() and eval().
+  """
+
+  def __init__(self, image_encoder: nnx.Module, text_encoder: nnx.Module, composer: nnx.Module):
+    self.image_encoder = image_encoder
+    self.text_encoder = text_encoder
+    self.composer = composer
+    self.radius = nnx.Param(jnp.array(4.0, jnp.float32))  # a typed scalar: a weak type would compile the step again
+
+  def encode_images(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch image_dim"]:
+    """The raw features of images."""
+    return self.image_encoder(pixels)
+
+  def encode_texts(
+    self, tokens: Int[Array, "batch length"], *, rngs: nnx.Rngs | None = None
+  ) -> Float[Array, "batch text_dim"]:
+    """The raw features of texts; `rngs` feeds dropout in training mode."""
+    return self.text_encoder(tokens, rngs=rngs)
+
+  def compose(
+    self,
+    image: Float[Array, "batch image_dim"],
+    text: Float[Array, "batch text_dim"],
+    *,
+    conjugate: bool = False,
+    rngs: nnx.Rngs | None = None,
+  ) -> Float[Array, "batch image_dim"]:
+    """The raw feature of what the text makes of the image; `conjugate` takes the text back from it."""
+    return self.composer(image, text, conjugate=conjugate, rngs=rngs)
+
+  def on_sphere(self, features: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
+    """Features scaled to the sphere of the learned radius; a zero feature stays zero."""
+    squared_norm = jnp.square(features).sum(axis=-1, keepdims=True)
+    return self.radius * features * jax.lax.rsqrt(jnp.maximum(squared_norm, jnp.finfo(jnp.float32).tiny))
+
+
+def build_model(config: ml_collections.ConfigDict, vocabulary_size: int, seed: int) -> RetrievalModel:
+  """The model that `config` (the `model` part of a run's configuration) describes, freshly initialised from `seed`."""
+  rngs = nnx.Rngs(seed)
+  image = config.image_encoder
+  image_encoder = ResNet(
+    width=image.width,
+    stage_sizes=image.stage_sizes,
+    feature_dim=image.feature_dim,
+    dtype=jnp.dtype(image.dtype),
+    rngs=rngs,
+  )
+  text_encoder = LstmTextEncoder(
+    vocabulary_size=vocabulary_size,
+    embedding_dim=config.text_encoder.embedding_dim,
+    feature_dim=config.text_encoder.feature_dim,
+    rngs=rngs,
+  )
+  composer = COMPOSERS[config.composer](image_encoder.feature_dim, text_encoder.feature_dim, rngs=rngs)
+  return RetrievalModel(image_encoder, text_encoder, composer)

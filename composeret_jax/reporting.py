@@ -1,0 +1,84 @@
+"""What a run reports: TensorBoard events, metrics.jsonl, pictures, and tables and a progress bar on the terminal."""
+
+from collections.abc import Mapping
+import json
+import pathlib
+import sys
+
+import ml_collections
+from PIL import Image
+import tensorboardX
+import tqdm
+
+from composeret_jax.evaluation import Evaluation, HALVES
+from composeret_jax.picture import results_picture
+from composeret_jax.protocols import RECALL_AT
+from data_pipelines.datasets import Dataset
+
+
+class Reporter:
+  """Writes one run's metrics under `workdir`. Names are the same everywhere; recalls are fractions in files."""
+
+  def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, first_step: int):
+    """Goes on after `first_step`: what an interrupted run reported beyond it is removed, and will come again."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    self._workdir = workdir
+    self._metrics_file = workdir / "metrics.jsonl"
+    _keep_until(self._metrics_file, first_step)
+    self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+    (workdir / "config.json").write_text(config.to_json(indent=2) + "\n")
+
+  def __enter__(self) -> "Reporter":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._events.close()
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Adds one line to metrics.jsonl, and each value to TensorBoard."""
+    with self._metrics_file.open("a") as file:
+      file.write(json.dumps({"step": step, **values}) + "\n")
+    for name, value in values.items():
+      self._events.add_scalar(name, value, step)
+    self._events.flush()
+
+  def evaluation(self, step: int, evaluation: Evaluation, dataset: Dataset) -> None:
+    """Reports the metrics under `eval/`, and a picture of results as results.png and in TensorBoard."""
+    self.scalars(step, {f"eval/{name}": value for name, value in evaluation.metrics.items()})
+    picture = results_picture(dataset, evaluation.ranks)
+    Image.fromarray(picture).save(self._workdir / "results.png")
+    self._events.add_image("eval/results", picture, step, dataformats="HWC")
+    self._events.flush()
+
+
+def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:
+  if not metrics_file.exists():
+    return
+  lines = metrics_file.read_text().splitlines(keepends=True)
+  kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= last_step]
+  metrics_file.write_text("".join(kept))
+
+
+def progress_bar(first: int, total: int) -> tqdm.tqdm:
+  """Steps done, rate and time left; seldom redrawn when nobody watches a terminal."""
+  return tqdm.tqdm(
+    initial=first, total=total, desc="train", unit=" steps", mininterval=0.5 if sys.stderr.isatty() else 20
+  )
+
+
+def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None:
+  """Prints the table of recalls."""
+  print(f"Step {step}: {len(dataset.queries):,} queries, {len(dataset.gallery):,} images, recall in percent")
+  print(recall_table(evaluation.metrics), flush=True)
+
+
+def recall_table(metrics: Mapping[str, float]) -> str:
+  """Recalls in percent: a line for the composed query, for each of its halves, and for each part of the label."""
+  groups = [""] + [f"{half}/" for half in HALVES]
+  groups += sorted({key.rpartition("R@")[0] for key in metrics if "R@" in key} - set(groups))
+  titles = {"": "composed", "image_only/": "image only", "text_only/": "text only"}
+  lines = [" " * 22 + "".join(f"{f'R@{k}':>8}" for k in RECALL_AT)]
+  for group in groups:
+    cells = "".join(f"{100 * metrics[f'{group}R@{k}']:8.1f}" for k in RECALL_AT)
+    lines.append(f"{titles.get(group, group.rstrip('/')):<22}{cells}")
+  return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""Training, from the newest checkpoint or from the start; and evaluation of what was trained."""
+
+import pathlib
+
+import jax
+import ml_collections
+
+from composeret_jax.checkpoints import Checkpoints
+from composeret_jax.devices import data_mesh, on_every_device, rows_split
+from composeret_jax.evaluation import Evaluator
+from composeret_jax.finite import FiniteWatch
+from composeret_jax.model import build_model
+from composeret_jax.optimizers import build_optimizer
+from composeret_jax.reporting import progress_bar, Reporter, show_evaluation
+from composeret_jax.run_config import check_config, check_same_run
+from composeret_jax.speed import Speed
+from composeret_jax.train_step import create_state, make_train_step, TrainState
+from data_pipelines.datasets import open_dataset
+from data_pipelines.input_error import InputError
+from data_pipelines.loader import LoadTriplet, to_devices, train_batches, TripletStream
+from data_pipelines.texts.vocabulary import Vocabulary
+
+
+class Run:
+  """What training and evaluation share: data, model, evaluator and checkpoints, as a configuration describes them."""
+
+  def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path):
+    """Raises InputError for a configuration or data that cannot be used."""
+    check_config(config, jax.device_count())
+    self.config = config
+    self.dataset = open_dataset(config.data, config.text_query)
+    self.vocabulary = Vocabulary.from_texts(self.dataset.train_triplets.texts())
+    self.model = build_model(config.model, self.vocabulary.size, config.seed)
+    self.optimizer = build_optimizer(config)
+    self.evaluate = Evaluator(self.model, self.dataset, self.vocabulary, config)
+    self.checkpoints = Checkpoints(workdir, config, self.vocabulary.words)
+    self.mesh = data_mesh()
+
+  def newest_state(self) -> TrainState:
+    """The newest checkpoint's state, or the first state; raises InputError when the checkpoint is another run's."""
+    start = create_state(self.model, self.optimizer, self.config.seed)
+    start = jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(start)
+    step = self.checkpoints.latest_step()
+    if step is None:
+      return start
+    config, words = self.checkpoints.made_with(step)
+    where = str(self.checkpoints.path(step))
+    check_same_run(config, self.config, where)
+    if words != self.vocabulary.words:
+      raise InputError(f"{where} was trained on other texts: the words of {self.config.data.dataset} have changed")
+    return self.checkpoints.restore(step, start)
+
+  def train_batches(self, first_step: int):
+    """The batches of the steps after `first_step`, on the devices."""
+    data, sampler = self.config.data, self.dataset.train_triplets
+    load = LoadTriplet(
+      stream=TripletStream(sampler, self.config.seed),
+      images=self.dataset.train_images,
+      vocabulary=self.vocabulary,
+      max_words=self.vocabulary.longest(sampler.texts()),
+      image_size=data.image_size,
+    )
+    batches = train_batches(
+      load,
+      batch_size=self.config.batch_size,
+      first_step=first_step,
+      num_steps=self.config.num_train_steps,
+      num_workers=data.num_workers,
+    )
+    return to_devices(batches, rows_split(self.mesh))
+
+
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Trains from the newest checkpoint in `workdir`, or from the start, to `num_train_steps`; evaluates and reports.
+
+  Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteLossError when training diverges.
+  """
+  run = Run(config, workdir)
+  train_step = make_train_step(run.model, run.optimizer, config.loss, config.model.loss_weights.to_dict())
+  train_step = jax.jit(train_step, donate_argnums=0)
+  state = run.newest_state()
+  first_step, last_step = int(state.step), config.num_train_steps
+  if first_step >= last_step:
+    print(f"{workdir} is trained already.")
+    show_evaluation(first_step, run.evaluate(state.params, state.batch_stats), run.dataset)
+    return
+
+  batches = run.train_batches(first_step)
+  speed = Speed(images_per_step=2 * config.batch_size)
+  watch = FiniteWatch(run.checkpoints.describe_latest)
+  with run.checkpoints as checkpoints, Reporter(workdir, config, first_step) as reporter:
+    progress = progress_bar(first_step, last_step)
+    for step in range(first_step + 1, last_step + 1):
+      with speed.waiting():
+        batch = next(batches)
+      with jax.transfer_guard("disallow"):
+        state, losses = train_step(state, batch)
+      watch.take(step, losses)
+      progress.update()
+      if step % config.log_every_steps == 0 or step == last_step:
+        losses = watch.check()
+        progress.set_postfix(loss=f"{losses['total']:.4f}", images_per_s=f"{speed.images_per_second():.0f}")
+        reporter.scalars(step, {f"train/{name}": value for name, value in losses.items()} | speed.report())
+      if step % config.eval_every_steps == 0 or step == last_step:
+        watch.check()
+        with speed.paused():
+          evaluation = run.evaluate(state.params, state.batch_stats)
+        reporter.evaluation(step, evaluation, run.dataset)
+        checkpoints.save(step, state, evaluation.metrics)
+      elif step % config.checkpoint_every_steps == 0:
+        watch.check()
+        checkpoints.save(step, state)
+    progress.close()
+  show_evaluation(last_step, evaluation, run.dataset)
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Prints the recalls of the newest checkpoint in `workdir`; raises InputError when there is none."""
+  run = Run(config, workdir)
+  if run.checkpoints.latest_step() is None:
+    raise InputError(f"--workdir={workdir} has no checkpoint to evaluate")
+  state = run.newest_state()
+  show_evaluation(int(state.step), run.evaluate(state.params, state.batch_stats), run.dataset)

@@ -1,0 +1,67 @@
+"""One training step as a pure function of arrays."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+import optax
+
+from composeret_jax.model import RetrievalModel
+from composeret_jax.objective import batch_losses
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+  """Everything that the next step depends on, but the batch. `step` counts the steps done."""
+
+  step: Int[Array, ""]
+  params: nnx.State
+  batch_stats: nnx.State
+  optimizer_state: optax.OptState
+  key: PRNGKeyArray
+
+
+TrainStep = Callable[[TrainState, Mapping[str, Array]], tuple[TrainState, dict[str, Float[Array, ""]]]]
+
+
+def create_state(model: RetrievalModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+  """The state before the first step."""
+  _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    batch_stats=batch_stats,
+    optimizer_state=optimizer.init(params),
+    key=jax.random.key(seed),
+  )
+
+
+def make_train_step(
+  model: RetrievalModel, optimizer: optax.GradientTransformation, loss_name: str, weights: Mapping[str, float]
+) -> TrainStep:
+  """The step for a model of this structure: (state, batch) -> (state, losses and `gradient_norm`).
+
+  `batch`, `loss_name` and `weights` are as for `batch_losses`.
+  """
+  graphdef = nnx.graphdef(model)
+
+  def loss_fn(params, batch_stats, batch, key):
+    # Without the copy batch norm would write its statistics into variables of an outer trace.
+    trained = nnx.merge(graphdef, params, batch_stats, copy=True)
+    trained.train()
+    losses = batch_losses(trained, batch, key, loss_name=loss_name, weights=weights)
+    return losses["total"], (losses, nnx.state(trained, nnx.BatchStat))
+
+  def train_step(state, batch):
+    key = jax.random.fold_in(state.key, state.step)
+    gradients, (losses, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state.batch_stats, batch, key)
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    new_state = TrainState(state.step + 1, params, batch_stats, optimizer_state, state.key)
+    return new_state, {**losses, "gradient_norm": optax.global_norm(gradients)}
+
+  return train_step

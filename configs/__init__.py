@@ -1,0 +1,1 @@
+"""Run configurations: plain Python that returns an ml_collections.ConfigDict."""

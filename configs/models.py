@@ -1,0 +1,35 @@
+"""The models, by the name that is the argument of a data set's configuration."""
+
+from collections.abc import Callable
+
+import ml_collections
+
+
+def compose_ae() -> ml_collections.ConfigDict:
+  """ComposeAE over ResNet-18 and an LSTM."""
+  model = ml_collections.ConfigDict()
+  model.composer = "compose_ae"
+  model.image_encoder = ml_collections.ConfigDict()
+  model.image_encoder.width = 64
+  model.image_encoder.stage_sizes = (2, 2, 2, 2)
+  model.image_encoder.feature_dim = 512
+  model.image_encoder.dtype = "float32"  # or "bfloat16": what the convolutions compute in
+  model.text_encoder = ml_collections.ConfigDict()
+  model.text_encoder.embedding_dim = 512
+  model.text_encoder.feature_dim = 512
+  model.loss_weights = ml_collections.ConfigDict()
+  model.loss_weights.main = 1.0
+  model.loss_weights.image_reconstruction = 0.1
+  model.loss_weights.text_reconstruction = 0.1
+  model.loss_weights.rotational_symmetry = 0.01
+  return model
+
+
+MODELS: dict[str, Callable[[], ml_collections.ConfigDict]] = {"compose_ae": compose_ae}
+
+
+def get_config(name: str) -> ml_collections.ConfigDict:
+  """The model called `name`; raises ValueError for another name."""
+  if name not in MODELS:
+    raise ValueError(f"no model is called {name!r}; expected one of {', '.join(MODELS)}")
+  return MODELS[name]()

@@ -1,0 +1,27 @@
+"""The embedded data: `--config=configs/shapes.py`. A small model that a laptop trains in minutes."""
+
+import ml_collections
+
+from configs import base, models
+
+
+def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
+  """From scratch in three minutes on two cores."""
+  config = base.get_config()
+  config.model = models.get_config(model)
+  config.model.image_encoder.width = 16
+  config.model.image_encoder.stage_sizes = (1, 1, 1, 1)
+  config.model.image_encoder.feature_dim = 128
+  config.model.text_encoder.embedding_dim = 64
+  config.model.text_encoder.feature_dim = 128
+  config.data.dataset = "shapes"
+  config.data.image_size = 64
+  config.data.num_workers = 0
+  config.protocol = "same_label"
+  config.trunk_learning_rate_factor = 1.0
+  config.batch_size = 64
+  config.num_train_steps = 1_500
+  config.decay_every_steps = 1_100
+  config.eval_every_steps = 1_000
+  config.checkpoint_every_steps = 500
+  return config

@@ -1,0 +1,81 @@
+"""MIT-States from its folder of images: objects (nouns) in states (adjectives)."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+import pathlib
+
+from data_pipelines.builders.tables import Image, Query, TableBuilder
+from data_pipelines.input_error import InputError
+
+TEST_NOUNS = frozenset(
+  ["armor", "bracelet", "bush", "camera", "candy", "castle", "ceramic", "cheese", "clock", "clothes", "coffee", "fan", "fig", "fish", "foam", "forest", "fruit", "furniture", "garden", "gate", "glass", "horse", "island", "laptop", "lead", "lightning", "mirror", "orange", "paint", "persimmon", "plastic", "plate", "potato", "road", "rubber", "sand", "shell", "sky", "smoke", "steel", "stream", "table", "tea", "tomato", "vacuum", "wax", "wheel", "window", "wool"]
+)
+
+
+class MitStates(TableBuilder, skip_registration=True):
+  """Isola, Lim and Adelson, "Discovering States and Transformations in Image Collections", CVPR 2015.
+
+  Labels are "adjective noun". The split by nouns and the test queries are those of TIRG (Vo et al., CVPR 2019).
+  """
+
+  MANUAL_DOWNLOAD_INSTRUCTIONS = """MIT-States expects a folder that holds
+    images/<adjective noun>/*.jpg        for example images/ancient tower/1.jpg
+  Download it from http://web.mit.edu/phillipi/Public/states_and_transformations/index.html and unpack it."""
+
+  QUERY_SPLITS = ("test",)
+
+  @classmethod
+  def check_raw_files(cls, folder: pathlib.Path) -> None:
+    """Raises InputError, with what was found instead, unless `folder` has the folders that are expected."""
+    labelled_folders(folder)
+
+  def read_images(self, split: str) -> Sequence[Image]:
+    """The images of a split, sorted by folder and file name; raises InputError when there are none."""
+    root = pathlib.Path(self.raw_folder)
+    images = [
+      Image(str(path.relative_to(root)), folder.name, path)
+      for folder in labelled_folders(root)
+      if (split_label(folder.name)[1] in TEST_NOUNS) == (split == "test")
+      for path in sorted(folder.glob("*.jpg"))
+    ]
+    if not images:
+      raise InputError(f"{root / 'images'} has no {split} images (*.jpg in folders named 'adjective noun')")
+    return images
+
+  def read_queries(self, split: str) -> Sequence[Query]:
+    """Every image with every other adjective of its noun."""
+    return list(_queries(self.read_images(split)))
+
+
+def split_label(label: str) -> tuple[str, str]:
+  """The adjective and the noun of a label."""
+  adjective, noun = label.split(" ")
+  return adjective, noun
+
+
+def labelled_folders(root: pathlib.Path) -> list[pathlib.Path]:
+  """The folders of `root`/images that are named "adjective noun", sorted; "adj noun" (no adjective) is left out.
+
+  Raises InputError when there is no images folder, or a name has more than two words.
+  """
+  if not (root / "images").is_dir():
+    found = ", ".join(sorted(path.name for path in root.iterdir())[:5]) if root.is_dir() else "no such folder"
+    raise InputError(
+      f"data.dir: {root} has no folder images/ (found: {found or 'nothing'})\n{MitStates.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+    )
+  folders = sorted(path for path in (root / "images").iterdir() if path.is_dir() and " " in path.name)
+  for folder in folders:
+    if folder.name.count(" ") != 1:
+      raise InputError(f"{folder}: the folder's name has more than the two words 'adjective noun'")
+  return [folder for folder in folders if split_label(folder.name)[0] != "adj"]
+
+
+def _queries(images: Sequence[Image]) -> Iterator[Query]:
+  adjectives = defaultdict(set)
+  for image in images:
+    adjective, noun = split_label(image.label)
+    adjectives[noun].add(adjective)
+  for row, image in enumerate(images):
+    own, noun = split_label(image.label)
+    for adjective in sorted(adjectives[noun] - {own}):
+      yield Query(row, adjective, f"{adjective} {noun}", f"{adjective} {noun}")

@@ -1,0 +1,55 @@
+"""Images and queries as the rest of the program sees them: arrays and lists, whatever data set they come from."""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import NamedTuple, Protocol
+
+from jaxtyping import Int
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTable:
+  """Images by row: where each comes from, what it shows, and its encoded bytes (random access)."""
+
+  names: Sequence[str]
+  labels: Sequence[str]
+  encoded: Sequence[bytes]
+
+  def __len__(self) -> int:
+    return len(self.names)
+
+
+@dataclasses.dataclass(frozen=True)
+class QueryTable:
+  """Test queries over a gallery: the reference's gallery row, the text, and the label of the images that are right."""
+
+  references: Int[np.ndarray, " num"]
+  texts: Sequence[str]
+  target_labels: Sequence[str]
+
+  def __len__(self) -> int:
+    return len(self.texts)
+
+
+class Triplet(NamedTuple):
+  """One training example: rows of the image table, and the text that leads from one to the other."""
+
+  reference: int
+  target: int
+  text: str
+
+
+class TripletSampler(Protocol):
+  """Draws training triplets. An epoch visits each of `num_items` items once; an item gives `triplets_per_item`."""
+
+  num_items: int
+  triplets_per_item: int
+
+  def sample(self, item: int, rng: np.random.Generator) -> Sequence[Triplet]:
+    """The triplets of one visit to an item; what is random about them is drawn from `rng`."""
+    ...
+
+  def texts(self) -> Sequence[str]:
+    """Every text that training can show, in a fixed order."""
+    ...

@@ -1,0 +1,62 @@
+"""Words and their ids, as the LSTM text encoder of TIRG and ComposeAE has them."""
+
+from collections.abc import Iterable, Sequence
+import dataclasses
+import string
+
+from jaxtyping import Int
+import numpy as np
+
+UNKNOWN = 0
+PADDING = -1
+
+_DELETE_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def split_words(text: str) -> list[str]:
+  """Drops non-ASCII characters, lower-cases, deletes ASCII punctuation, splits on white space."""
+  ascii_text = text.encode("ascii", "ignore").decode()
+  return ascii_text.lower().translate(_DELETE_PUNCTUATION).split()
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+  """Known words; a word's id is its place here, counted from 1. 0 is every other word."""
+
+  words: tuple[str, ...]
+
+  @classmethod
+  def from_texts(cls, texts: Iterable[str]) -> "Vocabulary":
+    """All words of `texts`, in order of first appearance."""
+    return cls(tuple(dict.fromkeys(word for text in texts for word in split_words(text))))
+
+  def __post_init__(self):
+    object.__setattr__(self, "_ids", {word: i for i, word in enumerate(self.words, start=1)})
+
+  @property
+  def size(self) -> int:
+    """How many ids there are, that of unknown words included."""
+    return len(self.words) + 1
+
+  def ids(self, text: str) -> list[int]:
+    """The id of each word of a text."""
+    return [self._ids.get(word, UNKNOWN) for word in split_words(text)]
+
+  def longest(self, texts: Iterable[str]) -> int:
+    """The most words in a text."""
+    return max(len(split_words(text)) for text in texts)
+
+  def encode(self, texts: Sequence[str], length: int | None = None) -> Int[np.ndarray, "num length"]:
+    """The ids of each text as int32, padded with PADDING to `length` (by default the longest's, at least 1).
+
+    Raises ValueError when a text has more than `length` words: nothing is cut off silently.
+    """
+    rows = [self.ids(text) for text in texts]
+    longest = max((len(row) for row in rows), default=0)
+    length = max(longest, 1) if length is None else length
+    if longest > length:
+      raise ValueError(f"a text has {longest} words, at most {length} expected")
+    tokens = np.full((len(rows), length), PADDING, np.int32)
+    for row, ids in zip(tokens, rows, strict=True):
+      row[: len(ids)] = ids
+    return tokens

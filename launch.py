@@ -1,0 +1,56 @@
+"""Trains, evaluates and prepares data: `python launch.py --config=configs/shapes.py --workdir=runs/shapes`."""
+
+import pathlib
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+MODES = ("train", "eval", "prepare")
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "A file of configs/, with :model; --config.FIELD=VALUE overrides."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run's checkpoints, metrics and pictures are.")
+_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+
+
+def main(_) -> None:
+  """Does what --mode says."""
+  # After the flags: a mistyped one is answered at once.
+  from composeret_jax.finite import NonFiniteLossError
+  from data_pipelines.input_error import InputError
+
+  try:
+    _run(_MODE.value)
+  except (InputError, NonFiniteLossError) as error:
+    sys.exit(f"error: {error}")
+
+
+def _run(mode: str) -> None:
+  from composeret_jax import train
+  from data_pipelines.builders.prepare import open_tables
+  from data_pipelines.input_error import InputError
+
+  config = _CONFIG.value
+  if mode == "prepare":
+    open_tables(config.data.dataset, config.data.dir, config.data.prepared_dir)
+    return
+  if not _WORKDIR.value:
+    raise InputError(f"--workdir is not set: --mode={mode} needs it")
+  workdir = pathlib.Path(_WORKDIR.value)
+  {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+  """absl's flags; a mistake in them is one message without a traceback."""
+  try:
+    return flags.FLAGS(arguments)
+  except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError) as error:
+    sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("config")
+  logging.set_verbosity(logging.WARNING)
+  app.run(main, flags_parser=parse_flags)

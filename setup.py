@@ -1,0 +1,40 @@
+"""Package metadata. Versions that the tests ran on are pinned in constraints.txt."""
+
+from setuptools import find_packages, setup
+
+DEV = [
+  "beartype>=0.20",
+  "pytest>=8",
+  "ruff>=0.9",
+]
+
+setup(
+  name="composeret-jax",
+  version="0.1.0",
+  description="Training, evaluation and search for composed image retrieval, in JAX",
+  license="Apache-2.0",
+  python_requires=">=3.11,<3.14",
+  packages=find_packages(include=["composeret_jax*", "data_pipelines*"]),
+  install_requires=[
+    "absl-py>=2.1",
+    "array-record>=0.8",
+    "flax>=0.12.8",
+    "grain>=0.2.18",
+    "importlib-resources>=6",  # tensorflow-datasets needs it and does not say so
+    "jax>=0.10,<0.12",
+    "jaxtyping>=0.3",
+    "ml-collections>=1.1",
+    "numpy>=2.0",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12",
+    "pillow>=11",
+    "tensorboardX>=2.6",
+    "tensorflow-datasets>=4.9.10",
+    "tqdm>=4.66",
+  ],
+  extras_require={
+    "cuda": ["jax[cuda13]"],
+    "tpu": ["jax[tpu]"],
+    "dev": DEV,
+  },
+)
