@@ -16,7 +16,11 @@ from composeret_jax.objective import batch_losses
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-  """Everything that the next step depends on, but the batch. `step` counts the steps done."""
+  """Everything that the next step depends on, but the batch.
+
+  `step` counts the steps done; `params` and `batch_stats` hold plain arrays, which pass in and out of jit faster than
+  nnx's variables.
+  """
 
   step: Int[Array, ""]
   params: nnx.State
@@ -30,7 +34,7 @@ TrainStep = Callable[[TrainState, Mapping[str, Array]], tuple[TrainState, dict[s
 
 def create_state(model: RetrievalModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
   """The state before the first step."""
-  _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+  params, batch_stats = nnx.as_pure(nnx.state(model, nnx.Param)), nnx.as_pure(nnx.state(model, nnx.BatchStat))
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
@@ -54,7 +58,7 @@ def make_train_step(
     trained = nnx.merge(graphdef, params, batch_stats, copy=True)
     trained.train()
     losses = batch_losses(trained, batch, key, loss_name=loss_name, weights=weights)
-    return losses["total"], (losses, nnx.state(trained, nnx.BatchStat))
+    return losses["total"], (losses, nnx.as_pure(nnx.state(trained, nnx.BatchStat)))
 
   def train_step(state, batch):
     key = jax.random.fold_in(state.key, state.step)
