@@ -88,7 +88,7 @@ def _example(table: str, row: Image | Query) -> dict:
   return {"name": row.name, "image": row.content() if callable(row.content) else row.content}
 
 
-class EncodedImages:
+class EncodedImages(Sequence[bytes]):
   """Random access to the encoded images of a prepared split; can be sent to another process."""
 
   def __init__(self, builder: TableBuilder, split: str):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Int
 import numpy as np
@@ -40,6 +40,7 @@ class Triplet(NamedTuple):
   text: str
 
 
+@runtime_checkable
 class TripletSampler(Protocol):
   """Draws training triplets. An epoch visits each of `num_items` items once; an item gives `triplets_per_item`."""
 

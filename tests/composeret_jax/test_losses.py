@@ -1,0 +1,83 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from composeret_jax import losses
+
+
+def features(batch, dim=5, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.normal(size=(2, batch, dim)).astype(np.float32)
+
+
+def test_batch_classification_is_the_mean_of_each_querys_cross_entropy():
+  composed, targets = features(4)
+  expected = 0.0
+  for i in range(4):
+    scores = [float(composed[i] @ targets[j]) for j in range(4)]
+    expected += np.log(sum(np.exp(scores))) - scores[i]
+  loss = losses.batch_classification_loss(jnp.asarray(composed), jnp.asarray(targets))
+  np.testing.assert_allclose(loss, expected / 4, rtol=1e-5)
+
+
+def test_soft_triplet_is_the_mean_over_triplets_in_a_loop():
+  composed, targets = features(3)
+  triplets = [(0, 3, 1), (4, 1, 2), (5, 2, 0)]
+  vectors = [*composed, *targets]
+  terms = []
+  for anchor, positive, negative in triplets:
+    to_positive = np.sum((vectors[anchor] - vectors[positive]) ** 2)
+    to_negative = np.sum((vectors[anchor] - vectors[negative]) ** 2)
+    terms.append(np.log(1 + np.exp(to_positive - to_negative)))
+  loss = losses.soft_triplet_loss(jnp.asarray(composed), jnp.asarray(targets), jnp.asarray(triplets))
+  np.testing.assert_allclose(loss, np.mean(terms), rtol=1e-5)
+
+
+def test_soft_triplet_stays_finite_where_the_exponential_does_not():
+  composed, targets = jnp.full((2, 4), 100.0), jnp.full((2, 4), -100.0)
+  loss = losses.soft_triplet_loss(composed, targets, jnp.array([[0, 2, 1]]))
+  assert float(loss) == pytest.approx(4 * 200.0**2)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 7])
+def test_every_row_is_an_anchor_with_its_partner_and_distinct_others(batch):
+  triplets = np.asarray(losses.sample_triplets(jax.random.key(0), batch))
+  per_anchor = min(3, 2 * batch - 2)
+  assert triplets.shape == (2 * batch * per_anchor, 3)
+  for anchor, group in itertools.groupby(triplets.tolist(), key=lambda row: row[0]):
+    group = list(group)
+    partner = (anchor + batch) % (2 * batch)
+    negatives = [negative for _, _, negative in group]
+    assert {positive for _, positive, _ in group} == {partner}
+    assert len(set(negatives)) == len(negatives) == per_anchor
+    assert not {anchor, partner} & set(negatives)
+    assert set(negatives) <= set(range(2 * batch))
+
+
+def test_negatives_are_uniform_over_the_others():
+  draws = jax.vmap(lambda key: losses.sample_triplets(key, 4))(jax.random.split(jax.random.key(1), 2000))
+  negatives_of_row_1 = np.asarray(draws)[:, 3:6, 2].ravel()
+  counts = np.bincount(negatives_of_row_1, minlength=8)
+  assert counts[[1, 5]].tolist() == [0, 0]
+  others = counts[[0, 2, 3, 4, 6, 7]]
+  assert np.abs(others / others.sum() - 1 / 6).max() < 0.02  # five standard deviations
+
+
+def test_a_batch_of_one_has_no_negatives():
+  with pytest.raises(ValueError, match="batch size 1"):
+    losses.sample_triplets(jax.random.key(0), 1)
+
+
+def test_reconstruction_is_the_mean_squared_error():
+  loss = losses.reconstruction_loss(jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 2.0]]))
+  assert float(loss) == 2.0
+
+
+def test_rotational_symmetry_compares_turned_back_targets_with_references():
+  turned_back, references = map(jnp.asarray, features(3))
+  loss = losses.rotational_symmetry_loss(turned_back, references, losses.batch_classification_loss)
+  assert float(loss) == float(losses.batch_classification_loss(turned_back, references))
+  assert float(loss) != float(losses.batch_classification_loss(references, turned_back))
