@@ -17,17 +17,58 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class BasicBlock(nnx.Module):
   """Two 3x3 convolutions beside a shortcut."""
 
+  expansion = 1
+
   def __init__(self, in_features: int, features: int, *, stride: int, dtype, rngs: nnx.Rngs):
     self.conv1 = Conv2d(in_features, features, 3, stride=stride, dtype=dtype, rngs=rngs)
     self.norm1 = BatchNorm(features)
     self.conv2 = Conv2d(features, features, 3, dtype=dtype, rngs=rngs)
     self.norm2 = BatchNorm(features)
-    needs_projection = stride != 1 or in_features != features
-    self.shortcut = Shortcut(in_features, features, stride=stride, dtype=dtype, rngs=rngs) if needs_projection else None
+    self.shortcut = shortcut(in_features, features, stride=stride, dtype=dtype, rngs=rngs)
+
+  def convolutions(self) -> list[tuple[Conv2d, BatchNorm]]:
+    """The convolutions in order, each with its norm."""
+    return [(self.conv1, self.norm1), (self.conv2, self.norm2)]
 
   def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
     residual = self.norm2(self.conv2(nnx.relu(self.norm1(self.conv1(maps)))))
     return nnx.relu(residual + (self.shortcut(maps) if self.shortcut else maps))
+
+
+class BottleneckBlock(nnx.Module):
+  """1x1, 3x3 and 1x1 convolutions beside a shortcut; the last widens fourfold. The stride is in the 3x3 ("v1.5")."""
+
+  expansion = 4
+
+  def __init__(self, in_features: int, features: int, *, stride: int, dtype, rngs: nnx.Rngs):
+    out_features = self.expansion * features
+    self.conv1 = Conv2d(in_features, features, 1, dtype=dtype, rngs=rngs)
+    self.norm1 = BatchNorm(features)
+    self.conv2 = Conv2d(features, features, 3, stride=stride, dtype=dtype, rngs=rngs)
+    self.norm2 = BatchNorm(features)
+    self.conv3 = Conv2d(features, out_features, 1, dtype=dtype, rngs=rngs)
+    self.norm3 = BatchNorm(out_features)
+    self.shortcut = shortcut(in_features, out_features, stride=stride, dtype=dtype, rngs=rngs)
+
+  def convolutions(self) -> list[tuple[Conv2d, BatchNorm]]:
+    """The convolutions in order, each with its norm."""
+    return [(self.conv1, self.norm1), (self.conv2, self.norm2), (self.conv3, self.norm3)]
+
+  def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
+    narrow = nnx.relu(self.norm1(self.conv1(maps)))
+    narrow = nnx.relu(self.norm2(self.conv2(narrow)))
+    residual = self.norm3(self.conv3(narrow))
+    return nnx.relu(residual + (self.shortcut(maps) if self.shortcut else maps))
+
+
+BLOCKS = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
+
+
+def shortcut(in_features: int, features: int, *, stride: int, dtype, rngs: nnx.Rngs) -> "Shortcut | None":
+  """What gives a block's input the shape of its residual; None where it has that shape."""
+  if stride == 1 and in_features == features:
+    return None
+  return Shortcut(in_features, features, stride=stride, dtype=dtype, rngs=rngs)
 
 
 class Shortcut(nnx.Module):
@@ -44,12 +85,22 @@ class Shortcut(nnx.Module):
 class ResNet(nnx.Module):
   """uint8 pixels to one feature an image: trunk, global average pooling, one linear layer in place of the classifier.
 
-  `width` is the first stage's; each further stage doubles it. ResNet-18 is width 64 with stages (2, 2, 2, 2).
+  `width` is the first stage's; each further stage doubles it. `block` is a key of BLOCKS. ResNet-18 is width 64 with
+  stages (2, 2, 2, 2) of basic blocks, ResNet-50 width 64 with stages (3, 4, 6, 3) of bottleneck blocks.
   The trunk computes in `dtype`; the feature is float32.
   """
 
-  def __init__(self, *, width: int, stage_sizes: Sequence[int], feature_dim: int, dtype=jnp.float32, rngs: nnx.Rngs):
-    self.trunk = Trunk(width=width, stage_sizes=stage_sizes, dtype=dtype, rngs=rngs)
+  def __init__(
+    self,
+    *,
+    width: int,
+    stage_sizes: Sequence[int],
+    feature_dim: int,
+    block: str = "basic",
+    dtype=jnp.float32,
+    rngs: nnx.Rngs,
+  ):
+    self.trunk = Trunk(width=width, stage_sizes=stage_sizes, block=block, dtype=dtype, rngs=rngs)
     self.head = linear(self.trunk.num_channels, feature_dim, rngs=rngs)
     self.feature_dim = feature_dim
 
@@ -60,15 +111,16 @@ class ResNet(nnx.Module):
 class Trunk(nnx.Module):
   """The convolutions of a ResNet: uint8 pixels to the last convolution's map, in float32."""
 
-  def __init__(self, *, width: int, stage_sizes: Sequence[int], dtype, rngs: nnx.Rngs):
+  def __init__(self, *, width: int, stage_sizes: Sequence[int], block: str, dtype, rngs: nnx.Rngs):
     self.stem = Conv2d(3, width, 7, stride=2, dtype=dtype, rngs=rngs)
     self.stem_norm = BatchNorm(width)
+    block_class = BLOCKS[block]
     blocks, channels = [], width
     for stage, num_blocks in enumerate(stage_sizes):
-      for block in range(num_blocks):
-        stride = 2 if stage > 0 and block == 0 else 1
-        blocks.append(BasicBlock(channels, width * 2**stage, stride=stride, dtype=dtype, rngs=rngs))
-        channels = width * 2**stage
+      for index in range(num_blocks):
+        stride = 2 if stage > 0 and index == 0 else 1
+        blocks.append(block_class(channels, width * 2**stage, stride=stride, dtype=dtype, rngs=rngs))
+        channels = width * 2**stage * block_class.expansion
     self.blocks = nnx.List(blocks)
     self.stage_sizes = tuple(stage_sizes)
     self.num_channels = channels

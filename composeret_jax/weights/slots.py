@@ -1,0 +1,89 @@
+"""PyTorch's tensors, by their names, into our modules' variables."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+
+from flax import nnx
+import jax.numpy as jnp
+import numpy as np
+
+from composeret_jax.layers.batch_norm import BatchNorm
+from composeret_jax.layers.convolution import Conv2d
+from data_pipelines.input_error import InputError
+
+# PyTorch counts batches too; nothing reads the count.
+IGNORED_SUFFIX = "num_batches_tracked"
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+  """Where one tensor goes: its shape, the variables of ours that it fills, and their values from it."""
+
+  shape: tuple[int, ...]
+  variables: tuple[nnx.Variable, ...]
+  values: Callable[[np.ndarray], Sequence[np.ndarray]]
+
+  def fill(self, tensor: np.ndarray) -> None:
+    """Writes the tensor, which has the slot's shape, into the variables."""
+    for variable, value in zip(self.variables, self.values(tensor), strict=True):
+      variable[...] = jnp.asarray(value, variable.dtype)
+
+
+Slots = dict[str, Slot]
+
+
+def fill(tensors: Mapping[str, np.ndarray], slots: Slots, where: str = "the weights") -> None:
+  """Fills `slots` by name.
+
+  Raises InputError, before anything is written, that names every tensor of `where` that is missing, left over or of the
+  wrong shape.
+  """
+  tensors = {name: np.asarray(value) for name, value in tensors.items() if not name.endswith(IGNORED_SUFFIX)}
+  problems = [f"missing: {name} {slot.shape}" for name, slot in slots.items() if name not in tensors]
+  problems += [f"left over: {name} {value.shape}" for name, value in tensors.items() if name not in slots]
+  problems += [
+    f"wrong shape: {name} is {tensors[name].shape}, expected {slot.shape}"
+    for name, slot in slots.items()
+    if name in tensors and tensors[name].shape != tuple(slot.shape)
+  ]
+  if problems:
+    raise InputError(f"{where} do not fit the model:\n  " + "\n  ".join(problems))
+  for name, slot in slots.items():
+    slot.fill(tensors[name])
+
+
+def prefixed(prefix: str, slots: Slots) -> Slots:
+  """`slots` under longer names."""
+  return {prefix + name: slot for name, slot in slots.items()}
+
+
+def same(variable: nnx.Variable) -> Slot:
+  """The tensor as it is."""
+  return Slot(variable.shape, (variable,), lambda tensor: [tensor])
+
+
+def transposed(variable: nnx.Variable, axes: tuple[int, ...]) -> Slot:
+  """Axis i of the variable is axis `axes[i]` of the tensor."""
+  shape = tuple(variable.shape[axes.index(i)] for i in range(len(axes)))
+  return Slot(shape, (variable,), lambda tensor: [tensor.transpose(axes)])
+
+
+def linear_slots(layer: nnx.Linear) -> Slots:
+  """torch.nn.Linear's names."""
+  return {"weight": transposed(layer.kernel, (1, 0)), "bias": same(layer.bias)}
+
+
+def layer_norm_slots(norm: nnx.LayerNorm) -> Slots:
+  """torch.nn.LayerNorm's names."""
+  return {"weight": same(norm.scale), "bias": same(norm.bias)}
+
+
+def batch_norm_slots(norm: BatchNorm) -> Slots:
+  """torch.nn.BatchNorm's names."""
+  variables = {"weight": norm.scale, "bias": norm.bias, "running_mean": norm.mean, "running_var": norm.var}
+  return {name: same(variable) for name, variable in variables.items()}
+
+
+def conv2d_slots(conv: Conv2d) -> Slots:
+  """torch.nn.Conv2d's name."""
+  return {"weight": transposed(conv.kernel, (2, 3, 1, 0))}
