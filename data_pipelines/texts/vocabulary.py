@@ -51,12 +51,19 @@ class Vocabulary:
 
     Raises ValueError when a text has more than `length` words: nothing is cut off silently.
     """
-    rows = [self.ids(text) for text in texts]
-    longest = max((len(row) for row in rows), default=0)
-    length = max(longest, 1) if length is None else length
-    if longest > length:
-      raise ValueError(f"a text has {longest} words, at most {length} expected")
-    tokens = np.full((len(rows), length), PADDING, np.int32)
-    for row, ids in zip(tokens, rows, strict=True):
-      row[: len(ids)] = ids
-    return tokens
+    return padded([self.ids(text) for text in texts], length)
+
+
+def padded(rows: Sequence[Sequence[int]], length: int | None) -> Int[np.ndarray, "num length"]:
+  """Ids as int32, padded with PADDING to `length` (by default the longest row's, at least 1).
+
+  Raises ValueError when a row is longer than `length`: nothing is cut off silently.
+  """
+  longest = max(map(len, rows), default=0)
+  length = max(longest, 1) if length is None else length
+  if longest > length:
+    raise ValueError(f"a text has {longest} words, at most {length} expected")
+  tokens = np.full((len(rows), length), PADDING, np.int32)
+  for row, ids in zip(tokens, rows, strict=True):
+    row[: len(ids)] = ids
+  return tokens

@@ -1,0 +1,163 @@
+"""BERT (Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers", NAACL 2019), pooled to one feature."""
+
+import dataclasses
+from typing import NamedTuple
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+ACTIVATIONS = {
+  "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+  "gelu_new": jax.nn.gelu,
+  "gelu_pytorch_tanh": jax.nn.gelu,
+  "relu": jax.nn.relu,
+}
+
+
+class Pooling(NamedTuple):
+  """What becomes the feature: of the layer before the last `num_skipped_layers`, the mean, the first token, or both."""
+
+  num_skipped_layers: int
+  mean: bool
+  first_token: bool
+
+
+POOLINGS = {
+  "second_to_last_mean": Pooling(1, mean=True, first_token=False),  # what BERT-as-service returned
+  "last_mean": Pooling(0, mean=True, first_token=False),
+  "cls": Pooling(0, mean=False, first_token=True),
+  "last_mean_and_cls": Pooling(0, mean=True, first_token=True),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class BertConfig:
+  """The fields of a Hugging Face config.json that say what a BERT computes, and their defaults there."""
+
+  vocab_size: int = 30_522
+  hidden_size: int = 768
+  num_hidden_layers: int = 12
+  num_attention_heads: int = 12
+  intermediate_size: int = 3_072
+  hidden_act: str = "gelu"
+  hidden_dropout_prob: float = 0.1
+  attention_probs_dropout_prob: float = 0.1
+  max_position_embeddings: int = 512
+  type_vocab_size: int = 2
+  layer_norm_eps: float = 1e-12
+
+
+class Bert(nnx.Module):
+  """Word-piece ids to one feature a text: embeddings, layers, and the pooling called `pooling`, a key of POOLINGS.
+
+  Has only the layers that the pooling reads. Weights are zero until they are read from a file.
+  """
+
+  reads = "tokens"
+
+  def __init__(self, config: BertConfig, pooling: str, *, rngs: nnx.Rngs):
+    self.pooling = POOLINGS[pooling]
+    self.embeddings = Embeddings(config, rngs=rngs)
+    num_layers = config.num_hidden_layers - self.pooling.num_skipped_layers
+    self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(num_layers)])
+    self.feature_dim = config.hidden_size * (self.pooling.mean + self.pooling.first_token)
+
+  def __call__(
+    self, tokens: Int[Array, "batch length"], *, rngs: nnx.Rngs | None = None
+  ) -> Float[Array, "batch feature_dim"]:
+    """Negative ids are padding at the end; each text has a token. `rngs` feeds dropout, in training mode only."""
+    inside = tokens >= 0
+    states = self.embeddings(jnp.maximum(tokens, 0), rngs=rngs)
+    for layer in self.layers:
+      states = layer(states, inside, rngs=rngs)
+    parts = [masked_mean(states, inside)] if self.pooling.mean else []
+    parts += [states[:, 0]] if self.pooling.first_token else []
+    return jnp.concatenate(parts, axis=-1)
+
+
+def masked_mean(
+  states: Float[Array, "batch length dim"], inside: Bool[Array, "batch length"]
+) -> Float[Array, "batch dim"]:
+  """The mean over the positions that are `inside`."""
+  weights = inside / inside.sum(axis=1, keepdims=True)
+  return jnp.einsum("bl,bld->bd", weights, states)
+
+
+class Embeddings(nnx.Module):
+  """Word piece plus position plus the type of a first sentence, normalised."""
+
+  def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
+    self.words = nnx.Param(jnp.zeros((config.vocab_size, config.hidden_size)))
+    self.positions = nnx.Param(jnp.zeros((config.max_position_embeddings, config.hidden_size)))
+    self.types = nnx.Param(jnp.zeros((config.type_vocab_size, config.hidden_size)))
+    self.norm = _layer_norm(config, rngs)
+    self.dropout = nnx.Dropout(config.hidden_dropout_prob)
+
+  def __call__(
+    self, tokens: Int[Array, "batch length"], *, rngs: nnx.Rngs | None = None
+  ) -> Float[Array, "batch length hidden"]:
+    """`rngs` feeds dropout."""
+    embedded = self.words[tokens] + self.positions[: tokens.shape[1]] + self.types[0]
+    return self.dropout(self.norm(embedded), rngs=rngs)
+
+
+class Layer(nnx.Module):
+  """Self-attention, then two linear layers on each token; each is added to its input and normalised."""
+
+  def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
+    self.attention = SelfAttention(config, rngs=rngs)
+    self.attention_norm = _layer_norm(config, rngs)
+    self.widen = _linear(config.hidden_size, config.intermediate_size, rngs)
+    self.narrow = _linear(config.intermediate_size, config.hidden_size, rngs)
+    self.norm = _layer_norm(config, rngs)
+    self.activation = config.hidden_act
+    self.dropout = nnx.Dropout(config.hidden_dropout_prob)
+
+  def __call__(
+    self,
+    states: Float[Array, "batch length hidden"],
+    inside: Bool[Array, "batch length"],
+    *,
+    rngs: nnx.Rngs | None = None,
+  ) -> Float[Array, "batch length hidden"]:
+    """Tokens attend to those that are `inside` only; `rngs` feeds dropout."""
+    attended = self.attention(states, inside, rngs=rngs)
+    states = self.attention_norm(states + self.dropout(attended, rngs=rngs))
+    wide = ACTIVATIONS[self.activation](self.widen(states))
+    return self.norm(states + self.dropout(self.narrow(wide), rngs=rngs))
+
+
+class SelfAttention(nnx.Module):
+  """Scaled dot-product attention of a text's tokens to each other, with several heads."""
+
+  def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
+    dim = config.hidden_size
+    self.query, self.key, self.value, self.out = (_linear(dim, dim, rngs) for _ in range(4))
+    self.num_heads = config.num_attention_heads
+    self.dropout = nnx.Dropout(config.attention_probs_dropout_prob)
+
+  def __call__(
+    self,
+    states: Float[Array, "batch length hidden"],
+    inside: Bool[Array, "batch length"],
+    *,
+    rngs: nnx.Rngs | None = None,
+  ) -> Float[Array, "batch length hidden"]:
+    """Attends to tokens that are `inside`; `rngs` feeds dropout of the attention's weights."""
+    heads = (*states.shape[:2], self.num_heads, -1)
+    query, key, value = (layer(states).reshape(heads) for layer in (self.query, self.key, self.value))
+    scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) * query.shape[-1] ** -0.5
+    scores = jnp.where(inside[:, None, None], scores, jnp.finfo(scores.dtype).min)
+    weights = self.dropout(jax.nn.softmax(scores), rngs=rngs)
+    attended = jnp.einsum("bhqk,bkhd->bqhd", weights, value)
+    return self.out(attended.reshape(states.shape))
+
+
+def _linear(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
+  return nnx.Linear(in_features, out_features, kernel_init=nnx.initializers.zeros, rngs=rngs)
+
+
+def _layer_norm(config: BertConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
+  return nnx.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps, use_fast_variance=False, rngs=rngs)

@@ -1,0 +1,88 @@
+"""Word pieces and their ids, as BERT has them."""
+
+from collections.abc import Iterable, Sequence
+import dataclasses
+import json
+import pathlib
+
+from absl import logging
+from jaxtyping import Int
+import numpy as np
+import tokenizers
+
+from data_pipelines.input_error import InputError
+from data_pipelines.texts.vocabulary import padded
+
+# The first one suffices; the others stand in for it.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+
+
+@dataclasses.dataclass(frozen=True)
+class WordPieces:
+  """Texts to the ids of their word pieces between [CLS] and [SEP]; what goes beyond `max_length` ids is cut off."""
+
+  tokenizer: tokenizers.Tokenizer
+  max_length: int
+
+  @classmethod
+  def from_folder(cls, folder: pathlib.Path, max_length: int) -> "WordPieces":
+    """The tokenizer of a model's folder; raises InputError when it has none or a broken one."""
+    tokenizer = _open(folder)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return cls(tokenizer, max_length)
+
+  @property
+  def size(self) -> int:
+    """One more than the largest id."""
+    return 1 + max(self.tokenizer.get_vocab().values())
+
+  def ids(self, texts: Iterable[str]) -> list[list[int]]:
+    """The ids of each text's word pieces, [CLS] and [SEP] included."""
+    return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+
+  def longest(self, texts: Iterable[str]) -> int:
+    """The most ids in a text, of those that are kept."""
+    return max(map(len, self.ids(texts)))
+
+  def warn_of_cuts(self, texts: Iterable[str]) -> None:
+    """Logs one warning that counts the texts of which something is cut off, if there are any."""
+    encodings = self.tokenizer.encode_batch(list(texts))
+    num_cut = sum(bool(encoding.overflowing) for encoding in encodings)
+    if num_cut:
+      logging.warning(
+        "%d of %d texts have more than the %d word pieces that the text encoder takes; the rest of each is cut off",
+        num_cut,
+        len(encodings),
+        self.max_length,
+      )
+
+  def encode(self, texts: Sequence[str], length: int | None = None) -> Int[np.ndarray, "num length"]:
+    """The ids of each text as int32, padded to `length` (by default the longest's) with negative numbers.
+
+    Raises ValueError when a text has more than `length` ids left.
+    """
+    return padded(self.ids(texts), length)
+
+
+def _open(folder: pathlib.Path) -> tokenizers.Tokenizer:
+  file = next((folder / name for name in ("tokenizer.json", "vocab.txt") if (folder / name).is_file()), None)
+  if file is None:
+    raise InputError(f"{folder} has no tokenizer: expected tokenizer.json or vocab.txt")
+  try:
+    return _from_vocabulary(file) if file.suffix == ".txt" else tokenizers.Tokenizer.from_file(str(file))
+  except Exception as error:  # the library raises nothing more special
+    raise InputError(f"{file} cannot be read as a tokenizer: {error}") from error
+
+
+def _from_vocabulary(file: pathlib.Path) -> tokenizers.Tokenizer:
+  """BERT's tokenizer, with the options of tokenizer_config.json where there is one."""
+  config_file = file.with_name("tokenizer_config.json")
+  options = json.loads(config_file.read_text()) if config_file.is_file() else {}
+  wordpiece = tokenizers.BertWordPieceTokenizer(
+    str(file),
+    lowercase=options.get("do_lower_case", True),
+    strip_accents=options.get("strip_accents"),
+    handle_chinese_chars=options.get("tokenize_chinese_chars", True),
+  )
+  return tokenizers.Tokenizer.from_str(wordpiece.to_str())
