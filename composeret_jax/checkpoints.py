@@ -1,8 +1,9 @@
 """Checkpoints: everything that the next step depends on, saved in the background, the newest ones and the best."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import operator
 import pathlib
+from typing import Any
 
 import jax
 import ml_collections
@@ -16,10 +17,10 @@ from composeret_jax.train_step import TrainState
 class Checkpoints:
   """The checkpoints of one run. Use as a context manager: leaving it waits for the save in flight."""
 
-  def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, words: Sequence[str]):
-    """Keeps `config.num_newest_checkpoints` and the best by `config.best_metric`; `words` are the vocabulary's."""
+  def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, texts: Mapping[str, Any]):
+    """Keeps `config.num_newest_checkpoints` and the best by `config.best_metric`; `texts` is what was read."""
     self._directory = workdir.resolve() / "checkpoints"
-    self._made_with = {"config": config_to_json(config), "words": list(words)}
+    self._made_with = {"config": config_to_json(config), "texts": dict(texts)}
     newest = preservation_policy.LatestN(config.num_newest_checkpoints)
     best = preservation_policy.BestN(
       get_metric_fn=operator.itemgetter(config.best_metric), n=1, keep_checkpoints_without_metrics=False
@@ -56,17 +57,18 @@ class Checkpoints:
     """Where the checkpoint of a step is."""
     return self._directory / str(step)
 
-  def made_with(self, step: int) -> tuple[ml_collections.ConfigDict, tuple[str, ...]]:
-    """The configuration and the vocabulary's words that a checkpoint was trained with."""
+  def made_with(self, step: int) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
+    """The configuration, and what identifies the words or the BERT, that a checkpoint was trained with."""
     saved = self._manager.restore(step, args=ocp.args.Composite(made_with=ocp.args.JsonRestore()))["made_with"]
-    return config_from_json(saved["config"]), tuple(saved["words"])
+    return config_from_json(saved["config"]), saved["texts"]
 
   def restore(self, step: int, like: TrainState) -> TrainState:
-    """The state of a step, with the shapes, dtypes and shardings of `like`."""
+    """The state of a step, with the shapes, dtypes and shardings of `like`, and what is frozen from there."""
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _as_tree(like))
     restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
-    return TrainState(**restored)
+    return TrainState(**restored, frozen=like.frozen)
 
 
 def _as_tree(state: TrainState) -> dict:
+  """All but what is frozen, which comes from files of its own."""
   return {name: getattr(state, name) for name in ("step", "params", "batch_stats", "optimizer_state", "key")}

@@ -16,7 +16,7 @@ from composeret_jax.protocols import PROTOCOLS, RECALL_AT
 from composeret_jax.retrieval import rank_gallery
 from data_pipelines.datasets import Dataset
 from data_pipelines.loader import image_batches
-from data_pipelines.texts.vocabulary import Vocabulary
+from data_pipelines.texts.readers import TextReader
 
 # Beside the composed query, under the same protocol, what each half of the query finds alone.
 HALVES = ("image_only", "text_only")
@@ -33,12 +33,10 @@ class Evaluation:
 class Evaluator:
   """Evaluates models of one structure on one data set; compiles once, whatever the parameters."""
 
-  def __init__(
-    self, model: RetrievalModel, dataset: Dataset, vocabulary: Vocabulary, config: ml_collections.ConfigDict
-  ):
-    """`config` is a run's whole configuration."""
+  def __init__(self, model: RetrievalModel, dataset: Dataset, texts: TextReader, config: ml_collections.ConfigDict):
+    """`config` is a run's whole configuration; `texts` gives what the model's text encoder reads."""
     self._dataset = dataset
-    self._tokens = vocabulary.encode(dataset.queries.texts)
+    self._texts = texts.encode(dataset.queries.texts)
     self._config = config
     self._protocol = PROTOCOLS[config.protocol]
     self._sharding = rows_split(data_mesh())
@@ -46,23 +44,23 @@ class Evaluator:
     structure = nnx.graphdef(model)
 
     def in_eval_mode(function: Callable) -> Callable:
-      def call(params, batch_stats, *arrays):
-        merged = nnx.merge(structure, params, batch_stats, copy=True)
+      def call(params, batch_stats, frozen, *arrays):
+        merged = nnx.merge(structure, params, batch_stats, frozen, copy=True)
         merged.eval()
         return function(merged, *arrays)
 
       return jax.jit(call)
 
     self._encode_images = in_eval_mode(lambda model, pixels: model.encode_images(pixels))
-    self._encode_texts = in_eval_mode(lambda model, tokens: model.encode_texts(tokens))
+    self._encode_texts = in_eval_mode(lambda model, texts: model.encode_texts(texts))
     self._compose = in_eval_mode(lambda model, image, text: model.on_sphere(model.compose(image, text)))
     self._on_sphere = in_eval_mode(lambda model, image: model.on_sphere(image))
 
-  def __call__(self, params: nnx.State, batch_stats: nnx.State) -> Evaluation:
+  def __call__(self, params: nnx.State, batch_stats: nnx.State, frozen: nnx.State) -> Evaluation:
     """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`."""
-    state = (params, batch_stats)
+    state = (params, batch_stats, frozen)
     images = self._gallery_features(state)
-    texts = self._in_batches(self._encode_texts, state, self._tokens)
+    texts = self._in_batches(self._encode_texts, state, self._texts)
     gallery = self._in_batches(self._on_sphere, state, images)
     references = images[self._dataset.queries.references]
     mean_image = np.broadcast_to(images.mean(axis=0), references.shape)

@@ -1,5 +1,7 @@
 """The retrieval model: two encoders, a composer, and the sphere on which composed and target features meet."""
 
+from collections.abc import Callable
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,6 @@ from jaxtyping import Array, Float, Int, UInt8
 import ml_collections
 
 from composeret_jax.composers.compose_ae import ComposeAE
-from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.encoders.resnet import ResNet
 
 COMPOSERS = {"compose_ae": ComposeAE}
@@ -31,10 +32,10 @@ class RetrievalModel(nnx.Module):
     return self.image_encoder(pixels)
 
   def encode_texts(
-    self, tokens: Int[Array, "batch length"], *, rngs: nnx.Rngs | None = None
+    self, texts: Int[Array, "batch ..."], *, rngs: nnx.Rngs | None = None
   ) -> Float[Array, "batch text_dim"]:
-    """The raw features of texts; `rngs` feeds dropout in training mode."""
-    return self.text_encoder(tokens, rngs=rngs)
+    """The raw features of texts, given as what the text encoder reads; `rngs` feeds dropout in training mode."""
+    return self.text_encoder(texts, rngs=rngs)
 
   def compose(
     self,
@@ -53,7 +54,9 @@ class RetrievalModel(nnx.Module):
     return self.radius * features * jax.lax.rsqrt(jnp.maximum(squared_norm, jnp.finfo(jnp.float32).tiny))
 
 
-def build_model(config: ml_collections.ConfigDict, vocabulary_size: int, seed: int) -> RetrievalModel:
+def build_model(
+  config: ml_collections.ConfigDict, build_text_encoder: Callable[[nnx.Rngs], nnx.Module], seed: int
+) -> RetrievalModel:
   """The model that `config` (the `model` part of a run's configuration) describes, freshly initialised from `seed`."""
   rngs = nnx.Rngs(seed)
   image = config.image_encoder
@@ -61,14 +64,10 @@ def build_model(config: ml_collections.ConfigDict, vocabulary_size: int, seed: i
     width=image.width,
     stage_sizes=image.stage_sizes,
     feature_dim=image.feature_dim,
+    block=image.block,
     dtype=jnp.dtype(image.dtype),
     rngs=rngs,
   )
-  text_encoder = LstmTextEncoder(
-    vocabulary_size=vocabulary_size,
-    embedding_dim=config.text_encoder.embedding_dim,
-    feature_dim=config.text_encoder.feature_dim,
-    rngs=rngs,
-  )
+  text_encoder = build_text_encoder(rngs)
   composer = COMPOSERS[config.composer](image_encoder.feature_dim, text_encoder.feature_dim, rngs=rngs)
   return RetrievalModel(image_encoder, text_encoder, composer)

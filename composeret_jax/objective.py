@@ -59,12 +59,15 @@ def batch_losses(
   loss_name: str,
   weights: Mapping[str, float],
 ) -> dict[str, Float[Array, ""]]:
-  """`weighted_losses` of a batch: `reference` and `target` pixels [batch, height, width, 3], `tokens` [batch, length]."""
+  """`weighted_losses` of a batch: `reference` and `target` pixels [batch, height, width, 3], and texts.
+
+  Texts are `tokens` [batch, length] or `text_rows` [batch], whichever the model's text encoder `reads`.
+  """
   loss_key, dropout_key = jax.random.split(key)
   rngs = nnx.Rngs(dropout=dropout_key)
   # Two passes, not one over both: batch norm sees references and targets apart, as in the original.
   reference = model.encode_images(batch["reference"])
   target = model.encode_images(batch["target"])
-  text = model.encode_texts(batch["tokens"], rngs=rngs)
+  text = model.encode_texts(batch[model.text_encoder.reads], rngs=rngs)
   loss = pair_loss(loss_name, loss_key, len(text))
   return weighted_losses(model, reference, target, text, loss=loss, weights=weights, rngs=rngs)

@@ -6,7 +6,7 @@ import jax
 import ml_collections
 import optax
 
-TRUNK = ("image_encoder", "trunk")
+TRUNK = "trunk"
 
 
 def learning_rate_schedule(config: ml_collections.ConfigDict) -> optax.Schedule:
@@ -22,7 +22,7 @@ def coupled_sgd(
 
 
 def build_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
-  """Coupled SGD on the schedule of `config`; the image trunk moves at `trunk_learning_rate_factor` of the rest."""
+  """Coupled SGD on the schedule of `config`; the encoders' trunks move at `trunk_learning_rate_factor` of the rest."""
   scales = {"trunk": optax.scale(config.trunk_learning_rate_factor), "rest": optax.identity()}
   return optax.chain(
     coupled_sgd(learning_rate_schedule(config), config.momentum, config.weight_decay),
@@ -31,8 +31,8 @@ def build_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransfor
 
 
 def parameter_groups(params: Mapping) -> Mapping:
-  """Labels every parameter `trunk` (the image encoder's convolutions and norms) or `rest`."""
-  return jax.tree_util.tree_map_with_path(lambda path, _: "trunk" if _names(path)[:2] == TRUNK else "rest", params)
+  """Labels every parameter `trunk` (the image encoder's convolutions and norms, a fine-tuned BERT) or `rest`."""
+  return jax.tree_util.tree_map_with_path(lambda path, _: "trunk" if _names(path)[1:2] == (TRUNK,) else "rest", params)
 
 
 def _names(path: tuple) -> tuple[str, ...]:

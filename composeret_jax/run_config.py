@@ -6,6 +6,8 @@ from typing import Any
 
 import ml_collections
 
+from composeret_jax.encoders.bert import POOLINGS
+from composeret_jax.encoders.resnet import BLOCKS
 from composeret_jax.model import COMPOSERS
 from composeret_jax.objective import PAIR_LOSSES
 from composeret_jax.protocols import PROTOCOLS
@@ -24,6 +26,7 @@ FREE_FIELDS = (
   "data.dir",
   "data.prepared_dir",
   "data.num_workers",
+  "model.text_encoder.path",  # its files are compared
 )
 
 CHOICES = {
@@ -33,6 +36,9 @@ CHOICES = {
   "data.dataset": tuple(BUILDERS),
   "model.composer": tuple(COMPOSERS),
   "model.image_encoder.dtype": ("float32", "bfloat16"),
+  "model.image_encoder.block": tuple(BLOCKS),
+  "model.text_encoder.name": ("lstm", "bert"),
+  "model.text_encoder.pooling": tuple(POOLINGS),
 }
 
 AT_LEAST_ONE = (
@@ -49,7 +55,7 @@ AT_LEAST_ONE = (
   "eval.gallery_block",
 )
 
-NOT_NEGATIVE = ("learning_rate", "weight_decay", "data.num_workers", "seed")
+NOT_NEGATIVE = ("learning_rate", "weight_decay", "data.num_workers", "seed", "model.text_encoder.projection_dim")
 
 
 def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:

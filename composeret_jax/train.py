@@ -14,11 +14,12 @@ from composeret_jax.optimizers import build_optimizer
 from composeret_jax.reporting import progress_bar, Reporter, show_evaluation
 from composeret_jax.run_config import check_config, check_same_run
 from composeret_jax.speed import Speed
+from composeret_jax.texts import check_same_texts, open_texts
 from composeret_jax.train_step import create_state, make_train_step, TrainState
+from composeret_jax.weights.pretrained import load_trunk
 from data_pipelines.datasets import open_dataset
 from data_pipelines.input_error import InputError
 from data_pipelines.loader import LoadTriplet, to_devices, train_batches, TripletStream
-from data_pipelines.texts.vocabulary import Vocabulary
 
 
 class Run:
@@ -29,25 +30,31 @@ class Run:
     check_config(config, jax.device_count())
     self.config = config
     self.dataset = open_dataset(config.data, config.text_query)
-    self.vocabulary = Vocabulary.from_texts(self.dataset.train_triplets.texts())
-    self.model = build_model(config.model, self.vocabulary.size, config.seed)
+    self.texts = open_texts(
+      config.model.text_encoder,
+      self.dataset.train_triplets.texts(),
+      self.dataset.queries.texts,
+      config.eval.batch_size,
+    )
+    self.model = build_model(config.model, self.texts.build_encoder, config.seed)
     self.optimizer = build_optimizer(config)
-    self.evaluate = Evaluator(self.model, self.dataset, self.vocabulary, config)
-    self.checkpoints = Checkpoints(workdir, config, self.vocabulary.words)
+    self.evaluate = Evaluator(self.model, self.dataset, self.texts.reader, config)
+    self.checkpoints = Checkpoints(workdir, config, self.texts.made_with)
     self.mesh = data_mesh()
 
   def newest_state(self) -> TrainState:
     """The newest checkpoint's state, or the first state; raises InputError when the checkpoint is another run's."""
+    step = self.checkpoints.latest_step()
+    if step is None and self.config.model.image_encoder.pretrained:
+      load_trunk(self.config.model.image_encoder.pretrained, self.model.image_encoder.trunk)
     start = create_state(self.model, self.optimizer, self.config.seed)
     start = jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(start)
-    step = self.checkpoints.latest_step()
     if step is None:
       return start
-    config, words = self.checkpoints.made_with(step)
+    config, texts = self.checkpoints.made_with(step)
     where = str(self.checkpoints.path(step))
     check_same_run(config, self.config, where)
-    if words != self.vocabulary.words:
-      raise InputError(f"{where} was trained on other texts: the words of {self.config.data.dataset} have changed")
+    check_same_texts(texts, self.texts.made_with, where)
     return self.checkpoints.restore(step, start)
 
   def train_batches(self, first_step: int):
@@ -56,8 +63,7 @@ class Run:
     load = LoadTriplet(
       stream=TripletStream(sampler, self.config.seed),
       images=self.dataset.train_images,
-      vocabulary=self.vocabulary,
-      max_words=self.vocabulary.longest(sampler.texts()),
+      texts=self.texts.reader,
       image_size=data.image_size,
     )
     batches = train_batches(
@@ -82,7 +88,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   first_step, last_step = int(state.step), config.num_train_steps
   if first_step >= last_step:
     print(f"{workdir} is trained already.")
-    show_evaluation(first_step, run.evaluate(state.params, state.batch_stats), run.dataset)
+    show_evaluation(first_step, run.evaluate(state.params, state.batch_stats, state.frozen), run.dataset)
     return
 
   batches = run.train_batches(first_step)
@@ -104,7 +110,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       if step % config.eval_every_steps == 0 or step == last_step:
         watch.check()
         with speed.paused():
-          evaluation = run.evaluate(state.params, state.batch_stats)
+          evaluation = run.evaluate(state.params, state.batch_stats, state.frozen)
         reporter.evaluation(step, evaluation, run.dataset)
         checkpoints.save(step, state, evaluation.metrics)
       elif step % config.checkpoint_every_steps == 0:
@@ -120,4 +126,4 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   if run.checkpoints.latest_step() is None:
     raise InputError(f"--workdir={workdir} has no checkpoint to evaluate")
   state = run.newest_state()
-  show_evaluation(int(state.step), run.evaluate(state.params, state.batch_stats), run.dataset)
+  show_evaluation(int(state.step), run.evaluate(state.params, state.batch_stats, state.frozen), run.dataset)

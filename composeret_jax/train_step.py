@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 import optax
 
+from composeret_jax.encoders.projected import Frozen
 from composeret_jax.model import RetrievalModel
 from composeret_jax.objective import batch_losses
 
@@ -18,13 +19,14 @@ from composeret_jax.objective import batch_losses
 class TrainState:
   """Everything that the next step depends on, but the batch.
 
-  `step` counts the steps done; `params` and `batch_stats` hold plain arrays, which pass in and out of jit faster than
-  nnx's variables.
+  `step` counts the steps done. `params`, `batch_stats` and `frozen` hold plain arrays, which pass in and out of jit
+  faster than nnx's variables; no step changes `frozen`.
   """
 
   step: Int[Array, ""]
   params: nnx.State
   batch_stats: nnx.State
+  frozen: nnx.State
   optimizer_state: optax.OptState
   key: PRNGKeyArray
 
@@ -34,11 +36,12 @@ TrainStep = Callable[[TrainState, Mapping[str, Array]], tuple[TrainState, dict[s
 
 def create_state(model: RetrievalModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
   """The state before the first step."""
-  params, batch_stats = nnx.as_pure(nnx.state(model, nnx.Param)), nnx.as_pure(nnx.state(model, nnx.BatchStat))
+  params, batch_stats, frozen = (nnx.as_pure(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat, Frozen))
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
     batch_stats=batch_stats,
+    frozen=frozen,
     optimizer_state=optimizer.init(params),
     key=jax.random.key(seed),
   )
@@ -53,19 +56,21 @@ def make_train_step(
   """
   graphdef = nnx.graphdef(model)
 
-  def loss_fn(params, batch_stats, batch, key):
+  def loss_fn(params, batch_stats, frozen, batch, key):
     # Without the copy batch norm would write its statistics into variables of an outer trace.
-    trained = nnx.merge(graphdef, params, batch_stats, copy=True)
+    trained = nnx.merge(graphdef, params, batch_stats, frozen, copy=True)
     trained.train()
     losses = batch_losses(trained, batch, key, loss_name=loss_name, weights=weights)
     return losses["total"], (losses, nnx.as_pure(nnx.state(trained, nnx.BatchStat)))
 
   def train_step(state, batch):
     key = jax.random.fold_in(state.key, state.step)
-    gradients, (losses, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state.batch_stats, batch, key)
+    gradients, (losses, batch_stats) = jax.grad(loss_fn, has_aux=True)(
+      state.params, state.batch_stats, state.frozen, batch, key
+    )
     updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    new_state = TrainState(state.step + 1, params, batch_stats, optimizer_state, state.key)
+    new_state = TrainState(state.step + 1, params, batch_stats, state.frozen, optimizer_state, state.key)
     return new_state, {**losses, "gradient_norm": optax.global_norm(gradients)}
 
   return train_step

@@ -16,7 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
 
   # SGD with momentum.
   config.learning_rate = 0.01
-  config.trunk_learning_rate_factor = 0.1  # for the image encoder's convolutions
+  config.trunk_learning_rate_factor = 0.1  # for the image encoder's convolutions, and for BERT
   config.momentum = 0.9
   config.weight_decay = 1e-6  # L2, joins every parameter's gradient
   config.decay_every_steps = 50_000  # the learning rate takes the next factor

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_pipelines.pixels.decode import decode_image
 from data_pipelines.queries.tables import ImageTable, Triplet, TripletSampler
-from data_pipelines.texts.vocabulary import Vocabulary
+from data_pipelines.texts.readers import TextReader
 
 Batch = Mapping[str, np.ndarray]
 
@@ -35,21 +35,20 @@ class TripletStream:
 
 @dataclasses.dataclass(frozen=True)
 class LoadTriplet(grain.transforms.Map):
-  """Position in the stream -> pixels and tokens."""
+  """Position in the stream -> pixels and the text's numbers."""
 
   stream: TripletStream
   images: ImageTable
-  vocabulary: Vocabulary
-  max_words: int
+  texts: TextReader
   image_size: int
 
   def map(self, position: int) -> Batch:
-    """Decodes the triplet at `position`: pixels [image_size, image_size, 3] uint8, tokens [max_words] int32."""
+    """Decodes the triplet at `position`: pixels [image_size, image_size, 3] uint8, and its text as `texts` reads it."""
     triplet = self.stream[position]
     return {
       "reference": load_pixels(self.images, triplet.reference, self.image_size),
       "target": load_pixels(self.images, triplet.target, self.image_size),
-      "tokens": self.vocabulary.encode([triplet.text], self.max_words)[0],
+      self.texts.batch_key: self.texts.encode([triplet.text])[0],
     }
 
 

@@ -11,6 +11,8 @@ from composeret_jax.layers.linear import linear, torch_linear_init
 class LstmTextEncoder(nnx.Module):
   """Word ids to one feature a text. Id 0 stands for unknown words; negative ids are padding at the end."""
 
+  reads = "tokens"
+
   def __init__(
     self, *, vocabulary_size: int, embedding_dim: int, feature_dim: int, dropout_rate: float = 0.1, rngs: nnx.Rngs
   ):

@@ -53,5 +53,6 @@ class AdjectiveSampler:
     return Triplet(reference, rows[rng.integers(len(rows))], text)
 
   def texts(self) -> Sequence[str]:
-    """All labels: the original's vocabulary holds the nouns too."""
-    return self._labels
+    """All labels, as the original's vocabulary holds the nouns too, and the adjectives where texts are such."""
+    adjectives = () if self._complete_text else (split_label(label)[0] for label in self._labels)
+    return list(dict.fromkeys([*self._labels, *adjectives]))
