@@ -1,7 +1,8 @@
 """Evaluates a model on a data set's test queries: encode the gallery, compose the queries, rank, count."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
+from typing import Any
 
 from flax import nnx
 import jax
@@ -58,7 +59,7 @@ class Evaluator:
     self._compose = in_eval_mode(lambda model, image, text: model.on_sphere(model.compose(image, text)))
     self._on_sphere = in_eval_mode(lambda model, image: model.on_sphere(image))
 
-  def __call__(self, params: nnx.State, batch_stats: nnx.State) -> Evaluation:
+  def __call__(self, params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> Evaluation:
     """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`."""
     state = (params, batch_stats)
     images = self._gallery_features(state)

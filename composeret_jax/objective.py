@@ -59,7 +59,7 @@ def batch_losses(
   loss_name: str,
   weights: Mapping[str, float],
 ) -> dict[str, Float[Array, ""]]:
-  """`weighted_losses` of a batch: `reference` and `target` pixels [batch, height, width, 3], `tokens` [batch, length]."""
+  """`weighted_losses` of a batch: `reference`, `target` [batch, height, width, 3] uint8, `tokens` [batch, length]."""
   loss_key, dropout_key = jax.random.split(key)
   rngs = nnx.Rngs(dropout=dropout_key)
   # Two passes, not one over both: batch norm sees references and targets apart, as in the original.

@@ -52,7 +52,7 @@ def _pad(rows: np.ndarray, length: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames=("num_gallery", "k"))
 def _rank_block(queries, excluded, blocks, num_gallery: int, k: int) -> Int[Array, "query_block k"]:
-  """Walks over the gallery's blocks and keeps the best `k` so far; earlier rows stand first, so ties keep their order."""
+  """Walks over the gallery's blocks and keeps the best `k`; earlier rows stand first, so ties keep their order."""
   num_queries, block = len(queries), blocks.shape[1]
 
   def merge(best, block_and_start):

@@ -1,1 +1,1 @@
-"""Composers: an image feature and a text feature in, the feature of the image that the text asks for out. One file each."""
+"""Composers, one a file: image feature and text feature in, feature of the image that the text asks for out."""

@@ -85,6 +85,7 @@ class LinearPath(nnx.Module):
     conjugate: bool,
     rngs: nnx.Rngs | None,
   ) -> Float[Array, "batch image_dim"]:
+    """Returns this path's share of the composed feature."""
     _, _, re, im = self.rotation(image, text, conjugate=conjugate, rngs=rngs)
     return self.mapping(jnp.concatenate([re, im], axis=-1))
 
@@ -108,6 +109,7 @@ class ConvolutionalPath(nnx.Module):
     conjugate: bool,
     rngs: nnx.Rngs | None,
   ) -> Float[Array, "batch image_dim"]:
+    """Returns this path's share of the composed feature."""
     magnitude, angle, re, im = self.rotation(image, text, conjugate=conjugate, rngs=rngs)
     signals = jnp.stack([magnitude, angle, image, re, im], axis=-1)  # [batch, image_dim, 5]
     pooled = adaptive_max_pool(self.conv(signals), self.POOLED_LENGTH)  # [batch, 16, 64]
@@ -122,4 +124,5 @@ class NormedMlp(nnx.Module):
     self.mlp = Mlp(in_features, hidden, out_features, rngs=rngs)
 
   def __call__(self, inputs: Float[Array, "batch in_features"]) -> Float[Array, "batch out_features"]:
+    """Each step in the order of the class's name."""
     return self.mlp(nnx.relu(self.norm(inputs)))

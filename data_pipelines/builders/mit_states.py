@@ -7,9 +7,14 @@ import pathlib
 from data_pipelines.builders.tables import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
 
-TEST_NOUNS = frozenset(
-  ["armor", "bracelet", "bush", "camera", "candy", "castle", "ceramic", "cheese", "clock", "clothes", "coffee", "fan", "fig", "fish", "foam", "forest", "fruit", "furniture", "garden", "gate", "glass", "horse", "island", "laptop", "lead", "lightning", "mirror", "orange", "paint", "persimmon", "plastic", "plate", "potato", "road", "rubber", "sand", "shell", "sky", "smoke", "steel", "stream", "table", "tea", "tomato", "vacuum", "wax", "wheel", "window", "wool"]
-)
+# fmt: off
+TEST_NOUNS = frozenset((
+  "armor", "bracelet", "bush", "camera", "candy", "castle", "ceramic", "cheese", "clock", "clothes", "coffee", "fan",
+  "fig", "fish", "foam", "forest", "fruit", "furniture", "garden", "gate", "glass", "horse", "island", "laptop", "lead",
+  "lightning", "mirror", "orange", "paint", "persimmon", "plastic", "plate", "potato", "road", "rubber", "sand",
+  "shell", "sky", "smoke", "steel", "stream", "table", "tea", "tomato", "vacuum", "wax", "wheel", "window", "wool",
+))
+# fmt: on
 
 
 class MitStates(TableBuilder, skip_registration=True):

@@ -19,9 +19,9 @@ BUILDERS = {"mit_states": MitStates, "shapes": Shapes}
 def open_tables(dataset: str, raw_folder: str, prepared_folder: str) -> dict[str, TableBuilder]:
   """The prepared tables `images`, `labels` and `queries` of a data set; builds those that are missing.
 
-  `prepared_folder` is where prepared data sets are kept, by default `composeret_jax` in the user's cache folder. What is
-  there is used again only while the raw files' names and sizes stay the same. Raises InputError when raw files are not
-  as expected.
+  `prepared_folder` is where prepared data sets are kept, by default `composeret_jax` in the user's cache folder. What
+  is there is used again only while the raw files' names and sizes stay the same. Raises InputError when raw files are
+  not as expected.
   """
   builder_class = BUILDERS[dataset]
   root = pathlib.Path(prepared_folder or default_prepared_folder()).expanduser()
