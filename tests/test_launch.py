@@ -87,3 +87,12 @@ def test_a_killed_run_goes_on_to_the_bit(raw_mit_states, prepared, config, tmp_p
   result = run(arguments)
   assert result.returncode == 0, result.stderr
   assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+def test_four_devices_train_as_one(raw_mit_states, prepared, config, tmp_path):
+  train(config, tmp_path / "one")
+  arguments = command(raw_mit_states, prepared, workdir=tmp_path / "four")
+  result = run(arguments, XLA_FLAGS="--xla_force_host_platform_device_count=4")
+  assert result.returncode == 0, result.stderr
+  one, four = losses(tmp_path / "one"), losses(tmp_path / "four")
+  assert list(four.values())[:5] == pytest.approx(list(one.values())[:5], rel=1e-4)
