@@ -54,11 +54,12 @@ class FashionIQ(TableBuilder, skip_registration=True):
 
   def num_left_out(self) -> Mapping[str, int]:
     """Gallery entries and queries without their images, and the same for training."""
+    missing = set(self.missing_images(pathlib.Path(self.raw_folder), self.options))
     num_left_out = {}
     for split, infix in (("test", ""), ("train", "train_")):
-      num_entries, num_queries = len(list(self._entries(split))), len(list(self._annotations(split)))
-      num_left_out[f"num_missing_{infix}images"] = num_entries - len(self.read_images(split))
-      num_left_out[f"num_missing_{infix}queries"] = num_queries - len(self.read_queries(split))
+      lacking = [not missing.isdisjoint(annotation[:2]) for _, annotation in self._annotations(split)]
+      num_left_out[f"num_missing_{infix}images"] = sum(name in missing for _, name in self._entries(split))
+      num_left_out[f"num_missing_{infix}queries"] = sum(lacking)
     return num_left_out
 
   def read_images(self, split: str) -> Sequence[Image]:
@@ -66,24 +67,20 @@ class FashionIQ(TableBuilder, skip_registration=True):
     root = pathlib.Path(self.raw_folder)
     paths = images_on_disk(root)
     return [
-      Image(str(paths[name].relative_to(root)), name, paths[name], category)
-      for category, name in self._entries(split)
-      if name in paths
+      Image(paths[name], name, root / paths[name], category) for category, name in self._entries(split) if name in paths
     ]
 
   def read_queries(self, split: str) -> Sequence[Query]:
-    """Of every category the queries whose two images are on the disk; raises InputError when there are none."""
+    """Of every category the queries whose two images are on the disk.
+
+    Raises InputError when a category has none, or a query names an image that its category's split does not list.
+    """
     rows = {(image.group, image.label): row for row, image in enumerate(self.read_images(split))}
+    on_disk = set(images_on_disk(pathlib.Path(self.raw_folder)))
     queries = [
-      Query(
-        reference=rows[category, annotation.reference],
-        modification=modification_text(annotation.captions),
-        complete=complete_text(category, annotation.captions),
-        target_label=annotation.target,
-        group=category,
-      )
+      _query(category, annotation, rows)
       for category, annotation in self._annotations(split)
-      if (category, annotation.reference) in rows and (category, annotation.target) in rows
+      if on_disk.issuperset(annotation[:2])
     ]
     without = set(self.options["categories"]) - {query.group for query in queries}
     if without:
@@ -107,6 +104,21 @@ class Annotation(NamedTuple):
   reference: str
   target: str
   captions: Sequence[str]
+
+
+def _query(category: str, annotation: Annotation, rows: Mapping[tuple[str, str], int]) -> Query:
+  for name in annotation[:2]:
+    if (category, name) not in rows:
+      raise InputError(
+        f"captions/cap.{category}.val.json names {name}, image_splits/split.{category}.val.json does not"
+      )
+  return Query(
+    reference=rows[category, annotation.reference],
+    modification=modification_text(annotation.captions),
+    complete=complete_text(category, annotation.captions),
+    target_label=annotation.target,
+    group=category,
+  )
 
 
 def modification_text(captions: Sequence[str]) -> str:
@@ -145,11 +157,13 @@ def read_names(folder: pathlib.Path, category: str, split: str) -> list[str]:
     raise InputError(f"{path}: expected a list of image names ({error})") from error
 
 
-def images_on_disk(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The image files under `folder`/images by the name that the annotations call them, their stem."""
-  return {
-    path.stem: path
-    for parent, _, names in os.walk(folder / "images")
-    for path in (pathlib.Path(parent, name) for name in sorted(names))
-    if path.suffix.lower() in IMAGE_SUFFIXES
-  }
+def images_on_disk(folder: pathlib.Path) -> dict[str, str]:
+  """The image files under `folder`/images, relative to `folder`, by the name that annotations use: their stem."""
+  found = {}
+  for parent, _, names in os.walk(folder / "images"):
+    relative = os.path.relpath(parent, folder)
+    for name in sorted(names):
+      stem, suffix = os.path.splitext(name)
+      if suffix.lower() in IMAGE_SUFFIXES:
+        found[stem] = os.path.join(relative, name)
+  return found
