@@ -29,12 +29,12 @@ def main(_) -> None:
 
 def _run(mode: str) -> None:
   from composeret_jax import train
-  from data_pipelines.builders.prepare import open_tables
+  from data_pipelines.datasets import prepare
   from data_pipelines.input_error import InputError
 
   config = _CONFIG.value
   if mode == "prepare":
-    open_tables(config.data.dataset, config.data.dir, config.data.prepared_dir)
+    prepare(config.data)
     return
   if not _WORKDIR.value:
     raise InputError(f"--workdir is not set: --mode={mode} needs it")

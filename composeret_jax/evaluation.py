@@ -13,7 +13,7 @@ import tqdm
 
 from composeret_jax.devices import data_mesh, rows_split
 from composeret_jax.model import RetrievalModel
-from composeret_jax.protocols import PROTOCOLS, RECALL_AT
+from composeret_jax.protocols import PROTOCOLS
 from composeret_jax.retrieval import rank_gallery
 from data_pipelines.datasets import Dataset
 from data_pipelines.loader import image_batches
@@ -25,7 +25,7 @@ HALVES = ("image_only", "text_only")
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """`metrics` as fractions by name (`R@1`, `image_only/R@1`, ...), and what the composed queries found."""
+  """`metrics` by name, recalls as fractions (`R@1`, `image_only/R@1`, ...), and what the composed queries found."""
 
   metrics: dict[str, float]
   ranks: Int[np.ndarray, "num_queries ranked"]
@@ -42,6 +42,7 @@ class Evaluator:
     self._tokens = vocabulary.encode(dataset.queries.texts)
     self._config = config
     self._protocol = PROTOCOLS[config.protocol]
+    self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
     self._sharding = rows_split(data_mesh())
     self._batch_size = _round_up(config.eval.batch_size, self._sharding.num_devices)
     structure = nnx.graphdef(model)
@@ -60,7 +61,7 @@ class Evaluator:
     self._on_sphere = in_eval_mode(lambda model, image: model.on_sphere(image))
 
   def __call__(self, params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> Evaluation:
-    """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`."""
+    """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`; what was left out."""
     state = (params, batch_stats)
     images = self._gallery_features(state)
     texts = self._in_batches(self._encode_texts, state, self._tokens)
@@ -75,7 +76,7 @@ class Evaluator:
     metrics = self._count(ranks)
     for name in HALVES:
       metrics |= {f"{name}/{key}": value for key, value in self._count(halves[name]).items()}
-    return Evaluation(metrics, ranks)
+    return Evaluation(metrics | self._dataset.num_left_out, ranks)
 
   def _gallery_features(self, state) -> Float[np.ndarray, "num_gallery dim"]:
     data = self._config.data
@@ -99,18 +100,22 @@ class Evaluator:
     return np.concatenate([np.asarray(features)[:count] for features, count in batches])
 
   def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> np.ndarray:
+    query_groups, gallery_groups = self._groups
     return rank_gallery(
       queries,
       gallery,
-      k=max(RECALL_AT),
-      exclude=self._dataset.queries.references,
+      k=self._protocol.num_ranked,
+      exclude=self._dataset.queries.references if self._protocol.excludes_reference else None,
+      query_groups=query_groups,
+      gallery_groups=gallery_groups,
       query_block=_round_up(self._config.eval.query_block, self._sharding.num_devices),
       gallery_block=self._config.eval.gallery_block,
       place=lambda rows: jax.device_put(rows, self._sharding),
     )
 
   def _count(self, ranks: Int[np.ndarray, "num ranked"]) -> dict[str, float]:
-    return self._protocol(ranks, self._dataset.gallery.labels, self._dataset.queries.target_labels)
+    queries = self._dataset.queries
+    return self._protocol.metrics(ranks, self._dataset.gallery.labels, queries.target_labels, queries.groups)
 
 
 def _round_up(number: int, multiple: int) -> int:
