@@ -8,6 +8,7 @@ import sys
 import ml_collections
 from PIL import Image
 import tensorboardX
+from tensorboardX.proto.summary_pb2 import Summary
 import tqdm
 
 from composeret_jax.evaluation import Evaluation, HALVES
@@ -37,8 +38,9 @@ class Reporter:
     """Adds one line to metrics.jsonl, and each value to TensorBoard."""
     with self._metrics_file.open("a") as file:
       file.write(json.dumps({"step": step, **values}) + "\n")
-    for name, value in values.items():
-      self._events.add_scalar(name, value, step)
+    # Not by add_scalar, which would write R@1 as R_1.
+    scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    self._events.file_writer.add_summary(Summary(value=scalars), step)
     self._events.flush()
 
   def evaluation(self, step: int, evaluation: Evaluation, dataset: Dataset) -> None:
