@@ -47,4 +47,5 @@ class NormedConvolutions(nnx.Module):
   def __call__(
     self, maps: Float[Array, "batch height width in_features"]
   ) -> Float[Array, "batch height width out_features"]:
+    """Returns maps of the same size."""
     return self.out(nnx.relu(self.hidden(self.norm(maps))))

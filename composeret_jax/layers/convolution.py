@@ -39,6 +39,7 @@ class BiasedConv2d(nnx.Module):
     self.bias = nnx.Param(init(rngs.params(), (out_features,)))
 
   def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch height width out"]:
+    """Returns maps of the same size."""
     return convolve(maps, self.kernel[...], 1) + self.bias[...]
 
 

@@ -46,6 +46,7 @@ class NormedMlp(nnx.Module):
     self.mlp = Mlp(in_features, hidden, out_features, rngs=rngs)
 
   def __call__(self, inputs: Float[Array, "batch in_features"]) -> Float[Array, "batch out_features"]:
+    """Returns what the last layer gives."""
     return self.mlp(nnx.relu(self.norm(inputs)))
 
 
@@ -56,4 +57,5 @@ class ToWidth(nnx.Module):
     self.layer = linear(in_features, out_features, rngs=rngs) if in_features != out_features else None
 
   def __call__(self, inputs: Float[Array, "batch in_features"]) -> Float[Array, "batch out_features"]:
+    """Returns `inputs` themselves where the widths agree."""
     return self.layer(inputs) if self.layer else inputs
