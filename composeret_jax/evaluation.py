@@ -1,12 +1,12 @@
 """Evaluates a model on a data set's test queries: encode the gallery, compose the queries, rank, count."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
 from typing import Any
 
 from flax import nnx
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt8
 import ml_collections
 import numpy as np
 import tqdm
@@ -55,48 +55,77 @@ class Evaluator:
 
       return jax.jit(call)
 
-    self._encode_images = in_eval_mode(lambda model, pixels: model.encode_images(pixels))
+    self._encode_references = in_eval_mode(lambda model, pixels: model.encode_references(pixels))
+    self._pool_references = in_eval_mode(lambda model, references: model.pool_references(references))
     self._encode_texts = in_eval_mode(lambda model, tokens: model.encode_texts(tokens))
-    self._compose = in_eval_mode(lambda model, image, text: model.on_sphere(model.compose(image, text)))
+    self._compose = in_eval_mode(lambda model, references, text: model.on_sphere(model.compose(references, text)))
     self._on_sphere = in_eval_mode(lambda model, image: model.on_sphere(image))
 
   def __call__(self, params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> Evaluation:
     """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`; what was left out."""
     state = (params, batch_stats)
-    images = self._gallery_features(state)
     texts = self._in_batches(self._encode_texts, state, self._tokens)
+    images, composed, mean_reference = self._encode_and_compose(state, texts)
     gallery = self._in_batches(self._on_sphere, state, images)
-    references = images[self._dataset.queries.references]
-    mean_image = np.broadcast_to(images.mean(axis=0), references.shape)
-    ranks = self._rank(self._in_batches(self._compose, state, references, texts), gallery)
+    any_reference = np.broadcast_to(mean_reference, (len(texts), *mean_reference.shape))
+    ranks = self._rank(composed, gallery)
     halves = {
-      "image_only": self._rank(self._in_batches(self._on_sphere, state, references), gallery),
-      "text_only": self._rank(self._in_batches(self._compose, state, mean_image, texts), gallery),
+      "image_only": self._rank(gallery[self._dataset.queries.references], gallery),
+      "text_only": self._rank(self._in_batches(self._compose, state, any_reference, texts), gallery),
     }
     metrics = self._count(ranks)
     for name in HALVES:
       metrics |= {f"{name}/{key}": value for key, value in self._count(halves[name]).items()}
     return Evaluation(metrics | self._dataset.num_left_out, ranks)
 
-  def _gallery_features(self, state) -> Float[np.ndarray, "num_gallery dim"]:
+  def _encode_and_compose(
+    self, state, texts: Float[np.ndarray, "num_queries text_dim"]
+  ) -> tuple[Float[np.ndarray, "num_gallery dim"], Float[np.ndarray, "num_queries dim"], Float[np.ndarray, "..."]]:
+    """The gallery's raw features, the composed queries on the sphere, and the mean reference.
+
+    Each batch of the gallery is composed with the queries that refer to it and then let go: where references are maps,
+    those of a whole gallery can be more than memory holds.
+    """
+    reference_of = self._dataset.queries.references
+    images, total, done, composed = [], 0.0, [], []
+    for first, pixels in self._gallery_batches():
+      references = self._in_batches(self._encode_references, state, pixels)
+      images.append(self._in_batches(self._pool_references, state, references))
+      total = total + references.sum(axis=0, dtype=np.float64)
+      for queries in self._queries_from(first, len(pixels)):
+        own = references[reference_of[queries] - first]
+        composed.append(self._in_batches(self._compose, state, own, texts[queries]))
+        done.append(queries)
+    in_order = np.argsort(np.concatenate(done))
+    mean = (total / len(self._dataset.gallery)).astype(np.float32)
+    return np.concatenate(images), np.concatenate(composed)[in_order], mean
+
+  def _gallery_batches(self) -> Iterator[tuple[int, UInt8[np.ndarray, "batch height width 3"]]]:
+    """Batches of gallery images, each with its first image's row."""
     data = self._config.data
     batches = image_batches(
       self._dataset.gallery, image_size=data.image_size, batch_size=self._batch_size, num_workers=data.num_workers
     )
-    progress = tqdm.tqdm(batches, "evaluate", -(-len(self._dataset.gallery) // self._batch_size), leave=False)
-    return self._gather((self._apply(self._encode_images, state, pixels), len(pixels)) for pixels in progress)
+    firsts = range(0, len(self._dataset.gallery), self._batch_size)
+    return zip(firsts, tqdm.tqdm(batches, "evaluate", len(firsts), leave=False), strict=True)
 
-  def _in_batches(self, function: Callable, state, *arrays: np.ndarray) -> Float[np.ndarray, "num dim"]:
+  def _queries_from(self, first: int, count: int) -> Iterator[Int[np.ndarray, " num"]]:
+    """The queries whose reference is one of the `count` gallery rows from `first`, at most a batch at a time."""
+    references = self._dataset.queries.references
+    queries = np.flatnonzero((references >= first) & (references < first + count))
+    return (queries[start : start + self._batch_size] for start in range(0, len(queries), self._batch_size))
+
+  def _in_batches(self, function: Callable, state, *arrays: np.ndarray) -> Float[np.ndarray, "num ..."]:
     starts = range(0, len(arrays[0]), self._batch_size)
     batches = ([array[start : start + self._batch_size] for array in arrays] for start in starts)
     return self._gather((self._apply(function, state, *batch), len(batch[0])) for batch in batches)
 
-  def _apply(self, function: Callable, state, *rows: np.ndarray) -> Float[Array, "batch dim"]:
+  def _apply(self, function: Callable, state, *rows: np.ndarray) -> Float[Array, "batch ..."]:
     """Calls `function` on rows that are padded to the full batch, so that it compiles once."""
     padded = [np.concatenate([r, np.repeat(r[-1:], self._batch_size - len(r), axis=0)]) for r in rows]
     return function(*state, *(jax.device_put(r, self._sharding) for r in padded))
 
-  def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num dim"]:
+  def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num ..."]:
     return np.concatenate([np.asarray(features)[:count] for features, count in batches])
 
   def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> np.ndarray:

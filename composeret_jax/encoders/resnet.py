@@ -60,7 +60,11 @@ class ResNet(nnx.Module):
 
   def __call__(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch feature_dim"]:
     """Returns raw features, not on the sphere."""
-    return self.head(self.trunk(pixels).mean(axis=(1, 2)))
+    return self.pool(self.trunk(pixels))
+
+  def pool(self, maps: Float[Array, "batch map_height map_width channels"]) -> Float[Array, "batch feature_dim"]:
+    """From the trunk's map to the feature."""
+    return self.head(maps.mean(axis=(1, 2)))
 
 
 class Trunk(nnx.Module):

@@ -30,6 +30,19 @@ class Conv2d(nnx.Module):
     return convolve(maps.astype(self.dtype), self.kernel[...].astype(self.dtype), self.stride)
 
 
+class BiasedConv2d(nnx.Module):
+  """A 3x3 convolution with bias over NHWC maps, padded by one, initialised as torch.nn.Conv2d is."""
+
+  def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs):
+    init = torch_linear_init(9 * in_features)
+    self.kernel = nnx.Param(init(rngs.params(), (3, 3, in_features, out_features)))
+    self.bias = nnx.Param(init(rngs.params(), (out_features,)))
+
+  def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch height width out"]:
+    """Returns maps of the same size."""
+    return convolve(maps, self.kernel[...], 1) + self.bias[...]
+
+
 def convolve(
   maps: Float[Array, "batch height width in"], kernel: Float[Array, "size size in out"], stride: int
 ) -> Float[Array, "batch out_height out_width out"]:

@@ -7,11 +7,16 @@ from flax import nnx
 import jax.numpy as jnp
 import numpy as np
 
-from composeret_jax.composers.compose_ae import ComposeAE, NormedMlp, Rotation
+from composeret_jax.composers import Composer
+from composeret_jax.composers.autoencoder import AutoencoderComposer
+from composeret_jax.composers.compose_ae import ComposeAE, Rotation
+from composeret_jax.composers.real_space_concat_ae import RealSpaceConcatAE
+from composeret_jax.composers.tirg import Tirg
 from composeret_jax.encoders.lstm import Lstm, LstmTextEncoder
 from composeret_jax.encoders.resnet import ResNet
 from composeret_jax.layers.batch_norm import BatchNorm
 from composeret_jax.layers.convolution import Conv1d, Conv2d
+from composeret_jax.layers.linear import NormedMlp
 from composeret_jax.model import RetrievalModel
 from data_pipelines.input_error import InputError
 
@@ -54,7 +59,8 @@ def _scalars(size: int, *variables: nnx.Variable) -> Slot:
 def load(state_dict: Mapping[str, np.ndarray], model: RetrievalModel) -> None:
   """Fills `model` from an original checkpoint's `model_state_dict`, given as NumPy arrays.
 
-  Raises InputError that names every tensor that is missing, left over or of the wrong shape; `model` is untouched then.
+  Raises InputError that names every tensor that is missing, left over or of the wrong shape, and for a composer whose
+  original names are not known; `model` is untouched then.
   """
   fill(state_dict, model_slots(model))
 
@@ -85,23 +91,52 @@ def model_slots(model: RetrievalModel) -> Slots:
 
 
 def composer_slots(model: RetrievalModel) -> Slots:
-  """The composer's names and the sphere's radius."""
-  return {"normalization_layer.norm_s": _scalars(1, model.radius), **compose_ae_slots(model.composer)}
+  """The composer's names and the sphere's radius; raises InputError for a composer whose names are not known."""
+  slots_of = COMPOSER_SLOTS.get(type(model.composer))
+  if slots_of is None:
+    names = ", ".join(composer.__name__ for composer in COMPOSER_SLOTS)
+    raise InputError(f"original weights of {type(model.composer).__name__} cannot be read, only those of {names}")
+  return {"normalization_layer.norm_s": _scalars(1, model.radius), **slots_of(model.composer)}
 
 
 def compose_ae_slots(composer: ComposeAE) -> Slots:
   """ComposeAE's names; `encoderLinear` and `encoderWithConv` are its two paths."""
   conv = composer.conv_path
   return {
-    "a": _scalars(4, composer.conv_weight, composer.linear_weight),
+    **_autoencoder(composer),
     **_prefixed("encoderLinear.0.", _rotation(composer.linear_path.rotation)),
     **_prefixed("encoderLinear.1.mapping.", _normed_mlp(composer.linear_path.mapping)),
     **_prefixed("encoderWithConv.0.", _rotation(conv.rotation)),
     **_prefixed("encoderWithConv.1.mapping.", _normed_mlp(conv.mapping)),
     **_prefixed("encoderWithConv.1.conv.", _conv1d(conv.conv)),
-    **_prefixed("decoder.", _normed_mlp(composer.image_decoder)),
-    **_prefixed("txtdecoder.", _normed_mlp(composer.text_decoder)),
   }
+
+
+def real_space_concat_ae_slots(composer: RealSpaceConcatAE) -> Slots:
+  """RealSpaceConcatAE's names: ComposeAE's without the rotations, and another one for the convolution."""
+  return {
+    **_autoencoder(composer),
+    **_prefixed("encoderLinear.1.mapping.", _normed_mlp(composer.linear_path)),
+    **_prefixed("encoderWithConv.1.mapping.", _normed_mlp(composer.conv_path.mapping)),
+    **_prefixed("encoderWithConv.1.conv1.", _conv1d(composer.conv_path.conv)),
+  }
+
+
+def tirg_slots(composer: Tirg) -> Slots:
+  """TIRG's names: its layers count a first one that joins image and text."""
+  return {
+    "a": _scalars(4, composer.gate_weight, composer.residual_weight),
+    **_prefixed("gated_feature_composer.1.", _batch_norm(composer.gate_norm)),
+    **_prefixed("gated_feature_composer.3.", _linear(composer.gate)),
+    **_prefixed("res_info_composer.", _normed_mlp(composer.residual, first=1)),
+  }
+
+
+COMPOSER_SLOTS: dict[type[Composer], Callable[[Composer], Slots]] = {
+  ComposeAE: compose_ae_slots,
+  RealSpaceConcatAE: real_space_concat_ae_slots,
+  Tirg: tirg_slots,
+}
 
 
 def lstm_slots(encoder: LstmTextEncoder) -> Slots:
@@ -134,6 +169,14 @@ def _block(block) -> Slots:
   return slots
 
 
+def _autoencoder(composer: AutoencoderComposer) -> Slots:
+  return {
+    "a": _scalars(4, composer.conv_weight, composer.linear_weight),
+    **_prefixed("decoder.", _normed_mlp(composer.image_decoder)),
+    **_prefixed("txtdecoder.", _normed_mlp(composer.text_decoder)),
+  }
+
+
 def _rotation(rotation: Rotation) -> Slots:
   return {
     **_prefixed("image_features.0.", _batch_norm(rotation.image_norm)),
@@ -145,11 +188,12 @@ def _rotation(rotation: Rotation) -> Slots:
   }
 
 
-def _normed_mlp(module: NormedMlp) -> Slots:
+def _normed_mlp(module: NormedMlp, first: int = 0) -> Slots:
+  """`first` is the place of the batch norm in the original's list of layers."""
   return {
-    **_prefixed("0.", _batch_norm(module.norm)),
-    **_prefixed("2.", _linear(module.mlp.hidden)),
-    **_prefixed("4.", _linear(module.mlp.out)),
+    **_prefixed(f"{first}.", _batch_norm(module.norm)),
+    **_prefixed(f"{first + 2}.", _linear(module.mlp.hidden)),
+    **_prefixed(f"{first + 4}.", _linear(module.mlp.out)),
   }
 
 
