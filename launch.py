@@ -1,4 +1,4 @@
-"""Trains, evaluates and prepares data: `python launch.py --config=configs/shapes.py --workdir=runs/shapes`."""
+"""Trains, evaluates, imports and prepares data: `python launch.py --config=configs/shapes.py --workdir=runs/shapes`."""
 
 import pathlib
 import sys
@@ -6,13 +6,14 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "eval", "prepare")
+MODES = ("train", "eval", "prepare", "import")
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A file of configs/, with :model; --config.FIELD=VALUE overrides."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run's checkpoints, metrics and pictures are.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
 
 
 def main(_) -> None:
@@ -28,17 +29,22 @@ def main(_) -> None:
 
 
 def _run(mode: str) -> None:
-  from composeret_jax import train
-  from data_pipelines.builders.prepare import open_tables
+  from composeret_jax import import_original, train
+  from data_pipelines.datasets import prepare
   from data_pipelines.input_error import InputError
 
   config = _CONFIG.value
   if mode == "prepare":
-    open_tables(config.data.dataset, config.data.dir, config.data.prepared_dir)
+    prepare(config.data)
     return
   if not _WORKDIR.value:
     raise InputError(f"--workdir is not set: --mode={mode} needs it")
   workdir = pathlib.Path(_WORKDIR.value)
+  if mode == "import":
+    if not _CHECKPOINT.value:
+      raise InputError("--checkpoint is not set: --mode=import needs it")
+    import_original.import_checkpoint(config, workdir, pathlib.Path(_CHECKPOINT.value))
+    return
   {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
 
 

@@ -41,6 +41,7 @@ setup(
   extras_require={
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
+    "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
     "dev": DEV,
   },
 )

@@ -1,18 +1,19 @@
 """Evaluates a model on a data set's test queries: encode the gallery, compose the queries, rank, count."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
+from typing import Any
 
 from flax import nnx
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt8
 import ml_collections
 import numpy as np
 import tqdm
 
 from composeret_jax.devices import data_mesh, rows_split
 from composeret_jax.model import RetrievalModel
-from composeret_jax.protocols import PROTOCOLS, RECALL_AT
+from composeret_jax.protocols import PROTOCOLS
 from composeret_jax.retrieval import rank_gallery
 from data_pipelines.datasets import Dataset
 from data_pipelines.loader import image_batches
@@ -24,7 +25,7 @@ HALVES = ("image_only", "text_only")
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """`metrics` as fractions by name (`R@1`, `image_only/R@1`, ...), and what the composed queries found."""
+  """`metrics` by name, recalls as fractions (`R@1`, `image_only/R@1`, ...), and what the composed queries found."""
 
   metrics: dict[str, float]
   ranks: Int[np.ndarray, "num_queries ranked"]
@@ -39,6 +40,7 @@ class Evaluator:
     self._texts = texts.encode(dataset.queries.texts)
     self._config = config
     self._protocol = PROTOCOLS[config.protocol]
+    self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
     self._sharding = rows_split(data_mesh())
     self._batch_size = _round_up(config.eval.batch_size, self._sharding.num_devices)
     structure = nnx.graphdef(model)
@@ -51,63 +53,98 @@ class Evaluator:
 
       return jax.jit(call)
 
-    self._encode_images = in_eval_mode(lambda model, pixels: model.encode_images(pixels))
+    self._encode_references = in_eval_mode(lambda model, pixels: model.encode_references(pixels))
+    self._pool_references = in_eval_mode(lambda model, references: model.pool_references(references))
     self._encode_texts = in_eval_mode(lambda model, texts: model.encode_texts(texts))
-    self._compose = in_eval_mode(lambda model, image, text: model.on_sphere(model.compose(image, text)))
+    self._compose = in_eval_mode(lambda model, references, text: model.on_sphere(model.compose(references, text)))
     self._on_sphere = in_eval_mode(lambda model, image: model.on_sphere(image))
 
-  def __call__(self, params: nnx.State, batch_stats: nnx.State, frozen: nnx.State) -> Evaluation:
-    """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`."""
+  def __call__(
+    self, params: Mapping[str, Any], batch_stats: Mapping[str, Any], frozen: Mapping[str, Any]
+  ) -> Evaluation:
+    """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`; what was left out."""
     state = (params, batch_stats, frozen)
-    images = self._gallery_features(state)
     texts = self._in_batches(self._encode_texts, state, self._texts)
+    images, composed, mean_reference = self._encode_and_compose(state, texts)
     gallery = self._in_batches(self._on_sphere, state, images)
-    references = images[self._dataset.queries.references]
-    mean_image = np.broadcast_to(images.mean(axis=0), references.shape)
-    ranks = self._rank(self._in_batches(self._compose, state, references, texts), gallery)
+    any_reference = np.broadcast_to(mean_reference, (len(texts), *mean_reference.shape))
+    ranks = self._rank(composed, gallery)
     halves = {
-      "image_only": self._rank(self._in_batches(self._on_sphere, state, references), gallery),
-      "text_only": self._rank(self._in_batches(self._compose, state, mean_image, texts), gallery),
+      "image_only": self._rank(gallery[self._dataset.queries.references], gallery),
+      "text_only": self._rank(self._in_batches(self._compose, state, any_reference, texts), gallery),
     }
     metrics = self._count(ranks)
     for name in HALVES:
       metrics |= {f"{name}/{key}": value for key, value in self._count(halves[name]).items()}
-    return Evaluation(metrics, ranks)
+    return Evaluation(metrics | self._dataset.num_left_out, ranks)
 
-  def _gallery_features(self, state) -> Float[np.ndarray, "num_gallery dim"]:
+  def _encode_and_compose(
+    self, state, texts: Float[np.ndarray, "num_queries text_dim"]
+  ) -> tuple[Float[np.ndarray, "num_gallery dim"], Float[np.ndarray, "num_queries dim"], Float[np.ndarray, "..."]]:
+    """The gallery's raw features, the composed queries on the sphere, and the mean reference.
+
+    Each batch of the gallery is composed with the queries that refer to it and then let go: where references are maps,
+    those of a whole gallery can be more than memory holds.
+    """
+    reference_of = self._dataset.queries.references
+    images, total, done, composed = [], 0.0, [], []
+    for first, pixels in self._gallery_batches():
+      references = self._in_batches(self._encode_references, state, pixels)
+      images.append(self._in_batches(self._pool_references, state, references))
+      total = total + references.sum(axis=0, dtype=np.float64)
+      for queries in self._queries_from(first, len(pixels)):
+        own = references[reference_of[queries] - first]
+        composed.append(self._in_batches(self._compose, state, own, texts[queries]))
+        done.append(queries)
+    in_order = np.argsort(np.concatenate(done))
+    mean = (total / len(self._dataset.gallery)).astype(np.float32)
+    return np.concatenate(images), np.concatenate(composed)[in_order], mean
+
+  def _gallery_batches(self) -> Iterator[tuple[int, UInt8[np.ndarray, "batch height width 3"]]]:
+    """Batches of gallery images, each with its first image's row."""
     data = self._config.data
     batches = image_batches(
       self._dataset.gallery, image_size=data.image_size, batch_size=self._batch_size, num_workers=data.num_workers
     )
-    progress = tqdm.tqdm(batches, "evaluate", -(-len(self._dataset.gallery) // self._batch_size), leave=False)
-    return self._gather((self._apply(self._encode_images, state, pixels), len(pixels)) for pixels in progress)
+    firsts = range(0, len(self._dataset.gallery), self._batch_size)
+    return zip(firsts, tqdm.tqdm(batches, "evaluate", len(firsts), leave=False), strict=True)
 
-  def _in_batches(self, function: Callable, state, *arrays: np.ndarray) -> Float[np.ndarray, "num dim"]:
+  def _queries_from(self, first: int, count: int) -> Iterator[Int[np.ndarray, " num"]]:
+    """The queries whose reference is one of the `count` gallery rows from `first`, at most a batch at a time."""
+    references = self._dataset.queries.references
+    queries = np.flatnonzero((references >= first) & (references < first + count))
+    return (queries[start : start + self._batch_size] for start in range(0, len(queries), self._batch_size))
+
+  def _in_batches(self, function: Callable, state, *arrays: np.ndarray) -> Float[np.ndarray, "num ..."]:
     starts = range(0, len(arrays[0]), self._batch_size)
     batches = ([array[start : start + self._batch_size] for array in arrays] for start in starts)
     return self._gather((self._apply(function, state, *batch), len(batch[0])) for batch in batches)
 
-  def _apply(self, function: Callable, state, *rows: np.ndarray) -> Float[Array, "batch dim"]:
+  def _apply(self, function: Callable, state, *rows: np.ndarray) -> Float[Array, "batch ..."]:
     """Calls `function` on rows that are padded to the full batch, so that it compiles once."""
     padded = [np.concatenate([r, np.repeat(r[-1:], self._batch_size - len(r), axis=0)]) for r in rows]
     return function(*state, *(jax.device_put(r, self._sharding) for r in padded))
 
-  def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num dim"]:
+  def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num ..."]:
     return np.concatenate([np.asarray(features)[:count] for features, count in batches])
 
   def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> np.ndarray:
+    query_groups, gallery_groups = self._groups
     return rank_gallery(
       queries,
       gallery,
-      k=max(RECALL_AT),
-      exclude=self._dataset.queries.references,
+      k=self._protocol.num_ranked,
+      exclude=self._dataset.queries.references if self._protocol.excludes_reference else None,
+      query_groups=query_groups,
+      gallery_groups=gallery_groups,
       query_block=_round_up(self._config.eval.query_block, self._sharding.num_devices),
       gallery_block=self._config.eval.gallery_block,
       place=lambda rows: jax.device_put(rows, self._sharding),
     )
 
   def _count(self, ranks: Int[np.ndarray, "num ranked"]) -> dict[str, float]:
-    return self._protocol(ranks, self._dataset.gallery.labels, self._dataset.queries.target_labels)
+    queries = self._dataset.queries
+    return self._protocol.metrics(ranks, self._dataset.gallery.labels, queries.target_labels, queries.groups)
 
 
 def _round_up(number: int, multiple: int) -> int:

@@ -27,7 +27,7 @@ def soft_triplet_loss(
 ) -> Float[Array, ""]:
   """Mean of log(1 + exp(d(anchor, positive) - d(anchor, negative))), d the squared Euclidean distance.
 
-  The soft triplet loss of Vo et al., CVPR 2019. `triplets` holds rows of [composed; targets]: anchor, positive, negative.
+  The soft triplet loss of Vo et al., CVPR 2019. `triplets` are rows of [composed; targets]: anchor, positive, negative.
   Expects features already on the sphere.
   """
   vectors = jnp.concatenate([composed, targets])

@@ -8,20 +8,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 import ml_collections
 
-from composeret_jax.composers.compose_ae import ComposeAE
+from composeret_jax.composers import Composer, COMPOSERS
 from composeret_jax.encoders.resnet import ResNet
-
-COMPOSERS = {"compose_ae": ComposeAE}
 
 
 class RetrievalModel(nnx.Module):
   """Turns a reference image and a modification text into the feature of the image that they ask for.
 
   Raw features come from `encode_images`, `encode_texts` and `compose`; `on_sphere` makes composed and image features
-  comparable by inner product. Dropout and batch statistics follow nnx's train() and eval().
+  comparable by inner product. `encode_references` gives what `compose` takes: the images' features or, where the
+  composer composes maps, the image encoder's maps. Dropout and batch statistics follow nnx's train() and eval().
   """
 
-  def __init__(self, image_encoder: nnx.Module, text_encoder: nnx.Module, composer: nnx.Module):
+  def __init__(self, image_encoder: nnx.Module, text_encoder: nnx.Module, composer: Composer):
     self.image_encoder = image_encoder
     self.text_encoder = text_encoder
     self.composer = composer
@@ -31,6 +30,14 @@ class RetrievalModel(nnx.Module):
     """The raw features of images."""
     return self.image_encoder(pixels)
 
+  def encode_references(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch ..."]:
+    """What `compose` takes of images."""
+    return self.image_encoder.trunk(pixels) if self.composer.composes_maps else self.encode_images(pixels)
+
+  def pool_references(self, references: Float[Array, "batch ..."]) -> Float[Array, "batch image_dim"]:
+    """The raw features of images from what `encode_references` gives for them."""
+    return self.image_encoder.pool(references) if self.composer.composes_maps else references
+
   def encode_texts(
     self, texts: Int[Array, "batch ..."], *, rngs: nnx.Rngs | None = None
   ) -> Float[Array, "batch text_dim"]:
@@ -39,14 +46,23 @@ class RetrievalModel(nnx.Module):
 
   def compose(
     self,
+    references: Float[Array, "batch ..."],
+    text: Float[Array, "batch text_dim"],
+    *,
+    rngs: nnx.Rngs | None = None,
+  ) -> Float[Array, "batch image_dim"]:
+    """The raw feature of what the text makes of the image."""
+    return self.pool_references(self.composer(references, text, rngs=rngs))
+
+  def turn_back(
+    self,
     image: Float[Array, "batch image_dim"],
     text: Float[Array, "batch text_dim"],
     *,
-    conjugate: bool = False,
     rngs: nnx.Rngs | None = None,
   ) -> Float[Array, "batch image_dim"]:
-    """The raw feature of what the text makes of the image; `conjugate` takes the text back from it."""
-    return self.composer(image, text, conjugate=conjugate, rngs=rngs)
+    """The raw feature of the image from which the text has led to this one; only of composers with a rotation."""
+    return self.composer(image, text, conjugate=True, rngs=rngs)
 
   def on_sphere(self, features: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
     """Features scaled to the sphere of the learned radius; a zero feature stays zero."""
@@ -69,5 +85,7 @@ def build_model(
     rngs=rngs,
   )
   text_encoder = build_text_encoder(rngs)
-  composer = COMPOSERS[config.composer](image_encoder.feature_dim, text_encoder.feature_dim, rngs=rngs)
+  composer_class = COMPOSERS[config.composer]
+  image_dim = image_encoder.trunk.num_channels if composer_class.composes_maps else image_encoder.feature_dim
+  composer = composer_class(image_dim, text_encoder.feature_dim, rngs=rngs)
   return RetrievalModel(image_encoder, text_encoder, composer)

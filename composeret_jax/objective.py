@@ -24,7 +24,7 @@ def pair_loss(name: str, key: PRNGKeyArray, batch_size: int) -> PairLoss:
 
 def weighted_losses(
   model: RetrievalModel,
-  reference: Float[Array, "batch image_dim"],
+  reference: Float[Array, "batch ..."],
   target: Float[Array, "batch image_dim"],
   text: Float[Array, "batch text_dim"],
   *,
@@ -34,6 +34,7 @@ def weighted_losses(
 ) -> dict[str, Float[Array, ""]]:
   """Every loss with a weight above zero, from raw features, and their weighted sum as `total`.
 
+  `reference` is what the model's `encode_references` gives.
   `weights` has the keys main, image_reconstruction, text_reconstruction and rotational_symmetry.
   """
   composed = model.compose(reference, text, rngs=rngs)
@@ -43,7 +44,7 @@ def weighted_losses(
     terms["image_reconstruction"] = losses.reconstruction_loss(decoded_image, reference)
     terms["text_reconstruction"] = losses.reconstruction_loss(decoded_text, text)
   if weights["rotational_symmetry"]:
-    turned_back = model.compose(target, text, conjugate=True, rngs=rngs)
+    turned_back = model.turn_back(target, text, rngs=rngs)
     terms["rotational_symmetry"] = losses.rotational_symmetry_loss(
       model.on_sphere(turned_back), model.on_sphere(reference), loss
     )
@@ -59,14 +60,14 @@ def batch_losses(
   loss_name: str,
   weights: Mapping[str, float],
 ) -> dict[str, Float[Array, ""]]:
-  """`weighted_losses` of a batch: `reference` and `target` pixels [batch, height, width, 3], and texts.
+  """`weighted_losses` of a batch: `reference`, `target` [batch, height, width, 3] uint8, and texts.
 
   Texts are `tokens` [batch, length] or `text_rows` [batch], whichever the model's text encoder `reads`.
   """
   loss_key, dropout_key = jax.random.split(key)
   rngs = nnx.Rngs(dropout=dropout_key)
   # Two passes, not one over both: batch norm sees references and targets apart, as in the original.
-  reference = model.encode_images(batch["reference"])
+  reference = model.encode_references(batch["reference"])
   target = model.encode_images(batch["target"])
   text = model.encode_texts(batch[model.text_encoder.reads], rngs=rngs)
   loss = pair_loss(loss_name, loss_key, len(text))

@@ -6,6 +6,7 @@ from jaxtyping import Int, UInt8
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from composeret_jax.retrieval import NO_ROW
 from data_pipelines.datasets import Dataset
 from data_pipelines.loader import load_pixels
 
@@ -46,7 +47,7 @@ def _draw_row(canvas, pen, font, dataset: Dataset, query: int, found: np.ndarray
   canvas.paste(_tile(dataset, int(queries.references[query])), (GAP, y))
   text = textwrap.fill(queries.texts[query], 22)
   pen.multiline_text((GAP + TILE + GAP, y + TILE / 2), text, fill=INK, font=font, anchor="lm")
-  for place, row in enumerate(found):
+  for place, row in enumerate(found[found != NO_ROW]):
     x = GAP + TILE + TEXT_WIDTH + place * (TILE + GAP)
     canvas.paste(_tile(dataset, int(row)), (x, y))
     if gallery.labels[row] == queries.target_labels[query]:

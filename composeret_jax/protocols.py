@@ -1,27 +1,33 @@
-"""How each data set counts a query as answered: pure functions of ranks and labels. Recalls are fractions."""
+"""How each data set ranks its queries and counts one as answered: pure functions of ranks and labels.
 
-from collections.abc import Callable, Sequence
+Recalls are fractions. Ranks are gallery rows, best first, and NO_ROW where a query's gallery has no more.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
 
 from jaxtyping import Bool, Int
 import numpy as np
 
+from composeret_jax.retrieval import NO_ROW
 from data_pipelines.builders.mit_states import split_label
 
+Labels = Sequence[str]
 Ranks = Int[np.ndarray, "num_queries ranked"]
-Protocol = Callable[[Ranks, Sequence[str], Sequence[str]], dict[str, float]]
+Groups = tuple[Int[np.ndarray, " num_queries"], Int[np.ndarray, " num_gallery"]]
 
 RECALL_AT = (1, 5, 10, 50, 100)
 
 
-def same_label(ranks: Ranks, gallery_labels: Sequence[str], target_labels: Sequence[str]) -> dict[str, float]:
-  """R@K: the share of queries with an image of the target's label among the first K.
+def same_label(
+  ranks: Ranks, gallery_labels: Labels, target_labels: Labels, recall_at: Sequence[int] = RECALL_AT
+) -> dict[str, float]:
+  """R@K: the share of queries with an image of the target's label among the first K."""
+  return recalls(_hits(ranks, gallery_labels, target_labels), recall_at)
 
-  `ranks` holds gallery rows, best first, the query's own image already left out.
-  """
-  return recalls(_hits(ranks, gallery_labels, target_labels))
 
-
-def mit_states(ranks: Ranks, gallery_labels: Sequence[str], target_labels: Sequence[str]) -> dict[str, float]:
+def mit_states(ranks: Ranks, gallery_labels: Labels, target_labels: Labels) -> dict[str, float]:
   """`same_label` of "adjective noun", and the same for the adjective and for the noun alone."""
   metrics = same_label(ranks, gallery_labels, target_labels)
   for part, name in enumerate(("adjective", "noun")):
@@ -31,13 +37,88 @@ def mit_states(ranks: Ranks, gallery_labels: Sequence[str], target_labels: Seque
   return metrics
 
 
-def recalls(hits: Bool[np.ndarray, "num_queries ranked"]) -> dict[str, float]:
-  """R@K for every K of RECALL_AT from what is right at each rank."""
-  return {f"R@{k}": float(hits[:, :k].any(axis=1).mean()) for k in RECALL_AT}
+def recalls(hits: Bool[np.ndarray, "num_queries ranked"], recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
+  """R@K for every K of `recall_at` from what is right at each rank."""
+  return {f"R@{k}": float(hits[:, :k].any(axis=1).mean()) for k in recall_at}
 
 
-def _hits(ranks: Ranks, gallery_labels: Sequence[str], target_labels: Sequence[str]) -> Bool[np.ndarray, "..."]:
-  return np.asarray(gallery_labels)[ranks] == np.asarray(target_labels)[:, None]
+def _hits(ranks: Ranks, gallery_labels: Labels, target_labels: Labels) -> Bool[np.ndarray, "num_queries ranked"]:
+  return (np.asarray(gallery_labels)[ranks] == np.asarray(target_labels)[:, None]) & (ranks != NO_ROW)
 
 
-PROTOCOLS: dict[str, Protocol] = {"same_label": same_label, "mit_states": mit_states}
+def with_means(by_category: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+  """FashionIQ's table: `<category>/R@K`, the unweighted means `mean/R@K`, and `headline`.
+
+  The headline is the average of the two means mean/R@10 and mean/R@50.
+  """
+  metrics = {f"{name}/{key}": value for name, own in by_category.items() for key, value in own.items()}
+  keys = next(iter(by_category.values())).keys()
+  metrics |= {f"mean/{key}": float(np.mean([own[key] for own in by_category.values()])) for key in keys}
+  return metrics | {"headline": (metrics["mean/R@10"] + metrics["mean/R@50"]) / 2}
+
+
+def one_gallery(gallery_labels: Labels, gallery_groups: Labels, query_groups: Labels) -> Groups:
+  """Every query ranks the whole gallery."""
+  return np.zeros(len(query_groups), int), np.zeros(len(gallery_labels), int)
+
+
+def gallery_of_own_group(gallery_labels: Labels, gallery_groups: Labels, query_groups: Labels) -> Groups:
+  """A query ranks the images of its own group."""
+  numbers = {group: number for number, group in enumerate(dict.fromkeys(gallery_groups))}
+  return np.array([numbers[group] for group in query_groups]), np.array([numbers[group] for group in gallery_groups])
+
+
+def one_gallery_of_distinct_labels(gallery_labels: Labels, gallery_groups: Labels, query_groups: Labels) -> Groups:
+  """Every query ranks the first image of each label: where labels name images, later ones are the same image again."""
+  first = np.full(len(gallery_labels), -1)
+  first[np.unique(np.asarray(gallery_labels), return_index=True)[1]] = 0
+  return np.zeros(len(query_groups), int), first
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+  """One data set's way to rank and count.
+
+  `count` gives the metrics of ranks, from their first `num_ranked`, the gallery's labels and the targets' labels.
+  `groups` numbers queries and gallery images: a query ranks the images of its own number, its reference among them
+  unless `excludes_reference`. `by_category` counts each group of queries by itself, and averages.
+  """
+
+  count: Callable[[Ranks, Labels, Labels], dict[str, float]] = same_label
+  num_ranked: int = max(RECALL_AT)
+  groups: Callable[[Labels, Labels, Labels], Groups] = one_gallery
+  excludes_reference: bool = True
+  by_category: bool = False
+
+  def metrics(
+    self, ranks: Ranks, gallery_labels: Labels, target_labels: Labels, query_groups: Labels
+  ) -> dict[str, float]:
+    """All metrics of a set of queries, by name."""
+    if not self.by_category:
+      return self.count(ranks, gallery_labels, target_labels)
+    targets, groups = np.asarray(target_labels), np.asarray(query_groups)
+    by_category = {}
+    for category in dict.fromkeys(query_groups):
+      own = groups == category
+      by_category[category] = self.count(ranks[own], gallery_labels, targets[own].tolist())
+    return with_means(by_category)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+  "same_label": Protocol(),
+  "mit_states": Protocol(count=mit_states),
+  "fashion200k": Protocol(count=functools.partial(same_label, recall_at=(1, 10, 50)), num_ranked=50),
+  "css3d": Protocol(),
+  "fashion_iq": Protocol(
+    count=functools.partial(same_label, recall_at=(10, 50)),
+    num_ranked=50,
+    groups=gallery_of_own_group,
+    excludes_reference=False,
+    by_category=True,
+  ),
+  "fashion_iq_compose_ae": Protocol(
+    groups=one_gallery_of_distinct_labels,
+    excludes_reference=False,
+    by_category=True,
+  ),
+}

@@ -8,11 +8,11 @@ import sys
 import ml_collections
 from PIL import Image
 import tensorboardX
+from tensorboardX.proto.summary_pb2 import Summary
 import tqdm
 
 from composeret_jax.evaluation import Evaluation, HALVES
 from composeret_jax.picture import results_picture
-from composeret_jax.protocols import RECALL_AT
 from data_pipelines.datasets import Dataset
 
 
@@ -38,8 +38,9 @@ class Reporter:
     """Adds one line to metrics.jsonl, and each value to TensorBoard."""
     with self._metrics_file.open("a") as file:
       file.write(json.dumps({"step": step, **values}) + "\n")
-    for name, value in values.items():
-      self._events.add_scalar(name, value, step)
+    # Not by add_scalar, which would write R@1 as R_1.
+    scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    self._events.file_writer.add_summary(Summary(value=scalars), step)
     self._events.flush()
 
   def evaluation(self, step: int, evaluation: Evaluation, dataset: Dataset) -> None:
@@ -67,18 +68,29 @@ def progress_bar(first: int, total: int) -> tqdm.tqdm:
 
 
 def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None:
-  """Prints the table of recalls."""
+  """Prints the table of recalls, and what was left out for want of images."""
   print(f"Step {step}: {len(dataset.queries):,} queries, {len(dataset.gallery):,} images, recall in percent")
-  print(recall_table(evaluation.metrics), flush=True)
+  print(recall_table(evaluation.metrics))
+  if any(dataset.num_left_out.values()):
+    left_out = ", ".join(f"{name} {number:,}" for name, number in dataset.num_left_out.items())
+    print(f"Left out, because images are missing: {left_out}")
+  sys.stdout.flush()
 
 
 def recall_table(metrics: Mapping[str, float]) -> str:
-  """Recalls in percent: a line for the composed query, for each of its halves, and for each part of the label."""
-  groups = [""] + [f"{half}/" for half in HALVES]
-  groups += sorted({key.rpartition("R@")[0] for key in metrics if "R@" in key} - set(groups))
-  titles = {"": "composed", "image_only/": "image only", "text_only/": "text only"}
-  lines = [" " * 22 + "".join(f"{f'R@{k}':>8}" for k in RECALL_AT)]
-  for group in groups:
-    cells = "".join(f"{100 * metrics[f'{group}R@{k}']:8.1f}" for k in RECALL_AT)
-    lines.append(f"{titles.get(group, group.rstrip('/')):<22}{cells}")
+  """Recalls in percent: a line for the composed query and for each part, then the same for each half of the query."""
+  recalls = {name: name.rpartition("R@")[::2] for name in metrics if "R@" in name}
+  columns = sorted({int(k) for _, k in recalls.values()})
+  lines = [" " * 22 + "".join(f"{f'R@{k}':>8}" for k in columns)]
+  for group in dict.fromkeys(group for group, _ in recalls.values()):
+    cells = "".join(f"{100 * metrics[f'{group}R@{k}']:8.1f}" for k in columns)
+    lines.append(f"{_title(group):<22}{cells}")
+  lines += [f"{_title(name):<22}{100 * metrics[name]:8.1f}" for name in metrics if name.endswith("headline")]
   return "\n".join(lines)
+
+
+def _title(group: str) -> str:
+  """ "image_only/noun/" as "image only noun"; what no half found alone is composed."""
+  parts = group.rstrip("/").split("/")
+  half = parts.pop(0) if parts[0] in HALVES else "composed"
+  return " ".join([half.replace("_", " "), *parts]).rstrip()

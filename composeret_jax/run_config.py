@@ -6,9 +6,9 @@ from typing import Any
 
 import ml_collections
 
+from composeret_jax.composers import COMPOSERS
 from composeret_jax.encoders.bert import POOLINGS
 from composeret_jax.encoders.resnet import BLOCKS
-from composeret_jax.model import COMPOSERS
 from composeret_jax.objective import PAIR_LOSSES
 from composeret_jax.protocols import PROTOCOLS
 from data_pipelines.builders.prepare import BUILDERS
@@ -72,8 +72,19 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
     problems.append(f"config.batch_size is {config.batch_size}, expected a multiple of the {num_devices} devices")
   if config.loss == "soft_triplet" and config.batch_size < 2:
     problems.append(f"config.batch_size is {config.batch_size}, expected at least 2: the soft triplet needs negatives")
+  problems += _losses_that_the_composer_lacks(config.model)
   if problems:
     raise InputError("\n".join(problems))
+
+
+def _losses_that_the_composer_lacks(model: ml_collections.ConfigDict) -> list[str]:
+  if model.composer not in COMPOSERS:
+    return []
+  return [
+    f"config.model.loss_weights.{loss} is {weight}, expected 0: {model.composer} has no such loss"
+    for loss, weight in model.loss_weights.items()
+    if weight and loss not in COMPOSERS[model.composer].losses
+  ]
 
 
 def check_same_run(saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict, where: str) -> None:

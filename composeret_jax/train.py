@@ -79,7 +79,7 @@ class Run:
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains from the newest checkpoint in `workdir`, or from the start, to `num_train_steps`; evaluates and reports.
 
-  Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteLossError when training diverges.
+  Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteLossError when a loss is.
   """
   run = Run(config, workdir)
   train_step = make_train_step(run.model, run.optimizer, config.loss, config.model.loss_weights.to_dict())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
+from typing import Any
 
 from flax import nnx
 import jax
@@ -24,9 +25,9 @@ class TrainState:
   """
 
   step: Int[Array, ""]
-  params: nnx.State
-  batch_stats: nnx.State
-  frozen: nnx.State
+  params: Mapping[str, Any]
+  batch_stats: Mapping[str, Any]
+  frozen: Mapping[str, Any]
   optimizer_state: optax.OptState
   key: PRNGKeyArray
 
@@ -71,6 +72,6 @@ def make_train_step(
     updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
     params = optax.apply_updates(state.params, updates)
     new_state = TrainState(state.step + 1, params, batch_stats, state.frozen, optimizer_state, state.key)
-    return new_state, {**losses, "gradient_norm": optax.global_norm(gradients)}
+    return new_state, {**losses, "gradient_norm": optax.tree.norm(gradients)}
 
   return train_step

@@ -6,9 +6,55 @@ import ml_collections
 
 
 def compose_ae() -> ml_collections.ConfigDict:
-  """ComposeAE over ResNet-18 and an LSTM."""
-  model = ml_collections.ConfigDict()
+  """ComposeAE: rotation and autoencoder."""
+  model = real_space_concat_ae()
   model.composer = "compose_ae"
+  model.loss_weights.rotational_symmetry = 0.01
+  return model
+
+
+def real_space_concat_ae() -> ml_collections.ConfigDict:
+  """RealSpaceConcatAE: ComposeAE's autoencoder without the rotation."""
+  model = _model("real_space_concat_ae")
+  model.loss_weights.image_reconstruction = 0.1
+  model.loss_weights.text_reconstruction = 0.1
+  return model
+
+
+def tirg() -> ml_collections.ConfigDict:
+  """TIRG on the image feature."""
+  return _model("tirg")
+
+
+def tirg_last_conv() -> ml_collections.ConfigDict:
+  """TIRG on the last convolution's map."""
+  return _model("tirg_last_conv")
+
+
+def concat() -> ml_collections.ConfigDict:
+  """Baseline: image and text side by side through a small network."""
+  return _model("concat")
+
+
+def sum_of_features() -> ml_collections.ConfigDict:
+  """Baseline: image plus text."""
+  return _model("sum")
+
+
+def image_only() -> ml_collections.ConfigDict:
+  """Baseline: the image as it is."""
+  return _model("image_only")
+
+
+def text_only() -> ml_collections.ConfigDict:
+  """Baseline: the text as it is."""
+  return _model("text_only")
+
+
+def _model(composer: str) -> ml_collections.ConfigDict:
+  """A composer over ResNet-18 and an LSTM, trained with the main loss alone."""
+  model = ml_collections.ConfigDict()
+  model.composer = composer
   model.image_encoder = ml_collections.ConfigDict()
   model.image_encoder.width = 64
   model.image_encoder.block = "basic"  # or "bottleneck", with stages (3, 4, 6, 3): ResNet-50
@@ -27,13 +73,22 @@ def compose_ae() -> ml_collections.ConfigDict:
   model.text_encoder.fine_tune = False  # whether BERT is trained; else it encodes each text once
   model.loss_weights = ml_collections.ConfigDict()
   model.loss_weights.main = 1.0
-  model.loss_weights.image_reconstruction = 0.1
-  model.loss_weights.text_reconstruction = 0.1
-  model.loss_weights.rotational_symmetry = 0.01
+  model.loss_weights.image_reconstruction = 0.0
+  model.loss_weights.text_reconstruction = 0.0
+  model.loss_weights.rotational_symmetry = 0.0
   return model
 
 
-MODELS: dict[str, Callable[[], ml_collections.ConfigDict]] = {"compose_ae": compose_ae}
+MODELS: dict[str, Callable[[], ml_collections.ConfigDict]] = {
+  "compose_ae": compose_ae,
+  "tirg": tirg,
+  "tirg_last_conv": tirg_last_conv,
+  "real_space_concat_ae": real_space_concat_ae,
+  "concat": concat,
+  "sum": sum_of_features,
+  "image_only": image_only,
+  "text_only": text_only,
+}
 
 
 def get_config(name: str) -> ml_collections.ConfigDict:

@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-  """Bad configuration, files or data. The message says what was found, what was expected and where; it needs no traceback."""
+  """Bad configuration, files or data. The message says what was found, what was expected and where."""

@@ -1,9 +1,10 @@
-"""Batches: triplets in a shuffled order that is a pure function of the seed, decoded by workers, placed on the devices."""
+"""Batches: triplets in an order that is a pure function of the seed, decoded by workers, placed on the devices."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
 import dataclasses
 
+from absl import flags
 import grain
 import jax
 from jaxtyping import UInt8
@@ -31,6 +32,21 @@ class TripletStream:
     visit, place = divmod(position, self._sampler.triplets_per_item)
     rng = np.random.default_rng((self._seed, visit))
     return self._sampler.sample(int(self._order[visit]), rng)[place]
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnPosition(grain.transforms.Map):
+  """Counts the rows that a process loads -> positions in the stream."""
+
+  batch_size: int
+  share: int
+  first_step: int
+  process_index: int
+
+  def map(self, i: int) -> int:
+    """The position of this process's `i`-th row, counted from `first_step`."""
+    step, row = divmod(i, self.share)
+    return (self.first_step + step) * self.batch_size + self.process_index * self.share + row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +101,8 @@ def train_batches(
   process p has the p-th contiguous share of its rows. `num_workers` 0 decodes in threads of this process.
   """
   share = batch_size // num_processes
-
-  def position(i: int) -> int:
-    step, row = divmod(i, share)
-    return (first_step + step) * batch_size + process_index * share + row
-
-  positions = grain.MapDataset.range((num_steps - first_step) * share).map(position)
+  own_positions = OwnPosition(batch_size, share, first_step, process_index)
+  positions = grain.MapDataset.range((num_steps - first_step) * share).map(own_positions)
   return _iterate(positions.map(load).batch(share), num_workers)
 
 
@@ -105,6 +117,8 @@ def image_batches(
 def _iterate(dataset: grain.MapDataset, num_workers: int) -> Iterator:
   batches = dataset.to_iter_dataset()
   if num_workers:
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()  # Grain's workers read absl's flags, which only absl.app.run has parsed
     batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
   return iter(batches)
 

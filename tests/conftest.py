@@ -1,6 +1,19 @@
+import os
+
+import jax
 import pytest
 
 from tests import tiny
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+  """Compiles the same step once a session, in processes that tests start as well."""
+  folder = str(tmp_path_factory.mktemp("compilation_cache"))
+  options = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.5}
+  for name, value in options.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
 
 
 @pytest.fixture(scope="session")

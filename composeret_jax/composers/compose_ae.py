@@ -7,24 +7,21 @@ from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from composeret_jax.composers.autoencoder import AutoencoderComposer
 from composeret_jax.layers.batch_norm import BatchNorm
 from composeret_jax.layers.convolution import adaptive_max_pool, Conv1d
-from composeret_jax.layers.linear import Mlp
+from composeret_jax.layers.linear import Mlp, NormedMlp
 
 
-class ComposeAE(nnx.Module):
-  """Composes along a linear and a convolutional path, each with a rotation of its own, and decodes both inputs again.
+class ComposeAE(AutoencoderComposer):
+  """Composes along a linear and a convolutional path, each with a rotation of its own."""
 
-  `linear_weight` and `conv_weight` are the learned scalars that start at 10 and 1.
-  """
+  losses = (*AutoencoderComposer.losses, "rotational_symmetry")
 
   def __init__(self, image_dim: int, text_dim: int, *, rngs: nnx.Rngs):
-    self.linear_path = LinearPath(image_dim, text_dim, rngs=rngs)
-    self.conv_path = ConvolutionalPath(image_dim, text_dim, rngs=rngs)
-    self.linear_weight = nnx.Param(jnp.array(10.0, jnp.float32))
-    self.conv_weight = nnx.Param(jnp.array(1.0, jnp.float32))
-    self.image_decoder = NormedMlp(image_dim, image_dim, image_dim, rngs=rngs)
-    self.text_decoder = NormedMlp(image_dim, text_dim, text_dim, rngs=rngs)
+    linear_path = LinearPath(image_dim, text_dim, rngs=rngs)
+    conv_path = ConvolutionalPath(image_dim, text_dim, rngs=rngs)
+    super().__init__(linear_path, conv_path, image_dim=image_dim, text_dim=text_dim, rngs=rngs)
 
   def __call__(
     self,
@@ -37,13 +34,7 @@ class ComposeAE(nnx.Module):
     """Returns the composed feature. `conjugate` turns the other way, which undoes the text; `rngs` feeds dropout."""
     linear = self.linear_path(image, text, conjugate=conjugate, rngs=rngs)
     convolutional = self.conv_path(image, text, conjugate=conjugate, rngs=rngs)
-    return self.linear_weight * linear + self.conv_weight * convolutional
-
-  def decode(
-    self, composed: Float[Array, "batch image_dim"]
-  ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch text_dim"]]:
-    """Rebuilds the image feature and the text feature that were composed."""
-    return self.image_decoder(composed), self.text_decoder(composed)
+    return self.weighted_sum(linear, convolutional)
 
 
 class Rotation(nnx.Module):
@@ -85,6 +76,7 @@ class LinearPath(nnx.Module):
     conjugate: bool,
     rngs: nnx.Rngs | None,
   ) -> Float[Array, "batch image_dim"]:
+    """Returns this path's share of the composed feature."""
     _, _, re, im = self.rotation(image, text, conjugate=conjugate, rngs=rngs)
     return self.mapping(jnp.concatenate([re, im], axis=-1))
 
@@ -108,18 +100,8 @@ class ConvolutionalPath(nnx.Module):
     conjugate: bool,
     rngs: nnx.Rngs | None,
   ) -> Float[Array, "batch image_dim"]:
+    """Returns this path's share of the composed feature."""
     magnitude, angle, re, im = self.rotation(image, text, conjugate=conjugate, rngs=rngs)
     signals = jnp.stack([magnitude, angle, image, re, im], axis=-1)  # [batch, image_dim, 5]
     pooled = adaptive_max_pool(self.conv(signals), self.POOLED_LENGTH)  # [batch, 16, 64]
     return self.mapping(pooled.swapaxes(1, 2).reshape(len(image), -1))  # channel by channel, as the original flattens
-
-
-class NormedMlp(nnx.Module):
-  """Batch norm, ReLU, linear, ReLU, linear."""
-
-  def __init__(self, in_features: int, hidden: int, out_features: int, *, rngs: nnx.Rngs):
-    self.norm = BatchNorm(in_features)
-    self.mlp = Mlp(in_features, hidden, out_features, rngs=rngs)
-
-  def __call__(self, inputs: Float[Array, "batch in_features"]) -> Float[Array, "batch out_features"]:
-    return self.mlp(nnx.relu(self.norm(inputs)))

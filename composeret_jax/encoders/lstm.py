@@ -32,7 +32,7 @@ class LstmTextEncoder(nnx.Module):
 
 
 class Lstm(nnx.Module):
-  """One LSTM layer; gates in the order input, forget, cell, output (PyTorch's), each with two biases (PyTorch's too)."""
+  """One LSTM layer. As in PyTorch the gates are in the order input, forget, cell, output, with two biases each."""
 
   def __init__(self, in_features: int, hidden: int, *, rngs: nnx.Rngs):
     init = torch_linear_init(hidden)

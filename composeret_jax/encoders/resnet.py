@@ -1,4 +1,7 @@
-"""ResNet image encoder (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016), torchvision's variant."""
+"""ResNet image encoder as torchvision has it.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
+"""
 
 from collections.abc import Sequence
 
@@ -31,6 +34,7 @@ class BasicBlock(nnx.Module):
     return [(self.conv1, self.norm1), (self.conv2, self.norm2)]
 
   def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
+    """Returns maps of `features` channels, smaller by `stride`."""
     residual = self.norm2(self.conv2(nnx.relu(self.norm1(self.conv1(maps)))))
     return nnx.relu(residual + (self.shortcut(maps) if self.shortcut else maps))
 
@@ -55,6 +59,7 @@ class BottleneckBlock(nnx.Module):
     return [(self.conv1, self.norm1), (self.conv2, self.norm2), (self.conv3, self.norm3)]
 
   def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
+    """Returns maps of 4 x `features` channels, smaller by `stride`."""
     narrow = nnx.relu(self.norm1(self.conv1(maps)))
     narrow = nnx.relu(self.norm2(self.conv2(narrow)))
     residual = self.norm3(self.conv3(narrow))
@@ -79,6 +84,7 @@ class Shortcut(nnx.Module):
     self.norm = BatchNorm(features)
 
   def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
+    """Returns maps of `features` channels, smaller by `stride`."""
     return self.norm(self.conv(maps))
 
 
@@ -105,7 +111,12 @@ class ResNet(nnx.Module):
     self.feature_dim = feature_dim
 
   def __call__(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch feature_dim"]:
-    return self.head(self.trunk(pixels).mean(axis=(1, 2)))
+    """Returns raw features, not on the sphere."""
+    return self.pool(self.trunk(pixels))
+
+  def pool(self, maps: Float[Array, "batch map_height map_width channels"]) -> Float[Array, "batch feature_dim"]:
+    """From the trunk's map to the feature."""
+    return self.head(maps.mean(axis=(1, 2)))
 
 
 class Trunk(nnx.Module):
@@ -128,6 +139,7 @@ class Trunk(nnx.Module):
   def __call__(
     self, pixels: UInt8[Array, "batch height width 3"]
   ) -> Float[Array, "batch map_height map_width channels"]:
+    """Returns maps 32 times smaller than the images, with four stages."""
     maps = nnx.relu(self.stem_norm(self.stem(normalise(pixels))))
     maps = nnx.max_pool(maps, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
     for block in self.blocks:

@@ -12,7 +12,7 @@ SMALL_MAP = 2
 
 
 class Conv2d(nnx.Module):
-  """A square convolution without bias over NHWC maps, padded by (size - 1) / 2, He-initialised as in torchvision's ResNet.
+  """A square convolution without bias over NHWC maps, padded by (size - 1) / 2; initial weights as torchvision's.
 
   Computes in `dtype`; weights [size, size, in, out] stay float32.
   """
@@ -26,7 +26,21 @@ class Conv2d(nnx.Module):
     self.dtype = dtype
 
   def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
+    """Returns maps in `dtype`, smaller by `stride`."""
     return convolve(maps.astype(self.dtype), self.kernel[...].astype(self.dtype), self.stride)
+
+
+class BiasedConv2d(nnx.Module):
+  """A 3x3 convolution with bias over NHWC maps, padded by one, initialised as torch.nn.Conv2d is."""
+
+  def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs):
+    init = torch_linear_init(9 * in_features)
+    self.kernel = nnx.Param(init(rngs.params(), (3, 3, in_features, out_features)))
+    self.bias = nnx.Param(init(rngs.params(), (out_features,)))
+
+  def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch height width out"]:
+    """Returns maps of the same size."""
+    return convolve(maps, self.kernel[...], 1) + self.bias[...]
 
 
 def convolve(
@@ -66,7 +80,7 @@ def _patches_convolve(maps, kernel, stride):
 class Conv1d(nnx.Module):
   """A width-3 convolution with bias along a signal, padded by one: [batch, length, in] -> [batch, length, out].
 
-  Written over gathered neighbours: with a handful of input channels XLA's own 1-d convolution has slow gradients on CPU.
+  One matrix product over gathered neighbours.
   """
 
   def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs):
@@ -75,6 +89,7 @@ class Conv1d(nnx.Module):
     self.bias = nnx.Param(init(rngs.params(), (out_features,)))
 
   def __call__(self, signals: Float[Array, "batch length in"]) -> Float[Array, "batch length out"]:
+    """Returns signals of the same length."""
     length = signals.shape[1]
     padded = jnp.pad(signals, ((0, 0), (1, 1), (0, 0)))
     neighbours = jnp.concatenate([padded[:, i : i + length] for i in range(3)], axis=-1)
@@ -82,7 +97,7 @@ class Conv1d(nnx.Module):
 
 
 def adaptive_max_pool(signals: Float[Array, "batch length channels"], size: int) -> Float[Array, "batch size channels"]:
-  """The maximum in each of `size` windows that cover the signal: window i is [floor(i L / size), ceil((i + 1) L / size)).
+  """The maximum in each of `size` windows over the signal: window i is [floor(i L / size), ceil((i + 1) L / size)).
 
   The windows are those of torch.nn.AdaptiveMaxPool1d; they overlap where `size` does not divide the length L.
   """

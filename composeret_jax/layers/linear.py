@@ -4,6 +4,8 @@ from flax import nnx
 import jax
 from jaxtyping import Array, Float
 
+from composeret_jax.layers.batch_norm import BatchNorm
+
 
 def torch_linear_init(fan_in: int) -> jax.nn.initializers.Initializer:
   """Uniform within +-1/sqrt(fan_in): what torch.nn.Linear and torch.nn.Conv1d draw for weights and biases."""
@@ -34,3 +36,26 @@ class Mlp(nnx.Module):
   ) -> Float[Array, "batch out_features"]:
     """`rngs` feeds dropout and is only read in training mode."""
     return self.out(nnx.relu(self.dropout(self.hidden(inputs), rngs=rngs)))
+
+
+class NormedMlp(nnx.Module):
+  """Batch norm, ReLU, linear, ReLU, linear."""
+
+  def __init__(self, in_features: int, hidden: int, out_features: int, *, rngs: nnx.Rngs):
+    self.norm = BatchNorm(in_features)
+    self.mlp = Mlp(in_features, hidden, out_features, rngs=rngs)
+
+  def __call__(self, inputs: Float[Array, "batch in_features"]) -> Float[Array, "batch out_features"]:
+    """Returns what the last layer gives."""
+    return self.mlp(nnx.relu(self.norm(inputs)))
+
+
+class ToWidth(nnx.Module):
+  """A linear layer where the widths differ, and nothing where they agree."""
+
+  def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs):
+    self.layer = linear(in_features, out_features, rngs=rngs) if in_features != out_features else None
+
+  def __call__(self, inputs: Float[Array, "batch in_features"]) -> Float[Array, "batch out_features"]:
+    """Returns `inputs` themselves where the widths agree."""
+    return self.layer(inputs) if self.layer else inputs

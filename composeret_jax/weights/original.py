@@ -1,16 +1,22 @@
 """Parameters of the original PyTorch programs, by their names, into our modules."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flax import nnx
 import numpy as np
 
-from composeret_jax.composers.compose_ae import ComposeAE, NormedMlp, Rotation
+from composeret_jax.composers import Composer
+from composeret_jax.composers.autoencoder import AutoencoderComposer
+from composeret_jax.composers.compose_ae import ComposeAE, Rotation
+from composeret_jax.composers.real_space_concat_ae import RealSpaceConcatAE
+from composeret_jax.composers.tirg import Tirg
 from composeret_jax.encoders.lstm import Lstm, LstmTextEncoder
 from composeret_jax.layers.convolution import Conv1d
+from composeret_jax.layers.linear import NormedMlp
 from composeret_jax.model import RetrievalModel
 from composeret_jax.weights.pretrained import resnet_slots
 from composeret_jax.weights.slots import batch_norm_slots, fill, linear_slots, prefixed, same, Slot, Slots, transposed
+from data_pipelines.input_error import InputError
 
 
 def _scalars(size: int, *variables: nnx.Variable) -> Slot:
@@ -21,7 +27,8 @@ def _scalars(size: int, *variables: nnx.Variable) -> Slot:
 def load(state_dict: Mapping[str, np.ndarray], model: RetrievalModel) -> None:
   """Fills `model` from an original checkpoint's `model_state_dict`, given as NumPy arrays.
 
-  Raises InputError that names every tensor that is missing, left over or of the wrong shape; `model` is untouched then.
+  Raises InputError that names every tensor that is missing, left over or of the wrong shape, and for a composer whose
+  original names are not known; `model` is untouched then.
   """
   fill(state_dict, model_slots(model))
 
@@ -30,29 +37,63 @@ def model_slots(model: RetrievalModel) -> Slots:
   """Every tensor name of an original checkpoint of this kind of model."""
   return {
     **prefixed("img_model.", resnet_slots(model.image_encoder, head="fc.0")),
-    **prefixed("text_model.", lstm_slots(model.text_encoder)),
+    **text_slots(model.text_encoder),
     **composer_slots(model),
   }
 
 
 def composer_slots(model: RetrievalModel) -> Slots:
-  """The composer's names and the sphere's radius."""
-  return {"normalization_layer.norm_s": _scalars(1, model.radius), **compose_ae_slots(model.composer)}
+  """The composer's names and the sphere's radius; raises InputError for a composer whose names are not known."""
+  slots_of = COMPOSER_SLOTS.get(type(model.composer))
+  if slots_of is None:
+    names = ", ".join(composer.__name__ for composer in COMPOSER_SLOTS)
+    raise InputError(f"original weights of {type(model.composer).__name__} cannot be read, only those of {names}")
+  return {"normalization_layer.norm_s": _scalars(1, model.radius), **slots_of(model.composer)}
 
 
 def compose_ae_slots(composer: ComposeAE) -> Slots:
   """ComposeAE's names; `encoderLinear` and `encoderWithConv` are its two paths."""
   conv = composer.conv_path
   return {
-    "a": _scalars(4, composer.conv_weight, composer.linear_weight),
+    **_autoencoder(composer),
     **prefixed("encoderLinear.0.", _rotation(composer.linear_path.rotation)),
     **prefixed("encoderLinear.1.mapping.", _normed_mlp(composer.linear_path.mapping)),
     **prefixed("encoderWithConv.0.", _rotation(conv.rotation)),
     **prefixed("encoderWithConv.1.mapping.", _normed_mlp(conv.mapping)),
     **prefixed("encoderWithConv.1.conv.", _conv1d(conv.conv)),
-    **prefixed("decoder.", _normed_mlp(composer.image_decoder)),
-    **prefixed("txtdecoder.", _normed_mlp(composer.text_decoder)),
   }
+
+
+def real_space_concat_ae_slots(composer: RealSpaceConcatAE) -> Slots:
+  """RealSpaceConcatAE's names: ComposeAE's without the rotations, and another one for the convolution."""
+  return {
+    **_autoencoder(composer),
+    **prefixed("encoderLinear.1.mapping.", _normed_mlp(composer.linear_path)),
+    **prefixed("encoderWithConv.1.mapping.", _normed_mlp(composer.conv_path.mapping)),
+    **prefixed("encoderWithConv.1.conv1.", _conv1d(composer.conv_path.conv)),
+  }
+
+
+def tirg_slots(composer: Tirg) -> Slots:
+  """TIRG's names: its layers count a first one that joins image and text."""
+  return {
+    "a": _scalars(4, composer.gate_weight, composer.residual_weight),
+    **prefixed("gated_feature_composer.1.", batch_norm_slots(composer.gate_norm)),
+    **prefixed("gated_feature_composer.3.", linear_slots(composer.gate)),
+    **prefixed("res_info_composer.", _normed_mlp(composer.residual, first=1)),
+  }
+
+
+COMPOSER_SLOTS: dict[type[Composer], Callable[[Composer], Slots]] = {
+  ComposeAE: compose_ae_slots,
+  RealSpaceConcatAE: real_space_concat_ae_slots,
+  Tirg: tirg_slots,
+}
+
+
+def text_slots(encoder: nnx.Module) -> Slots:
+  """The text encoder's names; none for a BERT, which the original ran as a program of its own."""
+  return prefixed("text_model.", lstm_slots(encoder)) if isinstance(encoder, LstmTextEncoder) else {}
 
 
 def lstm_slots(encoder: LstmTextEncoder) -> Slots:
@@ -61,6 +102,14 @@ def lstm_slots(encoder: LstmTextEncoder) -> Slots:
     "embedding_layer.weight": same(encoder.embedding),
     **prefixed("lstm.", _lstm(encoder.lstm)),
     **prefixed("fc_output.1.", linear_slots(encoder.head)),
+  }
+
+
+def _autoencoder(composer: AutoencoderComposer) -> Slots:
+  return {
+    "a": _scalars(4, composer.conv_weight, composer.linear_weight),
+    **prefixed("decoder.", _normed_mlp(composer.image_decoder)),
+    **prefixed("txtdecoder.", _normed_mlp(composer.text_decoder)),
   }
 
 
@@ -75,11 +124,12 @@ def _rotation(rotation: Rotation) -> Slots:
   }
 
 
-def _normed_mlp(module: NormedMlp) -> Slots:
+def _normed_mlp(module: NormedMlp, first: int = 0) -> Slots:
+  """`first` is the place of the batch norm in the original's list of layers."""
   return {
-    **prefixed("0.", batch_norm_slots(module.norm)),
-    **prefixed("2.", linear_slots(module.mlp.hidden)),
-    **prefixed("4.", linear_slots(module.mlp.out)),
+    **prefixed(f"{first}.", batch_norm_slots(module.norm)),
+    **prefixed(f"{first + 2}.", linear_slots(module.mlp.hidden)),
+    **prefixed(f"{first + 4}.", linear_slots(module.mlp.out)),
   }
 
 

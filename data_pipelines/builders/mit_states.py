@@ -1,15 +1,21 @@
 """MIT-States from its folder of images: objects (nouns) in states (adjectives)."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import pathlib
+from typing import Any
 
 from data_pipelines.builders.tables import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
 
-TEST_NOUNS = frozenset(
-  ["armor", "bracelet", "bush", "camera", "candy", "castle", "ceramic", "cheese", "clock", "clothes", "coffee", "fan", "fig", "fish", "foam", "forest", "fruit", "furniture", "garden", "gate", "glass", "horse", "island", "laptop", "lead", "lightning", "mirror", "orange", "paint", "persimmon", "plastic", "plate", "potato", "road", "rubber", "sand", "shell", "sky", "smoke", "steel", "stream", "table", "tea", "tomato", "vacuum", "wax", "wheel", "window", "wool"]
-)
+# fmt: off
+TEST_NOUNS = frozenset((
+  "armor", "bracelet", "bush", "camera", "candy", "castle", "ceramic", "cheese", "clock", "clothes", "coffee", "fan",
+  "fig", "fish", "foam", "forest", "fruit", "furniture", "garden", "gate", "glass", "horse", "island", "laptop", "lead",
+  "lightning", "mirror", "orange", "paint", "persimmon", "plastic", "plate", "potato", "road", "rubber", "sand",
+  "shell", "sky", "smoke", "steel", "stream", "table", "tea", "tomato", "vacuum", "wax", "wheel", "window", "wool",
+))
+# fmt: on
 
 
 class MitStates(TableBuilder, skip_registration=True):
@@ -25,8 +31,9 @@ class MitStates(TableBuilder, skip_registration=True):
   QUERY_SPLITS = ("test",)
 
   @classmethod
-  def check_raw_files(cls, folder: pathlib.Path) -> None:
+  def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
     """Raises InputError, with what was found instead, unless `folder` has the folders that are expected."""
+    cls.check_expected(folder, {"folder images/": (folder / "images").is_dir()})
     labelled_folders(folder)
 
   def read_images(self, split: str) -> Sequence[Image]:
@@ -56,13 +63,8 @@ def split_label(label: str) -> tuple[str, str]:
 def labelled_folders(root: pathlib.Path) -> list[pathlib.Path]:
   """The folders of `root`/images that are named "adjective noun", sorted; "adj noun" (no adjective) is left out.
 
-  Raises InputError when there is no images folder, or a name has more than two words.
+  Raises InputError when a name has more than two words.
   """
-  if not (root / "images").is_dir():
-    found = ", ".join(sorted(path.name for path in root.iterdir())[:5]) if root.is_dir() else "no such folder"
-    raise InputError(
-      f"data.dir: {root} has no folder images/ (found: {found or 'nothing'})\n{MitStates.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-    )
   folders = sorted(path for path in (root / "images").iterdir() if path.is_dir() and " " in path.name)
   for folder in folders:
     if folder.name.count(" ") != 1:

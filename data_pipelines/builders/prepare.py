@@ -1,33 +1,51 @@
 """Prepares a data set once, and opens what is prepared."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 import hashlib
+import json
 import os
 import pathlib
+from typing import Any
 
 from absl import logging
 import tensorflow_datasets as tfds
 
+from data_pipelines.builders.css3d import Css3d
+from data_pipelines.builders.fashion200k import Fashion200k
+from data_pipelines.builders.fashion_iq import FashionIQ
 from data_pipelines.builders.mit_states import MitStates
 from data_pipelines.builders.shapes import Shapes
 from data_pipelines.builders.tables import FEATURES, TableBuilder
 from data_pipelines.input_error import InputError
 
-BUILDERS = {"mit_states": MitStates, "shapes": Shapes}
+BUILDERS: dict[str, type[TableBuilder]] = {
+  "css3d": Css3d,
+  "fashion200k": Fashion200k,
+  "fashion_iq": FashionIQ,
+  "mit_states": MitStates,
+  "shapes": Shapes,
+}
 
 
-def open_tables(dataset: str, raw_folder: str, prepared_folder: str) -> dict[str, TableBuilder]:
+def open_tables(
+  dataset: str, raw_folder: str, prepared_folder: str, options: Mapping[str, Any] | None = None
+) -> dict[str, TableBuilder]:
   """The prepared tables `images`, `labels` and `queries` of a data set; builds those that are missing.
 
-  `prepared_folder` is where prepared data sets are kept, by default `composeret_jax` in the user's cache folder. What is
-  there is used again only while the raw files' names and sizes stay the same. Raises InputError when raw files are not
-  as expected.
+  `prepared_folder` is where prepared data sets are kept, by default `composeret_jax` in the user's cache folder. What
+  is there is used again only while the raw files' names and sizes and the `options` (a value for each of the
+  builder's `OPTIONS`) stay the same. Raises InputError when raw files are not as expected.
   """
-  builder_class = BUILDERS[dataset]
+  builder_class, options = BUILDERS[dataset], options or {}
   root = pathlib.Path(prepared_folder or default_prepared_folder()).expanduser()
-  manual = _raw_folder(builder_class, dataset, raw_folder)
-  data_dir = root / f"{dataset}-{fingerprint(manual)}" if manual else root / dataset
-  tables = {name: builder_class(config=name, data_dir=str(data_dir), file_format="array_record") for name in FEATURES}
+  manual = _raw_folder(builder_class, dataset, raw_folder, options)
+  data_dir = root / f"{dataset}-{fingerprint(manual, options)}" if manual else root / dataset
+  if manual:
+    _list_missing_images(builder_class.missing_images(manual, options), data_dir, options)
+  tables = {
+    name: builder_class(config=name, data_dir=str(data_dir), file_format="array_record", options=options)
+    for name in FEATURES
+  }
   for name, builder in tables.items():
     if not builder.is_prepared():
       logging.info("Preparing %s/%s in %s", dataset, name, data_dir)
@@ -40,9 +58,9 @@ def default_prepared_folder() -> pathlib.Path:
   return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
 
 
-def fingerprint(folder: pathlib.Path) -> str:
-  """Eight hexadecimal digits that change with the name or size of any file under `folder`."""
-  digest = hashlib.sha256()
+def fingerprint(folder: pathlib.Path, options: Mapping[str, Any]) -> str:
+  """Eight hexadecimal digits that change with the name or size of any file under `folder`, and with `options`."""
+  digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode() if options else b"")
   for path, size in sorted(_files(folder)):
     digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
   return digest.hexdigest()[:8]
@@ -55,15 +73,33 @@ def _files(folder: pathlib.Path) -> Iterable[tuple[str, int]]:
       yield os.path.relpath(path, folder), os.stat(path).st_size
 
 
-def _raw_folder(builder_class: type[TableBuilder], dataset: str, raw_folder: str) -> pathlib.Path | None:
+def _raw_folder(
+  builder_class: type[TableBuilder], dataset: str, raw_folder: str, options: Mapping[str, Any]
+) -> pathlib.Path | None:
   instructions = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS
   if not instructions:
     return None
   if not raw_folder:
     raise InputError(f"data.dir is not set: {dataset} is not downloaded for you\n{instructions}")
   folder = pathlib.Path(raw_folder).expanduser().resolve()
-  builder_class.check_raw_files(folder)
+  builder_class.check_raw_files(folder, options)
   return folder
+
+
+def _list_missing_images(missing: Sequence[str], data_dir: pathlib.Path, options: Mapping[str, Any]) -> None:
+  """Writes the list beside the prepared tables; raises InputError unless the configuration allows missing images."""
+  if not missing:
+    return
+  data_dir.mkdir(parents=True, exist_ok=True)
+  path = data_dir / "missing_images.txt"
+  path.write_text("".join(f"{name}\n" for name in missing))
+  logging.info("%d images are missing: %s", len(missing), path)
+  if not options["allow_missing_images"]:
+    raise InputError(
+      f"{len(missing):,} images that the annotations name are not on the disk, for example {missing[0]}; all of them "
+      f"are listed in {path}. Download them, or leave out the queries and gallery images concerned with "
+      "--config.data.allow_missing_images=True: recalls then do not compare with published ones."
+    )
 
 
 def _prepare(builder: TableBuilder, manual: pathlib.Path | None) -> None:

@@ -46,6 +46,7 @@ class Thing:
 
   @property
   def kind(self) -> str:
+    """What a text calls it."""
     return f"{self.colour} {self.shape}"
 
 

@@ -1,43 +1,54 @@
 """The tables that every data set is prepared as, and how they are read back."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import pathlib
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
+from data_pipelines.input_error import InputError
+
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-  """A row of the image table. `content` is an encoded image or the path of one."""
+  """A row of the image table. `content` is an encoded image or the path of one.
+
+  `group` is the part of the data set that the image belongs to, where it has parts (FashionIQ's categories).
+  """
 
   name: str
   label: str
   content: bytes | pathlib.Path | Callable[[], bytes]
+  group: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-  """A row of the query table: `reference` is a row of the image table, every image labelled `target_label` is right."""
+  """A row of the query table: `reference` is a row of the image table, every image labelled `target_label` is right.
+
+  `group` says which queries belong together, where that matters (FashionIQ's categories, CSS3D's modifications).
+  """
 
   reference: int
   modification: str
   complete: str
   target_label: str
+  group: str = ""
 
 
 FEATURES = {
   "images": {"image": tfds.features.Image(), "name": tfds.features.Text()},
   # Apart from the images, so that a run can read all labels without reading all images.
-  "labels": {"name": tfds.features.Text(), "label": tfds.features.Text()},
+  "labels": {"name": tfds.features.Text(), "label": tfds.features.Text(), "group": tfds.features.Text()},
   "queries": {
     "reference": np.int64,
     "modification": tfds.features.Text(),
     "complete": tfds.features.Text(),
     "target_label": tfds.features.Text(),
+    "group": tfds.features.Text(),
   },
 }
 
@@ -48,13 +59,40 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   A subclass gives `read_images` and `read_queries`. Rows keep their order.
   """
 
-  VERSION = tfds.core.Version("1.0.0")
+  VERSION = tfds.core.Version("1.1.0")
   BUILDER_CONFIGS: ClassVar[list] = [tfds.core.BuilderConfig(name=name) for name in FEATURES]
   QUERY_SPLITS = ("train", "test")  # without "train" where training triplets are sampled
+  TEXT_QUERIES = ("modification", "complete")
+  OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of config.data that change what is prepared
+
+  def __init__(self, *, options: Mapping[str, Any] | None = None, **arguments):
+    """`options` are needed to prepare, not to open what is prepared; `arguments` are those of TFDS."""
+    self.options = options or {}
+    super().__init__(**arguments)
 
   @classmethod
-  def check_raw_files(cls, folder: pathlib.Path) -> None:
+  def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
     """Raises InputError when the folder that the user downloaded is not as the builder expects."""
+
+  @classmethod
+  def check_expected(cls, folder: pathlib.Path, found: Mapping[str, bool]) -> None:
+    """Raises InputError that says what `folder` lacks, what it has instead and where to get it, unless all is found."""
+    lacking = [name for name, there in found.items() if not there]
+    if lacking:
+      entries = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) if folder.is_dir() else "no such folder"
+      raise InputError(
+        f"data.dir: {folder} has no {', '.join(lacking)} (found: {entries or 'nothing'})\n"
+        f"{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+      )
+
+  @classmethod
+  def missing_images(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> Sequence[str]:
+    """The images that the annotations in `folder` name and the disk lacks, where the builder can do without."""
+    return ()
+
+  def num_left_out(self) -> Mapping[str, int]:
+    """What is left out for want of its images, as metrics by name; kept with the prepared tables."""
+    return {}
 
   def read_images(self, split: str) -> Sequence[Image]:
     """All images of a split, in order."""
@@ -66,10 +104,17 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _info(self) -> tfds.core.DatasetInfo:
     features = tfds.features.FeaturesDict(FEATURES[self.builder_config.name])
-    return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True, description=self.__doc__)
+    return tfds.core.DatasetInfo(
+      builder=self,
+      features=features,
+      disable_shuffling=True,
+      description=self.__doc__,
+      metadata=tfds.core.MetadataDict(),
+    )
 
   def _split_generators(self, dl_manager):
     self.raw_folder = dl_manager.manual_dir if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None
+    self.info.metadata["num_left_out"] = dict(self.num_left_out())
     splits = self.QUERY_SPLITS if self.builder_config.name == "queries" else ("train", "test")
     return {split: self._generate_examples(split) for split in splits}
 
@@ -84,7 +129,7 @@ def _example(table: str, row: Image | Query) -> dict:
   if table == "queries":
     return dataclasses.asdict(row)
   if table == "labels":
-    return {"name": row.name, "label": row.label}
+    return {"name": row.name, "label": row.label, "group": row.group}
   return {"name": row.name, "image": row.content() if callable(row.content) else row.content}
 
 

@@ -10,11 +10,15 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class ImageTable:
-  """Images by row: where each comes from, what it shows, and its encoded bytes (random access)."""
+  """Images by row: where each comes from, what it shows, and its encoded bytes (random access).
+
+  `groups` says which part of the data set each belongs to; it may be empty where there are no parts.
+  """
 
   names: Sequence[str]
   labels: Sequence[str]
   encoded: Sequence[bytes]
+  groups: Sequence[str] = ()
 
   def __len__(self) -> int:
     return len(self.names)
@@ -22,11 +26,15 @@ class ImageTable:
 
 @dataclasses.dataclass(frozen=True)
 class QueryTable:
-  """Test queries over a gallery: the reference's gallery row, the text, and the label of the images that are right."""
+  """Queries over an image table: the reference's row, the text, and the label of the images that are right.
+
+  `groups` says which queries belong together; it may be empty where none do.
+  """
 
   references: Int[np.ndarray, " num"]
   texts: Sequence[str]
   target_labels: Sequence[str]
+  groups: Sequence[str] = ()
 
   def __len__(self) -> int:
     return len(self.texts)

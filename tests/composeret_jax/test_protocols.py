@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from composeret_jax import protocols
+from composeret_jax.protocols import PROTOCOLS
+from composeret_jax.retrieval import NO_ROW, rank_gallery
 
 GALLERY = ["old cat", "new cat", "old dog", "new dog", "wet cat"]
 
@@ -24,3 +26,70 @@ def test_mit_states_counts_adjectives_and_nouns_too():
   assert metrics["adjective/R@1"] == pytest.approx(1 / 3)  # "new dog" has the adjective of "new cat"
   assert metrics["noun/R@1"] == pytest.approx(1 / 3)  # "wet cat" has the noun of "old cat"
   assert metrics["R@5"] == pytest.approx(2 / 3)
+
+
+def test_a_rank_without_an_image_is_no_hit():
+  metrics = protocols.same_label(np.array([[0, NO_ROW]]), GALLERY, ["wet cat"])  # row -1 would be "wet cat"
+  assert set(metrics.values()) == {0.0}
+
+
+def test_fashion200k_reports_its_own_ranks():
+  ranks = np.array([[3, 2, 1, 0], [0, 1, 2, 3]])
+  metrics = PROTOCOLS["fashion200k"].metrics(ranks, GALLERY, ["old cat", "old cat"], ["", ""])
+  assert metrics == {"R@1": 0.5, "R@10": 1.0, "R@50": 1.0}
+
+
+def test_css3d_counts_images_with_the_targets_label():
+  labels = ["7", "8", "8"]
+  metrics = PROTOCOLS["css3d"].metrics(np.array([[2, 1], [1, 2]]), labels, ["8", "7"], ["0", "0"])
+  assert metrics == {"R@1": 0.5, "R@5": 0.5, "R@10": 0.5, "R@50": 0.5, "R@100": 0.5}
+
+
+# Twelve dresses and two shirts on a line; the dress "both" is a shirt too.
+NAMES = [f"dress{i}" for i in range(11)] + ["both", "both", "shirt0"]
+CATEGORIES = ["dress"] * 12 + ["shirt"] * 2
+# A larger number is nearer to every query.
+FEATURES = np.array([*range(11, -1, -1), 0, -1], np.float32)[:, None]
+
+
+def ranked(protocol, references, query_categories):
+  """What queries that all want the largest feature find under a protocol."""
+  query_groups, gallery_groups = protocol.groups(NAMES, CATEGORIES, query_categories)
+  return rank_gallery(
+    np.ones((len(references), 1), np.float32),
+    FEATURES,
+    k=protocol.num_ranked,
+    exclude=np.array(references) if protocol.excludes_reference else None,
+    query_groups=query_groups,
+    gallery_groups=gallery_groups,
+  )
+
+
+def test_fashion_iq_ranks_the_own_category_with_the_reference_in_it():
+  protocol = PROTOCOLS["fashion_iq"]
+  query_categories = ["dress", "dress", "shirt"]
+  ranks = ranked(protocol, [0, 0, 13], query_categories)
+  assert ranks[0, :12].tolist() == list(range(12))  # the reference, row 0, is first
+  assert ranks[2, :3].tolist() == [12, 13, NO_ROW]
+  metrics = protocol.metrics(ranks, NAMES, ["dress9", "dress10", "shirt0"], query_categories)
+  assert metrics == {
+    "dress/R@10": 0.5,  # dress9 is tenth, dress10 eleventh
+    "dress/R@50": 1.0,
+    "shirt/R@10": 1.0,
+    "shirt/R@50": 1.0,
+    "mean/R@10": 0.75,  # over categories, not queries
+    "mean/R@50": 1.0,
+    "headline": 0.875,
+  }
+
+
+def test_compose_aes_fashion_iq_ranks_each_name_of_all_categories_once():
+  protocol = PROTOCOLS["fashion_iq_compose_ae"]
+  query_categories = ["dress", "shirt", "shirt"]
+  ranks = ranked(protocol, [0, 13, 13], query_categories)
+  assert ranks[1, :14].tolist() == [*range(12), 13, NO_ROW]  # "both" once, and every dress before the shirt
+  metrics = protocol.metrics(ranks, NAMES, ["dress0", "both", "dress4"], query_categories)
+  assert metrics["dress/R@1"] == 1.0
+  assert [metrics[f"shirt/R@{k}"] for k in (1, 5, 10, 50, 100)] == [0.0, 0.5, 0.5, 1.0, 1.0]
+  assert metrics["mean/R@10"] == 0.75
+  assert metrics["headline"] == pytest.approx((0.75 + 1.0) / 2)

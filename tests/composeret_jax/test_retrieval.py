@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from composeret_jax.retrieval import rank_gallery
+from composeret_jax.retrieval import NO_ROW, rank_gallery
 
 
 def test_query_image_is_never_its_own_answer():
@@ -26,3 +26,12 @@ def test_blocks_give_the_full_sort(query_block, gallery_block):
 def test_negative_similarities_beat_the_padding():
   queries, gallery = -np.ones((1, 2), np.float32), np.ones((3, 2), np.float32)
   assert rank_gallery(queries, gallery, k=3, gallery_block=2).tolist() == [[0, 1, 2]]
+
+
+def test_a_query_ranks_its_own_group_only():
+  gallery = np.array([[1.0], [4.0], [3.0], [2.0], [5.0]], np.float32)
+  groups = {"query_groups": np.array([0, 1]), "gallery_groups": np.array([0, 1, 0, 0, -1])}
+  ranks = rank_gallery(np.ones((2, 1), np.float32), gallery, k=4, gallery_block=2, **groups)
+  assert ranks.tolist() == [[2, 3, 0, NO_ROW], [1, NO_ROW, NO_ROW, NO_ROW]]
+  ranks = rank_gallery(np.ones((2, 1), np.float32), gallery, k=2, exclude=np.array([2, 0]), **groups)
+  assert ranks.tolist() == [[3, 0], [1, NO_ROW]]  # the second query's own image is in the other group

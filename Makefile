@@ -1,0 +1,24 @@
+# Each target makes .venv by itself. A change of setup.py or constraints.txt installs again.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN ?= runs/shapes
+
+.PHONY: quickstart test install lint
+
+install: .venv/installed
+
+.venv/installed: setup.py constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+quickstart: install  ## Trains on the embedded data and shows what it finds.
+	$(BIN)/python launch.py --config=configs/shapes.py --workdir=$(RUN)
+	@echo "Picture: $(RUN)/results.png"
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: install lint
+	$(BIN)/pytest

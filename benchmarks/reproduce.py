@@ -1,0 +1,155 @@
+"""Trains a list of configurations with several seeds each, and tabulates their final metrics: mean and deviation.
+
+python benchmarks/reproduce.py --runs_dir=runs/table --table=docs/results --seeds=0,1 \
+  --run='TIRG | configs/mit_states.py:tirg --config.loss=soft_triplet' --run='ComposeAE | configs/mit_states.py | 0,1,2'
+
+A run is a title, the configuration with its overrides, and its seeds where they are not those of --seeds. Finished
+runs are not trained again, interrupted ones go on. A long list fits in a file: --flagfile=FILE, with one --run=... a
+line, without quotes.
+"""
+
+from collections.abc import Mapping, Sequence
+import csv
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+
+from absl import app, flags
+
+LAUNCH = pathlib.Path(__file__).parent.parent / "launch.py"
+# What each half of a query finds alone is in metrics.jsonl, not in the table.
+LEFT_OUT = ("eval/image_only/", "eval/text_only/")
+
+_RUNS = flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each row of the table.")
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
+_RUNS_DIR = flags.DEFINE_string("runs_dir", None, "Where the runs' workdirs are.")
+_TABLE = flags.DEFINE_string("table", None, "The tables to write, without .md and .csv.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One row of the table: a configuration with its overrides, trained once for each seed."""
+
+  title: str
+  arguments: tuple[str, ...]
+  seeds: tuple[int, ...]
+
+  def workdir(self, runs_dir: pathlib.Path, seed: int) -> pathlib.Path:
+    """Where a seed's run is: another one whenever the arguments change."""
+    name = re.sub(r"\W+", "_", self.title.lower()).strip("_")
+    digest = hashlib.sha256("\0".join(self.arguments).encode()).hexdigest()[:6]
+    return runs_dir / f"{name}-{digest}" / f"seed{seed}"
+
+
+def parse_run(text: str, seeds: Sequence[str]) -> Run:
+  """Reads TITLE | CONFIG [OVERRIDES] [| SEEDS]; raises ValueError when it is something else."""
+  parts = [part.strip() for part in text.split("|")]
+  if len(parts) not in (2, 3) or not all(parts):
+    raise ValueError(f"--run={text!r}: expected TITLE | CONFIG [OVERRIDES] [| SEEDS]")
+  config, *overrides = shlex.split(parts[1])
+  seeds = parts[2].split(",") if len(parts) == 3 else seeds
+  return Run(parts[0], (f"--config={config}", *overrides), tuple(int(seed) for seed in seeds))
+
+
+def final_metrics(workdir: pathlib.Path) -> dict[str, float] | None:
+  """The metrics of the evaluation after the last step, without `eval/`; None while the run has not come so far."""
+  config, metrics = workdir / "config.json", workdir / "metrics.jsonl"
+  if not (config.exists() and metrics.exists()):
+    return None
+  lines = [json.loads(line) for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
+  last_step = json.loads(config.read_text())["num_train_steps"]
+  evaluations = [line for line in lines if line["step"] == last_step and any(key.startswith("eval/") for key in line)]
+  if not evaluations:
+    return None
+  kept = [key for key in evaluations[-1] if key.startswith("eval/") and not key.startswith(LEFT_OUT)]
+  return {key.removeprefix("eval/"): evaluations[-1][key] for key in kept}
+
+
+def train(run: Run, seed: int, workdir: pathlib.Path) -> dict[str, float] | None:
+  """The final metrics of a run, trained first unless it is finished; None, and a message, when training fails."""
+  metrics = final_metrics(workdir)
+  if metrics is not None:
+    print(f"{workdir} is finished", flush=True)
+    return metrics
+  print(f"{workdir} is being trained", flush=True)
+  workdir.mkdir(parents=True, exist_ok=True)
+  log = workdir / "log.txt"
+  command = [sys.executable, str(LAUNCH), *run.arguments, f"--config.seed={seed}", f"--workdir={workdir}"]
+  with log.open("a") as output:
+    status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+  metrics = final_metrics(workdir) if status == 0 else None
+  if metrics is None:
+    print(f"{workdir} failed with status {status}: see {log}", flush=True)
+  return metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A run's results: for each metric its value with every seed that finished."""
+
+  run: Run
+  results: Sequence[Mapping[str, float]]
+
+  def mean_and_deviation(self, metric: str) -> tuple[float | None, float | None]:
+    """Over the seeds; the deviation is the sample's, None for fewer than two seeds."""
+    values = [result[metric] for result in self.results if metric in result]
+    mean = statistics.fmean(values) if values else None
+    return mean, statistics.stdev(values) if len(values) > 1 else None
+
+
+def write_tables(rows: Sequence[Row], table: pathlib.Path) -> None:
+  """Writes `table`.md, in percent, and `table`.csv, in fractions, one line for each run and metric."""
+  table.parent.mkdir(parents=True, exist_ok=True)
+  metrics = list(dict.fromkeys(metric for row in rows for result in row.results for metric in result))
+  pathlib.Path(f"{table}.md").write_text(_markdown(rows, metrics), encoding="utf-8")
+  with pathlib.Path(f"{table}.csv").open("w", newline="") as file:
+    writer = csv.writer(file)
+    writer.writerow(["run", "arguments", "seeds", "metric", "mean", "standard_deviation"])
+    for row in rows:
+      for metric in metrics:
+        mean, deviation = row.mean_and_deviation(metric)
+        if mean is not None:
+          writer.writerow([row.run.title, shlex.join(row.run.arguments), len(row.results), metric, mean, deviation])
+
+
+def _markdown(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+  header = ["run", "seeds", *metrics]
+  lines = [header, ["---"] * len(header)]
+  for row in rows:
+    count = f"{len(row.results)} of {len(row.run.seeds)}"
+    lines.append([row.run.title, count, *(_cell(*row.mean_and_deviation(metric)) for metric in metrics)])
+  table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+  commands = "\n".join(f"- {row.run.title}: `python launch.py {shlex.join(row.run.arguments)}`" for row in rows)
+  return f"{table}\n\nPercent; mean ± standard deviation over the seeds that finished.\n\n{commands}\n"
+
+
+def _cell(mean: float | None, deviation: float | None) -> str:
+  if mean is None:
+    return ""
+  return f"{100 * mean:.1f}" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}"
+
+
+def main(_) -> None:
+  """Trains what is missing and writes the tables; ends with status 1 when a run failed."""
+  try:
+    runs = [parse_run(text, _SEEDS.value) for text in _RUNS.value]
+  except ValueError as error:
+    sys.exit(f"error: {error}")
+  runs_dir, rows = pathlib.Path(_RUNS_DIR.value), []
+  for run in runs:
+    results = [train(run, seed, run.workdir(runs_dir, seed)) for seed in run.seeds]
+    rows.append(Row(run, [result for result in results if result is not None]))
+    write_tables(rows, pathlib.Path(_TABLE.value))
+  if any(len(row.results) < len(row.run.seeds) for row in rows):
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+  flags.mark_flags_as_required(["run", "runs_dir", "table"])
+  app.run(main)

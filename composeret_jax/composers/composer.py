@@ -1,0 +1,19 @@
+"""What every composer is."""
+
+from typing import ClassVar
+
+from flax import nnx
+
+
+class Composer(nnx.Module):
+  """Called with (image, text, rngs=...), gives the raw feature of the image that the two together ask for.
+
+  Built with (image_dim, text_dim, rngs=...). A composer that gives `image_reconstruction` and `text_reconstruction` has
+  `decode(composed)`; one that gives `rotational_symmetry` can be called with conjugate=True.
+  """
+
+  losses: ClassVar[tuple[str, ...]] = ("main",)
+  """The losses that it can be trained with."""
+
+  composes_maps: ClassVar[bool] = False
+  """Whether image and composed are maps [batch, height, width, channels] of the image encoder before its pooling."""

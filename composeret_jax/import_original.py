@@ -1,0 +1,58 @@
+"""Turns a checkpoint of the original PyTorch programs into the first checkpoint of a run."""
+
+from collections.abc import Mapping
+import dataclasses
+import pathlib
+
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from composeret_jax.encoders.lstm import LstmTextEncoder
+from composeret_jax.train import Run
+from composeret_jax.train_step import create_state
+from composeret_jax.weights import original
+from composeret_jax.weights.torch_file import OriginalCheckpoint, read_checkpoint
+from data_pipelines.input_error import InputError
+
+EMBEDDING = "text_model.embedding_layer.weight"
+
+
+def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> None:
+  """Saves the original checkpoint at `path` in `workdir`, at its own step, ready to be evaluated and trained further.
+
+  The momentum starts at zero. Raises InputError when `workdir` has checkpoints already, when the file cannot be read,
+  and when its weights are not those of the model that `config` describes.
+  """
+  save_checkpoint(Run(config, workdir), read_checkpoint(path))
+  print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
+
+
+def save_checkpoint(run: Run, checkpoint: OriginalCheckpoint) -> None:
+  """Fills the run's model and saves it as the run's first checkpoint; raises InputError as `import_checkpoint`."""
+  newest = run.checkpoints.latest_step()
+  if newest is not None:
+    raise InputError(f"{run.checkpoints.path(newest)} is there already: import into an empty --workdir")
+  _check_vocabulary(checkpoint.state_dict, run)
+  original.load(checkpoint.state_dict, run.model)
+  step = jnp.asarray(checkpoint.step, jnp.int32)
+  state = create_state(run.model, run.optimizer, run.config.seed)
+  # The schedule counts steps of its own: without this the learning rate would start from the top again.
+  optimizer_state = optax.tree.set(state.optimizer_state, count=step)
+  with run.checkpoints as checkpoints:
+    checkpoints.save(checkpoint.step, dataclasses.replace(state, step=step, optimizer_state=optimizer_state))
+
+
+def _check_vocabulary(state_dict: Mapping[str, np.ndarray], run: Run) -> None:
+  """Says what a mere wrong shape would not: the two were made from different texts."""
+  encoder = run.model.text_encoder
+  if EMBEDDING not in state_dict or not isinstance(encoder, LstmTextEncoder):
+    return
+  num_words, size = len(state_dict[EMBEDDING]), len(encoder.embedding)
+  if num_words != size:
+    raise InputError(
+      f"{EMBEDDING} has {num_words} rows, expected {size}: the words of {run.config.data.dataset}'s training texts "
+      f"(config.text_query={run.config.text_query}) in order of first appearance, and one for unknown words. "
+      "Import with the data set and the text query that the checkpoint was trained on."
+    )

@@ -1,0 +1,14 @@
+"""CSS3D: `--config=configs/css3d.py:compose_ae` (the default). `data.dir` is the downloaded folder."""
+
+import ml_collections
+
+from configs import base, models
+
+
+def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
+  """The defaults on CSS3D, whose queries are modifications only."""
+  config = base.get_config()
+  config.model = models.get_config(model)
+  config.data.dataset = "css3d"
+  config.protocol = "css3d"
+  return config

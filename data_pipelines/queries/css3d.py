@@ -1,0 +1,36 @@
+"""CSS3D's training triplets, as TIRG draws them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_pipelines.queries.listed import ListedSampler
+from data_pipelines.queries.tables import QueryTable, Triplet
+
+
+class ModificationSampler:
+  """Every modification once an epoch, with one of its image pairs, whatever the number of its pairs."""
+
+  triplets_per_item = 1
+
+  def __init__(self, queries: QueryTable, labels: Sequence[str]):
+    """The queries of a modification are those of a group; `labels` are those of the image table that they refer to."""
+    self._pairs = ListedSampler(queries, labels)
+    self._members: dict[str, list[int]] = {}
+    for row, group in enumerate(queries.groups):
+      self._members.setdefault(group, []).append(row)
+    self._modifications = list(self._members)
+
+  @property
+  def num_items(self) -> int:
+    """How many modifications there are."""
+    return len(self._modifications)
+
+  def sample(self, item: int, rng: np.random.Generator) -> Sequence[Triplet]:
+    """One of the modification's pairs."""
+    members = self._members[self._modifications[item]]
+    return self._pairs.sample(members[rng.integers(len(members))], rng)
+
+  def texts(self) -> Sequence[str]:
+    """The texts of all modifications."""
+    return self._pairs.texts()

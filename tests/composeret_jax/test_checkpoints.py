@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from composeret_jax.checkpoints import Checkpoints
+from composeret_jax.train_step import TrainState
+
+
+def state(step):
+  return TrainState(
+    step=jnp.array(step, jnp.int32),
+    params={"layer": {"kernel": jnp.full((2, 3), step + 0.5)}},
+    batch_stats={"mean": jnp.arange(3.0)},
+    frozen={"table": jnp.arange(2.0)},
+    optimizer_state=({"trace": jnp.full(4, -float(step))}, ()),
+    key=jax.random.fold_in(jax.random.key(7), step),
+  )
+
+
+def save(workdir, config, recalls):
+  with Checkpoints(workdir, config, {"words": ["old", "cat"]}) as checkpoints:
+    for step, recall in recalls.items():
+      checkpoints.save(step, state(step), None if recall is None else {"R@1": recall})
+
+
+def test_the_newest_and_the_best_are_kept(config, tmp_path):
+  config.num_newest_checkpoints = 2
+  save(tmp_path, config, {1: 0.2, 2: 0.9, 3: None, 4: 0.3, 5: None})
+  kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+  assert kept == [2, 4, 5]
+
+
+def test_everything_comes_back(config, tmp_path):
+  save(tmp_path, config, {3: None})
+  checkpoints = Checkpoints(tmp_path, config, {"words": ["old", "cat"]})
+  restored = checkpoints.restore(3, state(0))
+  assert jax.tree.structure(restored) == jax.tree.structure(state(3))
+  for ours, saved in zip(jax.tree.leaves(restored), jax.tree.leaves(state(3)), strict=True):
+    if jnp.issubdtype(saved.dtype, jax.dtypes.prng_key):
+      ours, saved = jax.random.key_data(ours), jax.random.key_data(saved)
+    np.testing.assert_array_equal(ours, saved)
+  made_with, texts = checkpoints.made_with(3)
+  assert made_with.to_json() == config.to_json()
+  assert texts == {"words": ["old", "cat"]}
+
+
+def test_the_latest_is_named(config, tmp_path):
+  checkpoints = Checkpoints(tmp_path, config, {"words": []})
+  assert checkpoints.describe_latest() == "no checkpoint yet"
+  checkpoints.save(4, state(4))
+  assert checkpoints.describe_latest() == f"last good checkpoint: {tmp_path}/checkpoints/4"
+
+
+def test_a_state_of_another_shape_is_refused(config, tmp_path):
+  save(tmp_path, config, {3: None})
+  other = state(0)
+  other.params["layer"]["kernel"] = jnp.zeros((5, 5))
+  with pytest.raises(ValueError, match="shape"):
+    Checkpoints(tmp_path, config, {"words": []}).restore(3, other)

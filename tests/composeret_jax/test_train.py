@@ -1,0 +1,93 @@
+"""Whole runs on tiny data."""
+
+import json
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from composeret_jax.finite import NonFiniteLossError
+from composeret_jax.train import evaluate, train
+from data_pipelines.input_error import InputError
+
+
+def lines(workdir):
+  return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(workdir):
+  return {line["step"]: line["train/total"] for line in lines(workdir) if "train/total" in line}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, raw_mit_states, prepared):
+  """A finished run: its workdir and what it printed."""
+  import contextlib
+  import io
+
+  from tests import tiny
+
+  workdir, printed = tmp_path_factory.mktemp("finished"), io.StringIO()
+  with contextlib.redirect_stdout(printed):
+    train(tiny.config(raw_mit_states, prepared), workdir)
+  return workdir, printed.getvalue()
+
+
+def test_a_run_reports_every_step_and_the_evaluation(finished):
+  workdir, printed = finished
+  assert list(losses(workdir)) == list(range(1, 9))
+  (evaluation,) = [line for line in lines(workdir) if "eval/R@1" in line]
+  assert evaluation["step"] == 8
+  for name in ("eval/R@10", "eval/image_only/R@1", "eval/text_only/R@1", "eval/adjective/R@1", "eval/noun/R@5"):
+    assert 0 <= evaluation[name] <= 1
+  assert f"{100 * evaluation['eval/R@1']:.1f}" in printed
+  with Image.open(workdir / "results.png") as picture:
+    assert picture.height > 8 * 96
+  assert json.loads((workdir / "config.json").read_text())["data"]["dataset"] == "mit_states"
+  assert list((workdir / "tensorboard").glob("events.*"))
+
+
+def test_training_lowers_the_loss(finished):
+  values = list(losses(finished[0]).values())
+  assert np.mean(values[-2:]) < np.mean(values[:2])
+
+
+def test_evaluation_alone_prints_what_training_printed(finished, config, capsys):
+  workdir, printed = finished
+  evaluate(config, workdir)
+  assert capsys.readouterr().out == printed
+
+
+def test_a_finished_run_is_not_trained_again(finished, config, capsys):
+  workdir, printed = finished
+  before = (workdir / "metrics.jsonl").read_text()
+  train(config, workdir)
+  assert "trained already" in capsys.readouterr().out
+  assert (workdir / "metrics.jsonl").read_text() == before
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(finished, config, tmp_path):
+  config.num_train_steps = 4
+  train(config, tmp_path)
+  config.num_train_steps = 8
+  train(config, tmp_path)
+  assert losses(tmp_path) == losses(finished[0])
+  assert [line["step"] for line in lines(tmp_path) if "train/total" in line] == list(range(1, 9))
+
+
+def test_another_configuration_does_not_resume(finished, config):
+  config.weight_decay = 0.5
+  with pytest.raises(InputError, match=r"config\.weight_decay: 5e-05 in the checkpoint, 0\.5 now"):
+    train(config, finished[0])
+
+
+def test_evaluating_nothing_says_so(config, tmp_path):
+  with pytest.raises(InputError, match="no checkpoint"):
+    evaluate(config, tmp_path)
+
+
+def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(config, tmp_path):
+  config.learning_rate = 1e20
+  config.checkpoint_every_steps = 1
+  with pytest.raises(NonFiniteLossError, match=r"step \d+: not finite \(.*checkpoint"):
+    train(config, tmp_path)

@@ -1,0 +1,45 @@
+import io
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import decode_image
+
+
+def png(image):
+  buffer = io.BytesIO()
+  image.save(buffer, "PNG")
+  return buffer.getvalue()
+
+
+def stripes(width, height):
+  """Columns count up from the left in red, rows from the top in green."""
+  y, x = np.mgrid[:height, :width]
+  return np.stack([x, y, np.zeros_like(x)], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("width", "height", "left", "top"), [(10, 6, 2, 0), (6, 10, 0, 2), (6, 6, 0, 0), (9, 6, 2, 0)])
+def test_the_centre_is_kept(width, height, left, top):
+  pixels = decode_image(png(Image.fromarray(stripes(width, height))), 6, "x")
+  assert pixels.shape == (6, 6, 3)
+  assert pixels.dtype == np.uint8
+  np.testing.assert_array_equal(pixels, stripes(width, height)[top : top + 6, left : left + 6])
+
+
+def test_shrinking_averages():
+  board = np.indices((8, 8)).sum(axis=0) % 2 * 200
+  pixels = decode_image(png(Image.fromarray(board.astype(np.uint8))), 2, "x")
+  assert np.abs(pixels.astype(int) - 100).max() <= 2
+
+
+def test_grey_palette_and_alpha_become_rgb():
+  for mode in ("L", "P", "RGBA", "LA"):
+    assert decode_image(png(Image.new(mode, (4, 4))), 4, "x").shape == (4, 4, 3)
+
+
+def test_a_truncated_image_is_named():
+  noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+  with pytest.raises(InputError, match=r"old cat/1\.jpg"):
+    decode_image(png(Image.fromarray(noise))[:500], 8, "old cat/1.jpg")

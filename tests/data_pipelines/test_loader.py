@@ -1,0 +1,101 @@
+import jax
+import numpy as np
+import pytest
+
+from composeret_jax.devices import data_mesh, rows_split
+from data_pipelines.datasets import open_dataset
+from data_pipelines.input_error import InputError
+from data_pipelines.loader import image_batches, load_pixels, LoadTriplet, to_devices, train_batches, TripletStream
+from data_pipelines.queries.tables import ImageTable, Triplet
+from data_pipelines.texts.readers import TokenReader
+from data_pipelines.texts.vocabulary import Vocabulary
+
+
+class Numbered:
+  """A sampler whose triplets show how they were drawn."""
+
+  num_items = 5
+  triplets_per_item = 2
+
+  def sample(self, item, rng):
+    return [Triplet(item, int(rng.integers(1000)), "a"), Triplet(item, int(rng.integers(1000)), "b")]
+
+  def texts(self):
+    return ["a", "b"]
+
+
+@pytest.fixture
+def load(config):
+  dataset = open_dataset(config.data, "modification")
+  vocabulary = Vocabulary.from_texts(dataset.train_triplets.texts())
+  stream = TripletStream(dataset.train_triplets, seed=3)
+  return LoadTriplet(stream, dataset.train_images, TokenReader(vocabulary, 2), image_size=16)
+
+
+def batches(load, **options):
+  defaults = {"batch_size": 6, "first_step": 0, "num_steps": 5, "num_workers": 0}
+  return list(train_batches(load, **defaults | options))
+
+
+def assert_same(first, second):
+  assert len(first) == len(second)
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_an_epoch_visits_every_item_once_in_a_new_order():
+  stream = TripletStream(Numbered(), seed=0)
+  epochs = [[stream[10 * epoch + 2 * i].reference for i in range(5)] for epoch in range(4)]
+  assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+  assert len(set(map(tuple, epochs))) > 1
+  assert all(stream[2 * i].reference == stream[2 * i + 1].reference for i in range(20))
+
+
+def test_the_stream_depends_on_seed_and_position_alone():
+  positions = [7, 3, 12, 7]
+  first = TripletStream(Numbered(), seed=1)
+  again = TripletStream(Numbered(), seed=1)
+  other = TripletStream(Numbered(), seed=2)
+  assert [first[p] for p in positions] == [again[p] for p in reversed(positions)][::-1]
+  assert [first[p] for p in range(20)] != [other[p] for p in range(20)]
+
+
+def test_a_batch_holds_the_triplets_of_its_positions(load):
+  first, second = batches(load)[:2]
+  assert first["reference"].shape == (6, 16, 16, 3)
+  assert first["reference"].dtype == np.uint8
+  triplet = load.stream[6 + 2]
+  np.testing.assert_array_equal(second["target"][2], load_pixels(load.images, triplet.target, 16))
+  np.testing.assert_array_equal(second["tokens"][2], load.texts.encode([triplet.text])[0])
+
+
+def test_starting_late_gives_the_same_batches(load):
+  assert_same(batches(load, first_step=3), batches(load)[3:])
+
+
+def test_processes_share_a_batch_in_order(load):
+  shares = [batches(load, process_index=i, num_processes=3) for i in range(3)]
+  joined = [jax.tree.map(lambda *parts: np.concatenate(parts), *parts) for parts in zip(*shares, strict=True)]
+  assert_same(joined, batches(load))
+
+
+def test_any_number_of_workers_gives_the_same_stream(load):
+  assert_same(batches(load, num_workers=2), batches(load))
+
+
+def test_all_images_come_in_order(load):
+  parts = list(image_batches(load.images, image_size=16, batch_size=5, num_workers=0))
+  assert [len(part) for part in parts] == [5, 5, 5, 3]
+  np.testing.assert_array_equal(parts[3][2], load_pixels(load.images, 17, 16))
+
+
+def test_batches_reach_the_devices_unchanged(load):
+  expected = batches(load)
+  placed = list(to_devices(iter(expected), rows_split(data_mesh())))
+  assert all(isinstance(array, jax.Array) for array in placed[0].values())
+  assert_same(placed, [dict(batch) for batch in expected])
+
+
+def test_an_unreadable_image_is_named():
+  images = ImageTable(["a/b.jpg"], ["x y"], [b"not an image"])
+  with pytest.raises(InputError, match=r"a/b\.jpg"):
+    load_pixels(images, 0, 16)

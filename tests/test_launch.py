@@ -1,0 +1,98 @@
+"""The command line, as a user meets it: in a process of its own."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from composeret_jax.train import train
+from tests.composeret_jax.test_train import losses
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def command(raw_folder, prepared, *overrides, mode="train", workdir="unused"):
+  """launch.py on the tiny data with the tiny model; `--config=...` first, then `overrides`."""
+  tiny = [
+    f"--config.data.dir={raw_folder}",
+    f"--config.data.prepared_dir={prepared}",
+    "--config.data.image_size=16",
+    "--config.data.num_workers=0",
+    "--config.model.image_encoder.width=4",
+    "--config.model.image_encoder.stage_sizes=(1,)",
+    "--config.model.image_encoder.feature_dim=16",
+    "--config.model.text_encoder.embedding_dim=8",
+    "--config.model.text_encoder.feature_dim=8",
+    "--config.batch_size=8",
+    "--config.num_train_steps=8",
+    "--config.log_every_steps=1",
+    "--config.checkpoint_every_steps=4",
+    "--config.eval.batch_size=8",
+  ]
+  arguments = [f"--config={ROOT}/configs/mit_states.py", *tiny, *overrides, f"--mode={mode}", f"--workdir={workdir}"]
+  return [sys.executable, str(ROOT / "launch.py"), *arguments]
+
+
+def run(arguments, **environment):
+  return subprocess.run(arguments, capture_output=True, text=True, env=os.environ | environment, timeout=240)
+
+
+@pytest.mark.parametrize(
+  ("override", "environment", "message"),
+  [
+    ("--config.lerning_rate=1", {}, "learning_rate"),
+    ("--config.data.image_size=0", {}, "config.data.image_size is 0, expected at least 1"),
+    (
+      "--config.batch_size=9",
+      {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+      "config.batch_size is 9, expected a multiple of the 4 devices",
+    ),
+    ("--config.data.dir={empty}", {}, "has no folder images/ (found: nothing)"),
+  ],
+)
+def test_a_mistake_is_one_message_without_a_traceback(
+  raw_mit_states, prepared, tmp_path, override, environment, message
+):
+  (tmp_path / "empty").mkdir()
+  override = override.format(empty=tmp_path / "empty")
+  result = run(command(raw_mit_states, prepared, override, workdir=tmp_path / "run"), **environment)
+  assert result.returncode != 0
+  assert message in result.stderr
+  assert "Traceback" not in result.stderr
+  assert not (tmp_path / "run").exists()
+
+
+def test_prepare_builds_the_data_with_a_progress_bar(raw_mit_states, tmp_path):
+  result = run(command(raw_mit_states, tmp_path, mode="prepare"))
+  assert result.returncode == 0, result.stderr
+  assert "mit_states train images: 100%" in result.stderr
+  assert list(tmp_path.glob("mit_states-*/mit_states/images/*/*array_record*"))
+
+
+def test_a_killed_run_goes_on_to_the_bit(raw_mit_states, prepared, config, tmp_path):
+  config.decay_every_steps = 6
+  train(config, tmp_path / "whole")
+  arguments = command(raw_mit_states, prepared, "--config.decay_every_steps=6", workdir=tmp_path / "killed")
+  process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+  deadline = time.monotonic() + 240
+  while not (tmp_path / "killed/checkpoints/4").exists() and time.monotonic() < deadline:
+    time.sleep(0.02)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  assert process.returncode == -signal.SIGKILL
+  result = run(arguments)
+  assert result.returncode == 0, result.stderr
+  assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+def test_four_devices_train_as_one(raw_mit_states, prepared, config, tmp_path):
+  train(config, tmp_path / "one")
+  arguments = command(raw_mit_states, prepared, workdir=tmp_path / "four")
+  result = run(arguments, XLA_FLAGS="--xla_force_host_platform_device_count=4")
+  assert result.returncode == 0, result.stderr
+  one, four = losses(tmp_path / "one"), losses(tmp_path / "four")
+  assert list(four.values())[:5] == pytest.approx(list(one.values())[:5], rel=1e-4)

@@ -1,0 +1,92 @@
+"""Data sets of a few noise images, laid out as the published ones."""
+
+import json
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+FASHION200K_CAPTIONS = {
+  "train": ["red lace dress", "blue lace dress", "red lace dress", "red silk dress", "red dress", "plain coat"],
+  "test": ["black top", "white top", "black top"],
+}
+FASHION200K_QUERIES = [("test", 0, 1), ("test", 1, 2)]
+
+
+def write_image(path: pathlib.Path, seed: int) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  pixels = np.random.default_rng(seed).integers(0, 256, (20, 20, 3), np.uint8)
+  Image.fromarray(pixels).save(path)
+
+
+def fashion200k_name(split: str, number: int) -> str:
+  return f"women/{split}/a_caption/{number}/{number}_0.jpeg"
+
+
+def make_fashion200k(folder: pathlib.Path) -> pathlib.Path:
+  """Captions as FASHION200K_CAPTIONS, each with an image."""
+  (folder / "labels").mkdir(parents=True)
+  for split, captions in FASHION200K_CAPTIONS.items():
+    lines = [f"{fashion200k_name(split, i)}\t0.9\t{caption}\n" for i, caption in enumerate(captions)]
+    (folder / "labels" / f"all_{split}_detect_all.txt").write_text("".join(lines))
+    for i in range(len(captions)):
+      write_image(folder / fashion200k_name(split, i), i)
+  lines = [f"{fashion200k_name(split, a)} {fashion200k_name(split, b)}\n" for split, a, b in FASHION200K_QUERIES]
+  (folder / "test_queries.txt").write_text("".join(lines))
+  return folder
+
+
+# Names of gallery images by category; "both" is in two of them.
+FASHION_IQ_GALLERIES = {
+  "dress": ["dress0", "dress1", "dress2", "dress3", "both"],
+  "shirt": ["shirt0", "shirt1", "both"],
+  "toptee": ["top0", "top1"],
+}
+
+
+def make_fashion_iq(folder: pathlib.Path, *, without: tuple[str, ...] = ()) -> pathlib.Path:
+  """Each image modified into the next of its category, and as many training triplets; images `without` are missing."""
+  for category, names in FASHION_IQ_GALLERIES.items():
+    for split, prefix in (("train", "train_"), ("val", "")):
+      split_names = [prefix + name for name in names]
+      queries = [
+        {"candidate": reference, "target": target, "captions": [f"is more {target}.", "Has longer sleeves"]}
+        for reference, target in zip(split_names, split_names[1:], strict=False)
+      ]
+      _write_json(folder / "captions" / f"cap.{category}.{split}.json", queries)
+      _write_json(folder / "image_splits" / f"split.{category}.{split}.json", split_names)
+      for i, name in enumerate(split_names):
+        if name not in without:
+          write_image(folder / "images" / f"{name}.png", i)
+  return folder
+
+
+def _write_json(path: pathlib.Path, content) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(content))
+
+
+CSS3D = {
+  "train": {
+    "objects_img": [[{"shape": "cube", "pos": (0.25, 0.75)}]] * 4,
+    "mods": [
+      {"from": [0], "to": [1], "to_str": "add a red cube"},
+      {"from": [0, 1, 2], "to": [2, 3, 0], "to_str": "remove the blue sphere"},
+    ],
+  },
+  "test": {
+    "objects_img": [[], [], []],
+    "labels": np.array([7, 8, 8]),
+    "mods": [{"from": [0, 1], "to": [1, 0], "to_str": "make the sphere large"}],
+  },
+}
+
+
+def make_css3d(folder: pathlib.Path) -> pathlib.Path:
+  """What CSS3D says, with an image of noise for each scene."""
+  folder.mkdir(parents=True, exist_ok=True)
+  np.save(folder / "css_toy_dataset_novel2_small.dup.npy", np.array(CSS3D, dtype=object), allow_pickle=True)
+  for split, description in CSS3D.items():
+    for i in range(len(description["objects_img"])):
+      write_image(folder / "images" / f"css_{split}_{i:06d}.png", i)
+  return folder
