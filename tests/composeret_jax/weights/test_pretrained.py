@@ -10,7 +10,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from composeret_jax.encoders.resnet import normalise, ResNet
-from composeret_jax.weights.pretrained import load_trunk
+from composeret_jax.train import Run
+from composeret_jax.weights.pretrained import load_trunk, trunk_slots
 from data_pipelines.input_error import InputError
 
 SIZES = {"basic": (2, 2, 2, 2), "bottleneck": (3, 4, 6, 3)}  # ResNet-18 and ResNet-50
@@ -98,3 +99,21 @@ def torchvision_name(name):
   name = re.sub(r"\.shortcut\.normalization", ".downsample.1", name)
   name = re.sub(r"\.layer\.(\d)\.convolution", lambda m: f".conv{int(m[1]) + 1}", name)
   return re.sub(r"\.layer\.(\d)\.normalization", lambda m: f".bn{int(m[1]) + 1}", name)
+
+
+def test_a_run_starts_from_the_file_and_resumes_without_it(config, tmp_path):
+  file = tmp_path / "trunk.safetensors"
+  config.model.image_encoder.pretrained = str(file)
+  sizes = {name: config.model.image_encoder[name] for name in ("width", "stage_sizes", "feature_dim")}
+  slots = trunk_slots(ResNet(**sizes, rngs=nnx.Rngs(0)).trunk)
+  save_file({name: np.full(slot.shape, 0.25, np.float32) for name, slot in slots.items()}, file)
+  run = Run(config, tmp_path / "run")
+  first = run.newest_state()
+  with run.checkpoints as checkpoints:
+    checkpoints.save(1, first)
+  file.unlink()
+  for state in (first, Run(config, tmp_path / "run").newest_state()):
+    trunk = jax.tree.leaves(state.params["image_encoder"]["trunk"])
+    assert all((np.asarray(values) == 0.25).all() for values in trunk)
+  with pytest.raises(InputError, match="is no folder here"):
+    Run(config, tmp_path / "new").newest_state()
