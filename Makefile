@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/shapes
 
-.PHONY: quickstart test install lint
+.PHONY: quickstart test test-parity install lint
 
 install: .venv/installed
 
@@ -22,3 +22,8 @@ lint: install
 
 test: install lint
 	$(BIN)/pytest
+
+test-parity: install  ## The tests against PyTorch and transformers, which make test skips: their packages take gigabytes.
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,parity]'
+	$(BIN)/pytest tests/composeret_jax/encoders tests/composeret_jax/weights tests/composeret_jax/test_import_original.py \
+	  tests/data_pipelines/texts

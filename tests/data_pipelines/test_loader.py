@@ -96,6 +96,6 @@ def test_batches_reach_the_devices_unchanged(load):
 
 
 def test_an_unreadable_image_is_named():
-  images = ImageTable(["a/b.jpg"], ["x y"], [b"not an image"])
+  images = ImageTable(["a/b.jpg"], ["x y"], [b"not an image"], [""])
   with pytest.raises(InputError, match=r"a/b\.jpg"):
     load_pixels(images, 0, 16)

@@ -49,11 +49,13 @@ def dataset():
     names=[str(i) for i in range(NUM_IMAGES)],
     labels=[f"label {i}" for i in range(NUM_IMAGES)],
     encoded=[png(rng.integers(0, 256, (16, 16, 3), np.uint8)) for _ in range(NUM_IMAGES)],
+    groups=[""] * NUM_IMAGES,
   )
   queries = QueryTable(
     rng.integers(0, NUM_IMAGES, NUM_QUERIES),
     [WORDS[i % 2] for i in range(NUM_QUERIES)],
     [f"label {i % NUM_IMAGES}" for i in range(NUM_QUERIES)],
+    [""] * NUM_QUERIES,
   )
   return Dataset(images, ListedSampler(queries, images.labels), images, queries)
 
