@@ -1,10 +1,13 @@
 """Prepares a data set once, and opens what is prepared."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
 import hashlib
+import io
 import json
 import os
 import pathlib
+import sys
 from typing import Any
 
 from absl import logging
@@ -48,7 +51,7 @@ def open_tables(
   }
   for name, builder in tables.items():
     if not builder.is_prepared():
-      logging.info("Preparing %s/%s in %s", dataset, name, data_dir)
+      print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
       _prepare(builder, manual)
   return tables
 
@@ -105,4 +108,17 @@ def _list_missing_images(missing: Sequence[str], data_dir: pathlib.Path, options
 def _prepare(builder: TableBuilder, manual: pathlib.Path | None) -> None:
   tfds.display_progress_bar(False)  # our own bars know how many rows there are
   config = tfds.download.DownloadConfig(manual_dir=manual, download_mode=tfds.GenerateMode.REUSE_DATASET_IF_EXISTS)
-  builder.download_and_prepare(download_config=config)
+  with _without_tfds_messages():
+    builder.download_and_prepare(download_config=config)
+
+
+@contextlib.contextmanager
+def _without_tfds_messages() -> Iterator[None]:
+  """Hides that it downloads a data set of unknown size, and that the folder to be filled is empty: neither is news."""
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      yield
+  finally:
+    logging.set_verbosity(verbosity)
