@@ -50,7 +50,9 @@ def open_tables(
     for name in FEATURES
   }
   for name, builder in tables.items():
-    if not builder.is_prepared():
+    with _without_tfds_messages():
+      prepared = builder.is_prepared()
+    if not prepared:
       print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
       _prepare(builder, manual)
   return tables
