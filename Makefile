@@ -20,8 +20,9 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Two at a time; a file's tests share what they set up.
 test: install lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-parity: install  ## The tests against PyTorch and transformers, which make test skips: their packages take gigabytes.
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,parity]'

@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 DEV = [
   "beartype>=0.20",
   "pytest>=8",
+  "pytest-xdist>=3.6",
   "ruff>=0.9",
 ]
 

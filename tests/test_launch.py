@@ -74,9 +74,8 @@ def test_prepare_builds_the_data_with_a_progress_bar(raw_mit_states, tmp_path):
 
 
 def test_a_killed_run_goes_on_to_the_bit(raw_mit_states, prepared, config, tmp_path):
-  config.decay_every_steps = 6
   train(config, tmp_path / "whole")
-  arguments = command(raw_mit_states, prepared, "--config.decay_every_steps=6", workdir=tmp_path / "killed")
+  arguments = command(raw_mit_states, prepared, workdir=tmp_path / "killed")
   process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
   deadline = time.monotonic() + 240
   while not (tmp_path / "killed/checkpoints/4").exists() and time.monotonic() < deadline:
