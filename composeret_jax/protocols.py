@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 import numpy as np
 
 from composeret_jax.retrieval import NO_ROW
-from data_pipelines.builders.mit_states import split_label
+from data_pipelines.texts.labels import split_label
 
 Labels = Sequence[str]
 Ranks = Int[np.ndarray, "num_queries ranked"]

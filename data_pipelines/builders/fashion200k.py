@@ -6,6 +6,7 @@ from typing import Any
 
 from data_pipelines.builders.tables import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.texts.labels import replacement_text
 
 # The words that captions keep in place of signs that the original's tokeniser would drop.
 SIGNS = {".": "dotmark", "?": "questionmark", "&": "andmark", "*": "starmark"}
@@ -71,16 +72,6 @@ def clean_caption(text: str) -> str:
   for sign, word in SIGNS.items():
     text = text.replace(sign, word)
   return text
-
-
-def replacement_text(reference_caption: str, target_caption: str) -> str:
-  """ "replace X with Y": the first word of each caption that the other lacks, its last word where there is none."""
-  reference, target = reference_caption.split(), target_caption.split()
-  return f"replace {_first_not_in(target, reference)} with {_first_not_in(reference, target)}"
-
-
-def _first_not_in(other: Sequence[str], words: Sequence[str]) -> str:
-  return next((word for word in words if word not in other), words[-1])
 
 
 def _query(images: Sequence[Image], reference: int, target: int) -> Query:

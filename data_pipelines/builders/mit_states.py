@@ -7,6 +7,7 @@ from typing import Any
 
 from data_pipelines.builders.tables import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.texts.labels import split_label
 
 # fmt: off
 TEST_NOUNS = frozenset((
@@ -52,12 +53,6 @@ class MitStates(TableBuilder, skip_registration=True):
   def read_queries(self, split: str) -> Sequence[Query]:
     """Every image with every other adjective of its noun."""
     return list(_queries(self.read_images(split)))
-
-
-def split_label(label: str) -> tuple[str, str]:
-  """The adjective and the noun of a label."""
-  adjective, noun = label.split(" ")
-  return adjective, noun
 
 
 def labelled_folders(root: pathlib.Path) -> list[pathlib.Path]:

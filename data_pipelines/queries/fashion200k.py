@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from data_pipelines.builders.fashion200k import replacement_text
 from data_pipelines.input_error import InputError
 from data_pipelines.queries.tables import Triplet
+from data_pipelines.texts.labels import replacement_text
 
 
 class CaptionSampler:

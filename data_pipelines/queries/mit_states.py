@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.builders.mit_states import split_label
 from data_pipelines.input_error import InputError
 from data_pipelines.queries.tables import Triplet
+from data_pipelines.texts.labels import split_label
 
 
 class AdjectiveSampler:

@@ -12,8 +12,8 @@ import pytest
 
 from composeret_jax.protocols import mit_states
 from composeret_jax.retrieval import rank_gallery
-from data_pipelines.builders.mit_states import split_label
 from data_pipelines.datasets import open_dataset
+from data_pipelines.texts.labels import split_label
 from tests.parity import golden
 
 

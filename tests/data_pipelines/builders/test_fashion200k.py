@@ -1,9 +1,10 @@
 import pytest
 
 from configs import fashion200k
-from data_pipelines.builders.fashion200k import clean_caption, replacement_text
+from data_pipelines.builders.fashion200k import clean_caption
 from data_pipelines.datasets import open_dataset
 from data_pipelines.input_error import InputError
+from data_pipelines.texts.labels import replacement_text
 from tests import tiny_datasets
 
 

@@ -1,0 +1,14 @@
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+sys.modules["tensorflow_datasets"] = None  # importing it fails
+import composeret_jax.protocols, composeret_jax.retrieval, composeret_jax.train_step
+import data_pipelines.loader, data_pipelines.queries.fashion200k, data_pipelines.queries.mit_states
+"""
+
+
+def test_model_step_search_and_loader_need_no_tensorflow_datasets():
+  result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+  assert result.returncode == 0, result.stderr
