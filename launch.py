@@ -51,9 +51,16 @@ def _run(mode: str) -> None:
 def parse_flags(arguments: list[str]) -> list[str]:
   """absl's flags; a mistake in them is one message without a traceback."""
   try:
-    return flags.FLAGS(arguments)
+    rest = flags.FLAGS(arguments)
+    _CONFIG.value.keys()  # that there is no such file shows only here
+    return rest
   except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError) as error:
-    sys.exit(f"error: {error}")
+    message = str(error)
+    if error.args and isinstance(error.args[0], KeyError):  # ml_collections' hint; str() would quote it
+      message = error.args[0].args[0]
+  # A configuration that refuses its argument says why; any other mistake inside one keeps its traceback.
+  _, refused, reason = message.rpartition("\nValueError: ")
+  sys.exit(f"error: {reason if refused else message}")
 
 
 if __name__ == "__main__":

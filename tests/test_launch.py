@@ -44,7 +44,10 @@ def run(arguments, **environment):
 @pytest.mark.parametrize(
   ("override", "environment", "message"),
   [
-    ("--config.lerning_rate=1", {}, "learning_rate"),
+    ("--config.lerning_rate=1", {}, 'Did you mean "learning_rate"'),
+    ("--config.batch_size=many", {}, "--config.batch_size=many"),
+    (f"--config={ROOT}/configs/mit_states.py:tigr", {}, "no model is called 'tigr'; expected one of compose_ae, tirg"),
+    (f"--config={ROOT}/configs/mit_state.py", {}, "configs/mit_state.py"),
     ("--config.data.image_size=0", {}, "config.data.image_size is 0, expected at least 1"),
     (
       "--config.batch_size=9",
