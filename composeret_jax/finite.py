@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 import math
 
 import jax
+import numpy as np
 
 
 class NonFiniteLossError(RuntimeError):
@@ -20,17 +21,26 @@ class FiniteWatch:
     self._checked: dict[str, float] = {}
 
   def take(self, step: int, losses: Mapping[str, jax.Array]) -> None:
-    """Takes the losses of step `step`, and checks those of the step before."""
+    """Takes the losses of step `step`, or of the steps up to it, and checks those that came before."""
     self.check()
     self._pending = (step, losses)
 
   def check(self) -> dict[str, float]:
-    """Waits for the losses that were taken last, and returns them; raises NonFiniteLossError when one is not finite."""
+    """Waits for the losses that were taken last, and returns the last step's.
+
+    Raises NonFiniteLossError when one is not finite.
+    """
     if self._pending:
-      step, losses = self._pending
+      last_step, losses = self._pending
       self._pending = None
-      self._checked = {name: float(value) for name, value in jax.device_get(dict(losses)).items()}
-      if not all(map(math.isfinite, self._checked.values())):
-        values = ", ".join(f"{name} {value}" for name, value in self._checked.items())
-        raise NonFiniteLossError(f"step {step}: not finite ({values}); {self._describe_last_good()}")
+      by_step = {name: np.atleast_1d(values) for name, values in jax.device_get(dict(losses)).items()}
+      num_steps = len(next(iter(by_step.values())))
+      for i in range(num_steps):
+        self._checked = {name: float(values[i]) for name, values in by_step.items()}
+        self._stop_unless_finite(last_step - num_steps + 1 + i)
     return self._checked
+
+  def _stop_unless_finite(self, step: int) -> None:
+    if not all(map(math.isfinite, self._checked.values())):
+      values = ", ".join(f"{name} {value}" for name, value in self._checked.items())
+      raise NonFiniteLossError(f"step {step}: not finite ({values}); {self._describe_last_good()}")

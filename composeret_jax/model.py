@@ -10,6 +10,7 @@ import ml_collections
 
 from composeret_jax.composers import Composer, COMPOSERS
 from composeret_jax.encoders.resnet import ResNet
+from composeret_jax.layers.dropout import RowKeys
 
 
 class RetrievalModel(nnx.Module):
@@ -39,7 +40,7 @@ class RetrievalModel(nnx.Module):
     return self.image_encoder.pool(references) if self.composer.composes_maps else references
 
   def encode_texts(
-    self, texts: Int[Array, "batch ..."], *, rngs: nnx.Rngs | None = None
+    self, texts: Int[Array, "batch ..."], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch text_dim"]:
     """The raw features of texts, given as what the text encoder reads; `rngs` feeds dropout in training mode."""
     return self.text_encoder(texts, rngs=rngs)
@@ -49,7 +50,7 @@ class RetrievalModel(nnx.Module):
     references: Float[Array, "batch ..."],
     text: Float[Array, "batch text_dim"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """The raw feature of what the text makes of the image."""
     return self.pool_references(self.composer(references, text, rngs=rngs))
@@ -59,7 +60,7 @@ class RetrievalModel(nnx.Module):
     image: Float[Array, "batch image_dim"],
     text: Float[Array, "batch text_dim"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """The raw feature of the image from which the text has led to this one; only of composers with a rotation."""
     return self.composer(image, text, conjugate=True, rngs=rngs)

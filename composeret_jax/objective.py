@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from flax import nnx
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from composeret_jax import losses
+from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.model import RetrievalModel
 
 PairLoss = Callable[[Float[Array, "batch dim"], Float[Array, "batch dim"]], Float[Array, ""]]
@@ -14,12 +14,22 @@ PairLoss = Callable[[Float[Array, "batch dim"], Float[Array, "batch dim"]], Floa
 PAIR_LOSSES = ("batch_based_classification", "soft_triplet")
 
 
-def pair_loss(name: str, key: PRNGKeyArray, batch_size: int) -> PairLoss:
-  """The loss between composed features and targets called `name`; `key` draws the soft triplet's negatives."""
+def pair_loss(name: str, key: PRNGKeyArray, batch_size: int, axis_name: str | None = None) -> PairLoss:
+  """The loss between composed features and targets called `name`; `key` draws the soft triplet's negatives.
+
+  `batch_size` is the global batch's. With `axis_name` the loss takes a device's own rows and sees all devices'.
+  """
   if name == "batch_based_classification":
-    return losses.batch_classification_loss
-  triplets = losses.sample_triplets(key, batch_size)
-  return lambda composed, targets: losses.soft_triplet_loss(composed, targets, triplets)
+    loss = losses.batch_classification_loss
+  else:
+    triplets = losses.sample_triplets(key, batch_size)
+
+    def loss(composed, targets):
+      return losses.soft_triplet_loss(composed, targets, triplets)
+
+  if axis_name is None:
+    return loss
+  return lambda composed, targets: loss(*jax.lax.all_gather((composed, targets), axis_name, tiled=True))
 
 
 def weighted_losses(
@@ -30,7 +40,7 @@ def weighted_losses(
   *,
   loss: PairLoss,
   weights: Mapping[str, float],
-  rngs: nnx.Rngs | None = None,
+  rngs: RowKeys | None = None,
 ) -> dict[str, Float[Array, ""]]:
   """Every loss with a weight above zero, from raw features, and their weighted sum as `total`.
 
@@ -52,23 +62,19 @@ def weighted_losses(
   return {"total": total, **terms}
 
 
-def batch_losses(
+def encode_batch(
   model: RetrievalModel,
   batch: Mapping[str, Array],
-  key: PRNGKeyArray,
-  *,
-  loss_name: str,
-  weights: Mapping[str, float],
-) -> dict[str, Float[Array, ""]]:
-  """`weighted_losses` of a batch: `reference`, `target` [batch, height, width, 3] uint8, and texts.
+  images: UInt8[Array, "num_images height width 3"] | None,
+  rngs: RowKeys,
+) -> tuple[Float[Array, "batch ..."], Float[Array, "batch image_dim"], Float[Array, "batch text_dim"]]:
+  """References, targets and texts as `weighted_losses` takes them; `batch` and `images` are as for the train step.
 
   Texts are `tokens` [batch, length] or `text_rows` [batch], whichever the model's text encoder `reads`.
   """
-  loss_key, dropout_key = jax.random.split(key)
-  rngs = nnx.Rngs(dropout=dropout_key)
+  reference, target = batch["reference"], batch["target"]
+  if images is not None:
+    reference, target = images[reference], images[target]
   # Two passes, not one over both: batch norm sees references and targets apart, as in the original.
-  reference = model.encode_references(batch["reference"])
-  target = model.encode_images(batch["target"])
-  text = model.encode_texts(batch[model.text_encoder.reads], rngs=rngs)
-  loss = pair_loss(loss_name, loss_key, len(text))
-  return weighted_losses(model, reference, target, text, loss=loss, weights=weights, rngs=rngs)
+  text = batch[model.text_encoder.reads]
+  return model.encode_references(reference), model.encode_images(target), model.encode_texts(text, rngs=rngs)

@@ -10,6 +10,7 @@ from composeret_jax.composers import COMPOSERS
 from composeret_jax.encoders.bert import POOLINGS
 from composeret_jax.encoders.resnet import BLOCKS
 from composeret_jax.objective import PAIR_LOSSES
+from composeret_jax.parallel import PARALLEL
 from composeret_jax.protocols import PROTOCOLS
 from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.input_error import InputError
@@ -26,11 +27,17 @@ FREE_FIELDS = (
   "data.dir",
   "data.prepared_dir",
   "data.num_workers",
+  "data.placement",
+  "data.device_memory_share",
+  "parallel",
+  "train.steps_per_call",
   "model.text_encoder.path",  # its files are compared
 )
 
 CHOICES = {
   "loss": PAIR_LOSSES,
+  "parallel": PARALLEL,
+  "data.placement": ("stream", "device"),
   "text_query": ("modification", "complete"),
   "protocol": tuple(PROTOCOLS),
   "data.dataset": tuple(BUILDERS),
@@ -50,10 +57,14 @@ AT_LEAST_ONE = (
   "checkpoint_every_steps",
   "num_newest_checkpoints",
   "data.image_size",
+  "train.steps_per_call",
+  "train.num_microbatches",
   "eval.batch_size",
   "eval.query_block",
   "eval.gallery_block",
 )
+
+PERIODS = ("num_train_steps", "log_every_steps", "eval_every_steps", "checkpoint_every_steps")
 
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "data.num_workers", "seed", "model.text_encoder.projection_dim")
 
@@ -68,13 +79,33 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
   ]
   problems += [f"config.{name} is {fields[name]}, expected at least 1" for name in AT_LEAST_ONE if fields[name] < 1]
   problems += [f"config.{name} is {fields[name]}, expected at least 0" for name in NOT_NEGATIVE if fields[name] < 0]
-  if config.batch_size % num_devices:
-    problems.append(f"config.batch_size is {config.batch_size}, expected a multiple of the {num_devices} devices")
+  problems += _uneven_batch(config, num_devices) + _uneven_calls(config)
   if config.loss == "soft_triplet" and config.batch_size < 2:
     problems.append(f"config.batch_size is {config.batch_size}, expected at least 2: the soft triplet needs negatives")
   problems += _losses_that_the_composer_lacks(config.model)
   if problems:
     raise InputError("\n".join(problems))
+
+
+def _uneven_batch(config: ml_collections.ConfigDict, num_devices: int) -> list[str]:
+  if config.batch_size % num_devices:
+    return [f"config.batch_size is {config.batch_size}, expected a multiple of the {num_devices} devices"]
+  pieces = num_devices * max(config.train.num_microbatches, 1)
+  if config.batch_size % pieces:
+    return [
+      f"config.batch_size is {config.batch_size}, expected a multiple of {num_devices} devices x "
+      f"config.train.num_microbatches = {pieces}"
+    ]
+  return []
+
+
+def _uneven_calls(config: ml_collections.ConfigDict) -> list[str]:
+  steps = max(config.train.steps_per_call, 1)
+  return [
+    f"config.{name} is {config[name]}, expected a multiple of config.train.steps_per_call = {steps}"
+    for name in PERIODS
+    if config[name] % steps
+  ]
 
 
 def _losses_that_the_composer_lacks(model: ml_collections.ConfigDict) -> list[str]:

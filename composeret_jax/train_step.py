@@ -8,11 +8,15 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+import ml_collections
 import optax
 
 from composeret_jax.encoders.projected import Frozen
+from composeret_jax.layers.batch_norm import BatchNorm
+from composeret_jax.layers.dropout import RowKeys
+from composeret_jax.microbatches import in_microbatches
 from composeret_jax.model import RetrievalModel
-from composeret_jax.objective import batch_losses
+from composeret_jax.objective import encode_batch, pair_loss, weighted_losses
 
 
 @jax.tree_util.register_dataclass
@@ -32,7 +36,9 @@ class TrainState:
   key: PRNGKeyArray
 
 
-TrainStep = Callable[[TrainState, Mapping[str, Array]], tuple[TrainState, dict[str, Float[Array, ""]]]]
+Batch = Mapping[str, Array]
+Losses = dict[str, Float[Array, "..."]]
+TrainStep = Callable[[TrainState, Batch, Array | None], tuple[TrainState, Losses]]
 
 
 def create_state(model: RetrievalModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
@@ -49,29 +55,66 @@ def create_state(model: RetrievalModel, optimizer: optax.GradientTransformation,
 
 
 def make_train_step(
-  model: RetrievalModel, optimizer: optax.GradientTransformation, loss_name: str, weights: Mapping[str, float]
+  model: RetrievalModel,
+  optimizer: optax.GradientTransformation,
+  config: ml_collections.ConfigDict,
+  *,
+  axis_name: str | None = None,
+  num_shards: int = 1,
 ) -> TrainStep:
-  """The step for a model of this structure: (state, batch) -> (state, losses and `gradient_norm`).
+  """The step for a model of this structure: (state, batch, images) -> (state, losses and `gradient_norm`).
 
-  `batch`, `loss_name` and `weights` are as for `batch_losses`.
+  `config` is a run's whole configuration. `batch` holds texts, and `reference` and `target` as pixels [batch, height,
+  width, 3] uint8 or, where `images` holds all training images, as its rows [batch]. Arrays are global; with `axis_name`
+  a device sees its own rows of the batch, and averages statistics, losses and gradients over that mapped axis.
+  `num_shards` says over how many devices a global array's rows are split.
   """
   graphdef = nnx.graphdef(model)
+  weights = config.model.loss_weights.to_dict()
 
-  def loss_fn(params, batch_stats, frozen, batch, key):
+  def in_training(params, batch_stats, frozen):
     # Without the copy batch norm would write its statistics into variables of an outer trace.
     trained = nnx.merge(graphdef, params, batch_stats, frozen, copy=True)
     trained.train()
-    losses = batch_losses(trained, batch, key, loss_name=loss_name, weights=weights)
-    return losses["total"], (losses, nnx.as_pure(nnx.state(trained, nnx.BatchStat)))
+    trained.set_attributes(BatchNorm, axis_name=axis_name, raise_if_not_found=False)
+    return trained
 
-  def train_step(state, batch):
+  def statistics(trained):
+    return nnx.as_pure(nnx.state(trained, nnx.BatchStat))
+
+  def loss_fn(params, batch_stats, frozen, batch, images, key):
+    text_key, composer_key, loss_key = jax.random.split(key, 3)
+    rows = global_rows(len(batch["reference"]), axis_name)
+
+    def encode(batch_stats, rows, batch):
+      trained = in_training(params, batch_stats, frozen)
+      features = encode_batch(trained, batch, images, RowKeys(text_key, rows))
+      return statistics(trained), features
+
+    batch_stats, features = in_microbatches(
+      encode, batch_stats, (rows, batch), config.train.num_microbatches, num_shards
+    )
+    trained = in_training(params, batch_stats, frozen)
+    loss = pair_loss(config.loss, loss_key, config.batch_size, axis_name)
+    losses = weighted_losses(trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows))
+    return losses["total"], (losses, statistics(trained))
+
+  def train_step(state, batch, images=None):
     key = jax.random.fold_in(state.key, state.step)
     gradients, (losses, batch_stats) = jax.grad(loss_fn, has_aux=True)(
-      state.params, state.batch_stats, state.frozen, batch, key
+      state.params, state.batch_stats, state.frozen, batch, images, key
     )
+    if axis_name:
+      gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
     updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
     params = optax.apply_updates(state.params, updates)
     new_state = TrainState(state.step + 1, params, batch_stats, state.frozen, optimizer_state, state.key)
     return new_state, {**losses, "gradient_norm": optax.tree.norm(gradients)}
 
   return train_step
+
+
+def global_rows(num_rows: int, axis_name: str | None) -> Int[Array, " batch"]:
+  """Which rows of the global batch a device sees; the batch's own without `axis_name`."""
+  first = jax.lax.axis_index(axis_name) * num_rows if axis_name else 0
+  return first + jnp.arange(num_rows)

@@ -11,6 +11,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.batch_size = 32  # over all devices
   config.num_train_steps = 160_000
 
+  config.parallel = "jit"  # or "pmap": how a step runs on all devices
+
   config.loss = "batch_based_classification"  # or "soft_triplet"
   config.text_query = "modification"  # or "complete": what the text says, per data set
 
@@ -32,7 +34,13 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.dir = ""  # the raw files, for data sets that have to be downloaded by hand
   config.data.prepared_dir = ""  # prepared data sets; by default composeret_jax in the user's cache folder
   config.data.image_size = 224  # pixels, square
+  config.data.placement = "stream"  # or "device": all training images on every device, when they fit
+  config.data.device_memory_share = 0.5  # of a device's memory that placement "device" may fill with images
   config.data.num_workers = 2  # processes that decode; 0 decodes in threads
+
+  config.train = ml_collections.ConfigDict()
+  config.train.steps_per_call = 1  # steps in one dispatch; all periods and num_train_steps are multiples of it
+  config.train.num_microbatches = 1  # pieces that a batch is encoded in; batch norm then sees one piece at a time
 
   config.eval = ml_collections.ConfigDict()
   config.eval.batch_size = 128  # images, texts or queries in one call

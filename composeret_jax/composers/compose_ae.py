@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from composeret_jax.composers.autoencoder import AutoencoderComposer
 from composeret_jax.layers.batch_norm import BatchNorm
 from composeret_jax.layers.convolution import adaptive_max_pool, Conv1d
+from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.layers.linear import Mlp, NormedMlp
 
 
@@ -29,7 +30,7 @@ class ComposeAE(AutoencoderComposer):
     text: Float[Array, "batch text_dim"],
     *,
     conjugate: bool = False,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature. `conjugate` turns the other way, which undoes the text; `rngs` feeds dropout."""
     linear = self.linear_path(image, text, conjugate=conjugate, rngs=rngs)
@@ -52,7 +53,7 @@ class Rotation(nnx.Module):
     text: Float[Array, "batch text_dim"],
     *,
     conjugate: bool,
-    rngs: nnx.Rngs | None,
+    rngs: RowKeys | None,
   ) -> tuple[Float[Array, "batch image_dim"], ...]:
     """Returns magnitude, angle, real part and imaginary part; `conjugate` flips the sign of the last."""
     magnitude = self.magnitude(self.image_norm(image), rngs=rngs)
@@ -74,7 +75,7 @@ class LinearPath(nnx.Module):
     text: Float[Array, "batch text_dim"],
     *,
     conjugate: bool,
-    rngs: nnx.Rngs | None,
+    rngs: RowKeys | None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns this path's share of the composed feature."""
     _, _, re, im = self.rotation(image, text, conjugate=conjugate, rngs=rngs)
@@ -98,7 +99,7 @@ class ConvolutionalPath(nnx.Module):
     text: Float[Array, "batch text_dim"],
     *,
     conjugate: bool,
-    rngs: nnx.Rngs | None,
+    rngs: RowKeys | None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns this path's share of the composed feature."""
     magnitude, angle, re, im = self.rotation(image, text, conjugate=conjugate, rngs=rngs)

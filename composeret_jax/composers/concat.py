@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from composeret_jax.composers.composer import Composer
 from composeret_jax.layers.batch_norm import BatchNorm
+from composeret_jax.layers.dropout import Dropout, RowKeys
 from composeret_jax.layers.linear import linear
 
 
@@ -17,7 +18,7 @@ class Concat(Composer):
     self.norm = BatchNorm(both_dim)
     self.hidden = linear(both_dim, both_dim, rngs=rngs)
     self.hidden_norm = BatchNorm(both_dim)
-    self.dropout = nnx.Dropout(0.1)
+    self.dropout = Dropout(0.1)
     self.out = linear(both_dim, image_dim, rngs=rngs)
 
   def __call__(
@@ -25,7 +26,7 @@ class Concat(Composer):
     image: Float[Array, "batch image_dim"],
     text: Float[Array, "batch text_dim"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature; `rngs` feeds dropout and is only read in training mode."""
     both = jnp.concatenate([image, text], axis=-1)

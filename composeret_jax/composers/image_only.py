@@ -4,6 +4,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from composeret_jax.composers.composer import Composer
+from composeret_jax.layers.dropout import RowKeys
 
 
 class ImageOnly(Composer):
@@ -17,7 +18,7 @@ class ImageOnly(Composer):
     image: Float[Array, "batch image_dim"],
     text: Float[Array, "batch text_dim"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns the image feature; there is no dropout for `rngs` to feed."""
     return image

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from composeret_jax.composers.autoencoder import AutoencoderComposer
 from composeret_jax.layers.convolution import adaptive_max_pool, Conv1d
+from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.layers.linear import NormedMlp
 
 
@@ -25,7 +26,7 @@ class RealSpaceConcatAE(AutoencoderComposer):
     image: Float[Array, "batch image_dim"],
     text: Float[Array, "batch text_dim"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
     both = jnp.concatenate([image, text], axis=-1)

@@ -4,6 +4,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from composeret_jax.composers.composer import Composer
+from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.layers.linear import ToWidth
 
 
@@ -18,7 +19,7 @@ class Sum(Composer):
     image: Float[Array, "batch image_dim"],
     text: Float[Array, "batch text_dim"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
     return image + self.to_image_width(text)

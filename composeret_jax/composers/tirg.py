@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from composeret_jax.composers.composer import Composer
 from composeret_jax.layers.batch_norm import BatchNorm
+from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.layers.linear import linear, NormedMlp
 
 
@@ -27,7 +28,7 @@ class Tirg(Composer):
     image: Float[Array, "batch image_dim"],
     text: Float[Array, "batch text_dim"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
     both = jnp.concatenate([image, text], axis=-1)

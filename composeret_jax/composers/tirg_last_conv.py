@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from composeret_jax.composers.composer import Composer
 from composeret_jax.layers.batch_norm import BatchNorm
 from composeret_jax.layers.convolution import BiasedConv2d
+from composeret_jax.layers.dropout import RowKeys
 
 
 class TirgLastConv(Composer):
@@ -28,7 +29,7 @@ class TirgLastConv(Composer):
     maps: Float[Array, "batch height width map_dim"],
     text: Float[Array, "batch text_dim"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch height width map_dim"]:
     """Returns the composed map; there is no dropout for `rngs` to feed."""
     texts = jnp.broadcast_to(text[:, None, None], (*maps.shape[:3], text.shape[-1]))

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from composeret_jax.layers.dropout import Dropout, RowKeys
+
 ACTIVATIONS = {
   "gelu": lambda x: jax.nn.gelu(x, approximate=False),
   "gelu_new": jax.nn.gelu,
@@ -65,7 +67,7 @@ class Bert(nnx.Module):
     self.feature_dim = config.hidden_size * (self.pooling.mean + self.pooling.first_token)
 
   def __call__(
-    self, tokens: Int[Array, "batch length"], *, rngs: nnx.Rngs | None = None
+    self, tokens: Int[Array, "batch length"], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch feature_dim"]:
     """Negative ids are padding at the end; each text has a token. `rngs` feeds dropout, in training mode only."""
     inside = tokens >= 0
@@ -93,10 +95,10 @@ class Embeddings(nnx.Module):
     self.positions = nnx.Param(jnp.zeros((config.max_position_embeddings, config.hidden_size)))
     self.types = nnx.Param(jnp.zeros((config.type_vocab_size, config.hidden_size)))
     self.norm = _layer_norm(config, rngs)
-    self.dropout = nnx.Dropout(config.hidden_dropout_prob)
+    self.dropout = Dropout(config.hidden_dropout_prob)
 
   def __call__(
-    self, tokens: Int[Array, "batch length"], *, rngs: nnx.Rngs | None = None
+    self, tokens: Int[Array, "batch length"], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch length hidden"]:
     """`rngs` feeds dropout."""
     embedded = self.words[tokens] + self.positions[: tokens.shape[1]] + self.types[0]
@@ -113,14 +115,14 @@ class Layer(nnx.Module):
     self.narrow = _linear(config.intermediate_size, config.hidden_size, rngs)
     self.norm = _layer_norm(config, rngs)
     self.activation = config.hidden_act
-    self.dropout = nnx.Dropout(config.hidden_dropout_prob)
+    self.dropout = Dropout(config.hidden_dropout_prob)
 
   def __call__(
     self,
     states: Float[Array, "batch length hidden"],
     inside: Bool[Array, "batch length"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch length hidden"]:
     """Tokens attend to those that are `inside` only; `rngs` feeds dropout."""
     attended = self.attention(states, inside, rngs=rngs)
@@ -136,14 +138,14 @@ class SelfAttention(nnx.Module):
     dim = config.hidden_size
     self.query, self.key, self.value, self.out = (_linear(dim, dim, rngs) for _ in range(4))
     self.num_heads = config.num_attention_heads
-    self.dropout = nnx.Dropout(config.attention_probs_dropout_prob)
+    self.dropout = Dropout(config.attention_probs_dropout_prob)
 
   def __call__(
     self,
     states: Float[Array, "batch length hidden"],
     inside: Bool[Array, "batch length"],
     *,
-    rngs: nnx.Rngs | None = None,
+    rngs: RowKeys | None = None,
   ) -> Float[Array, "batch length hidden"]:
     """Attends to tokens that are `inside`; `rngs` feeds dropout of the attention's weights."""
     heads = (*states.shape[:2], self.num_heads, -1)

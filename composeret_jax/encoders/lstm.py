@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from composeret_jax.layers.dropout import Dropout, RowKeys
 from composeret_jax.layers.linear import linear, torch_linear_init
 
 
@@ -18,12 +19,12 @@ class LstmTextEncoder(nnx.Module):
   ):
     self.embedding = nnx.Param(jax.random.normal(rngs.params(), (vocabulary_size, embedding_dim)))
     self.lstm = Lstm(embedding_dim, feature_dim, rngs=rngs)
-    self.dropout = nnx.Dropout(dropout_rate)
+    self.dropout = Dropout(dropout_rate)
     self.head = linear(feature_dim, feature_dim, rngs=rngs)
     self.feature_dim = feature_dim
 
   def __call__(
-    self, tokens: Int[Array, "batch length"], *, rngs: nnx.Rngs | None = None
+    self, tokens: Int[Array, "batch length"], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch feature_dim"]:
     """`rngs` feeds dropout and is only read in training mode. A text without words counts as one unknown word."""
     lengths = jnp.maximum((tokens >= 0).sum(axis=1), 1)

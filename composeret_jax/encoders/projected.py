@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import numpy as np
 
+from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.layers.linear import linear
 
 
@@ -21,7 +22,7 @@ class FeatureTable(nnx.Module):
     self.features = Frozen(features)
     self.feature_dim = features.shape[1]
 
-  def __call__(self, rows: Int[Array, " batch"], *, rngs: nnx.Rngs | None = None) -> Float[Array, "batch feature_dim"]:
+  def __call__(self, rows: Int[Array, " batch"], *, rngs: RowKeys | None = None) -> Float[Array, "batch feature_dim"]:
     """Has no dropout to feed."""
     return jnp.asarray(self.features[...])[rows]
 
@@ -39,7 +40,7 @@ class ProjectedTextEncoder(nnx.Module):
     self.reads = trunk.reads
 
   def __call__(
-    self, texts: Int[Array, "batch ..."], *, rngs: nnx.Rngs | None = None
+    self, texts: Int[Array, "batch ..."], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch feature_dim"]:
     """`texts` is what the trunk reads; `rngs` feeds its dropout."""
     features = self.trunk(texts, rngs=rngs)

@@ -14,7 +14,8 @@ class BatchNorm(nnx.Module):
 
   Differs from nnx.BatchNorm in two ways that parity with PyTorch needs: the running variance is the unbiased
   estimate, and the batch variance is taken about the mean, which keeps its digits when the mean is large.
-  Statistics are those of the array that it sees: under jit over a mesh, of the global batch.
+  Statistics are those of the array that it sees: under jit over a mesh, of the global batch. Where a device sees its
+  own rows only, `axis_name` names the mapped axis over which they are averaged.
   """
 
   def __init__(self, num_features: int):
@@ -23,6 +24,7 @@ class BatchNorm(nnx.Module):
     self.mean = nnx.BatchStat(jnp.zeros(num_features))
     self.var = nnx.BatchStat(jnp.ones(num_features))
     self.use_running_average = False  # set by nnx.Module.train() and eval()
+    self.axis_name: str | None = None  # set by nnx.Module.set_attributes()
 
   def __call__(self, inputs: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
     """Keeps the dtype of `inputs`; statistics and arithmetic are float32."""
@@ -33,10 +35,13 @@ class BatchNorm(nnx.Module):
 
   def _batch_statistics(self, x: Float[Array, "*batch channels"]):
     axes = tuple(range(x.ndim - 1))
-    count = x.size // x.shape[-1]
-    mean = x.mean(axes)
-    var = jnp.square(x - mean).mean(axes)
+    count = x.size // x.shape[-1] * (jax.lax.axis_size(self.axis_name) if self.axis_name else 1)
+    mean = self._over_devices(x.mean(axes))
+    var = self._over_devices(jnp.square(x - mean).mean(axes))
     unbiased = var * (count / max(count - 1, 1))
     self.mean[...] += RUNNING_STEP * (jax.lax.stop_gradient(mean) - self.mean[...])
     self.var[...] += RUNNING_STEP * (jax.lax.stop_gradient(unbiased) - self.var[...])
     return mean, var
+
+  def _over_devices(self, mean: Float[Array, " channels"]) -> Float[Array, " channels"]:
+    return jax.lax.pmean(mean, self.axis_name) if self.axis_name else mean

@@ -5,6 +5,7 @@ import jax
 from jaxtyping import Array, Float
 
 from composeret_jax.layers.batch_norm import BatchNorm
+from composeret_jax.layers.dropout import Dropout, RowKeys
 
 
 def torch_linear_init(fan_in: int) -> jax.nn.initializers.Initializer:
@@ -28,11 +29,11 @@ class Mlp(nnx.Module):
 
   def __init__(self, in_features: int, hidden: int, out_features: int, *, dropout_rate: float = 0.0, rngs: nnx.Rngs):
     self.hidden = linear(in_features, hidden, rngs=rngs)
-    self.dropout = nnx.Dropout(dropout_rate)
+    self.dropout = Dropout(dropout_rate)
     self.out = linear(hidden, out_features, rngs=rngs)
 
   def __call__(
-    self, inputs: Float[Array, "batch in_features"], *, rngs: nnx.Rngs | None = None
+    self, inputs: Float[Array, "batch in_features"], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch out_features"]:
     """`rngs` feeds dropout and is only read in training mode."""
     return self.out(nnx.relu(self.dropout(self.hidden(inputs), rngs=rngs)))

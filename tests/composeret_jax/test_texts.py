@@ -10,8 +10,9 @@ import pytest
 
 from composeret_jax.checkpoints import Checkpoints
 from composeret_jax.encoders.projected import Frozen
+from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.model import build_model
-from composeret_jax.objective import batch_losses
+from composeret_jax.objective import encode_batch, pair_loss, weighted_losses
 from composeret_jax.optimizers import build_optimizer, parameter_groups
 from composeret_jax.texts import encode_texts, open_texts
 from composeret_jax.train import evaluate, train
@@ -53,9 +54,12 @@ def built(config, **fields):
 
 def losses(config, model, batch):
   weights = config.model.loss_weights.to_dict()
+  loss = pair_loss(config.loss, jax.random.key(0), len(TEXTS))
+  rngs = [RowKeys(jax.random.key(seed), jnp.arange(len(TEXTS))) for seed in range(2)]
 
   def call(model, batch):
-    return batch_losses(model, batch, jax.random.key(0), loss_name=config.loss, weights=weights)
+    features = encode_batch(model, batch, None, rngs[0])
+    return weighted_losses(model, *features, loss=loss, weights=weights, rngs=rngs[1])
 
   model.train()
   return nnx.jit(call)(model, batch)
@@ -85,7 +89,7 @@ def test_rows_are_texts_whatever_the_order_and_the_batch(folder):
 
 def step_of(config, model):
   optimizer = build_optimizer(config)
-  step = jax.jit(make_train_step(model, optimizer, config.loss, config.model.loss_weights.to_dict()))
+  step = jax.jit(make_train_step(model, optimizer, config))
   return step, create_state(model, optimizer, config.seed)
 
 

@@ -27,7 +27,7 @@ def text_encoder(config):
 def step_and_state(config):
   model = build_model(config.model, text_encoder(config), seed=0)
   optimizer = build_optimizer(config)
-  step = make_train_step(model, optimizer, config.loss, config.model.loss_weights.to_dict())
+  step = make_train_step(model, optimizer, config)
   return step, create_state(model, optimizer, seed=0)
 
 
@@ -74,7 +74,7 @@ def test_the_soft_triplet_trains_too(config):
   config.loss = "soft_triplet"
   model = build_model(config.model, text_encoder(config), seed=0)
   optimizer = build_optimizer(config)
-  step = jax.jit(make_train_step(model, optimizer, config.loss, config.model.loss_weights.to_dict()))
+  step = jax.jit(make_train_step(model, optimizer, config))
   state = create_state(model, optimizer, seed=0)
   values = []
   for _ in range(12):

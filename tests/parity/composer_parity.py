@@ -12,6 +12,7 @@ import optax
 
 from composeret_jax import losses
 from composeret_jax.composers import Composer
+from composeret_jax.layers.dropout import Dropout
 from composeret_jax.model import RetrievalModel
 from composeret_jax.objective import weighted_losses
 from composeret_jax.optimizers import coupled_sgd
@@ -52,7 +53,7 @@ class ComposerParity:
     composer = self.composer_class(image.shape[1], text.shape[1], rngs=nnx.Rngs(0))
     model = RetrievalModel(nnx.Module(), nnx.Module(), composer)
     original.fill(golden.under(self.numbers, "param/"), original.composer_slots(model))
-    model.set_attributes(nnx.Dropout, rate=0.0, raise_if_not_found=False)
+    model.set_attributes(Dropout, rate=0.0, raise_if_not_found=False)
     model.train() if mode == "train" else model.eval()
     return model
 
@@ -103,9 +104,7 @@ class ComposerParity:
 
     def function(params):
       model = nnx.merge(graphdef, params, stats, copy=True)
-      terms = weighted_losses(
-        model, reference, target, text, loss=self._pair_loss(loss), weights=weights, rngs=nnx.Rngs(0)
-      )
+      terms = weighted_losses(model, reference, target, text, loss=self._pair_loss(loss), weights=weights)
       return terms["total"], terms
 
     return function

@@ -71,7 +71,7 @@ def test_training_step_gives_the_losses_that_have_a_weight(config):
   texts = open_texts(config.model.text_encoder, WORDS, WORDS, batch_size=4)
   model = build_model(config.model, texts.build_encoder, seed=0)
   optimizer = build_optimizer(config)
-  step = make_train_step(model, optimizer, config.loss, config.model.loss_weights.to_dict())
+  step = make_train_step(model, optimizer, config)
   pixels = np.zeros((4, 16, 16, 3), np.uint8)
   batch = {"reference": pixels, "target": pixels, "tokens": np.ones((4, 2), np.int32)}
   state = create_state(model, optimizer, seed=0)

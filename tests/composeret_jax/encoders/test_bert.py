@@ -3,11 +3,13 @@
 import pathlib
 
 from flax import nnx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from composeret_jax.encoders.bert import Bert, masked_mean, POOLINGS
+from composeret_jax.layers.dropout import Dropout, RowKeys
 from composeret_jax.weights.bert import load_bert
 from data_pipelines.texts.wordpieces import WordPieces
 from tests import tiny_bert
@@ -83,10 +85,10 @@ def test_mean_is_over_the_tokens_inside():
 
 def test_dropout_acts_in_training_only(tmp_path):
   bert = load_bert(tiny_bert.make(tmp_path), "cls")
-  bert.set_attributes(nnx.Dropout, rate=0.5)
+  bert.set_attributes(Dropout, rate=0.5)
   tokens = jnp.array([[2, 6, 3]] * 8)
   bert.train()
-  trained = nnx.jit(lambda model, ids: model(ids, rngs=nnx.Rngs(0)))(bert, tokens)
+  trained = nnx.jit(lambda model, ids: model(ids, rngs=RowKeys(jax.random.key(0), jnp.arange(8))))(bert, tokens)
   assert len(np.unique(np.asarray(trained), axis=0)) > 1
   assert len(np.unique(apply(bert, tokens), axis=0)) == 1
 

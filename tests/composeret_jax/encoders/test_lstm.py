@@ -1,8 +1,10 @@
 from flax import nnx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from composeret_jax.encoders.lstm import LstmTextEncoder
+from composeret_jax.layers.dropout import RowKeys
 
 
 def encoder():
@@ -27,6 +29,6 @@ def test_dropout_acts_in_training_only():
   model = encoder()
   model.train()
   tokens = jnp.ones((64, 2), jnp.int32)
-  assert len(np.unique(np.asarray(model(tokens, rngs=nnx.Rngs(0))), axis=0)) > 1
+  assert len(np.unique(np.asarray(model(tokens, rngs=RowKeys(jax.random.key(0), jnp.arange(len(tokens))))), axis=0)) > 1
   model.eval()
   assert len(np.unique(np.asarray(model(tokens)), axis=0)) == 1
