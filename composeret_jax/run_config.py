@@ -26,6 +26,7 @@ FREE_FIELDS = (
   "data.dir",
   "data.prepared_dir",
   "data.num_workers",
+  "data.pixels",
   "model.text_encoder.path",  # its files are compared
 )
 
@@ -34,6 +35,7 @@ CHOICES = {
   "text_query": ("modification", "complete"),
   "protocol": tuple(PROTOCOLS),
   "data.dataset": tuple(BUILDERS),
+  "data.pixels": ("store", "decode"),
   "model.composer": tuple(COMPOSERS),
   "model.image_encoder.dtype": ("float32", "bfloat16"),
   "model.image_encoder.block": tuple(BLOCKS),

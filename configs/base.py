@@ -32,7 +32,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.dir = ""  # the raw files, for data sets that have to be downloaded by hand
   config.data.prepared_dir = ""  # prepared data sets; by default composeret_jax in the user's cache folder
   config.data.image_size = 224  # pixels, square
-  config.data.num_workers = 2  # processes that decode; 0 decodes in threads
+  config.data.pixels = "store"  # decode once, into a file beside the prepared data; or "decode", in every epoch again
+  config.data.num_workers = 2  # processes that decode; 0 decodes in this one
 
   config.eval = ml_collections.ConfigDict()
   config.eval.batch_size = 128  # images, texts or queries in one call
