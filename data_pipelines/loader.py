@@ -6,6 +6,7 @@ import dataclasses
 
 from absl import flags
 import grain
+from grain.experimental import index_shuffle
 import jax
 from jaxtyping import Int, UInt8
 import numpy as np
@@ -28,7 +29,7 @@ class TripletStream:
   def __init__(self, sampler: TripletSampler, seed: int):
     self._sampler = sampler
     self._seed = seed
-    self._order = grain.MapDataset.range(sampler.num_items).seed(seed).shuffle().repeat()
+    self._shuffle_seed = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
 
   def at(self, positions: Iterable[int]) -> list[Triplet]:
     """The triplets at positions; an item is sampled once for those of its triplets that come in a row."""
@@ -42,7 +43,13 @@ class TripletStream:
 
   def _visit(self, visit: int) -> Sequence[Triplet]:
     rng = np.random.default_rng((self._seed, visit))
-    return self._sampler.sample(int(self._order[visit]), rng)
+    return self._sampler.sample(self._item(visit), rng)
+
+  def _item(self, visit: int) -> int:
+    """As MapDataset.range(num_items).seed(seed).shuffle().repeat()[visit], which takes 15 us for each."""
+    epoch, place = divmod(visit, self._sampler.num_items)
+    seed = (self._shuffle_seed + epoch) % 2**32
+    return index_shuffle(place, max_index=self._sampler.num_items - 1, seed=seed, rounds=4)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import dataclasses
 
+import grain
 import jax
 import numpy as np
 import pytest
@@ -57,6 +58,12 @@ def test_an_epoch_visits_every_item_once_in_a_new_order():
   assert len(set(map(tuple, epochs))) > 1
   triplets = stream.at(range(40))
   assert all(triplets[2 * i].reference == triplets[2 * i + 1].reference for i in range(20))
+
+
+def test_items_come_in_grains_order():
+  stream = TripletStream(Numbered(), seed=9)
+  expected = grain.MapDataset.range(5).seed(9).shuffle().repeat()
+  assert [triplet.reference for triplet in stream.at(range(0, 40, 2))] == [expected[i] for i in range(20)]
 
 
 def test_the_stream_depends_on_seed_and_position_alone():
