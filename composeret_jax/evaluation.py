@@ -15,7 +15,7 @@ from composeret_jax.devices import data_mesh, rows_split
 from composeret_jax.model import RetrievalModel
 from composeret_jax.protocols import PROTOCOLS
 from composeret_jax.retrieval import rank_gallery
-from data_pipelines.datasets import Dataset
+from data_pipelines.datasets import Dataset, num_loaders
 from data_pipelines.loader import image_batches
 from data_pipelines.texts.readers import TextReader
 
@@ -37,6 +37,7 @@ class Evaluator:
   def __init__(self, model: RetrievalModel, dataset: Dataset, texts: TextReader, config: ml_collections.ConfigDict):
     """`config` is a run's whole configuration; `texts` gives what the model's text encoder reads."""
     self._dataset = dataset
+    self._pixels = dataset.gallery_pixels
     self._texts = texts.encode(dataset.queries.texts)
     self._config = config
     self._protocol = PROTOCOLS[config.protocol]
@@ -102,11 +103,9 @@ class Evaluator:
 
   def _gallery_batches(self) -> Iterator[tuple[int, UInt8[np.ndarray, "batch height width 3"]]]:
     """Batches of gallery images, each with its first image's row."""
-    data = self._config.data
-    batches = image_batches(
-      self._dataset.gallery, image_size=data.image_size, batch_size=self._batch_size, num_workers=data.num_workers
-    )
-    firsts = range(0, len(self._dataset.gallery), self._batch_size)
+    num_workers = num_loaders(self._config.data)
+    batches = image_batches(self._pixels, batch_size=self._batch_size, num_workers=num_workers)
+    firsts = range(0, len(self._pixels), self._batch_size)
     return zip(firsts, tqdm.tqdm(batches, "evaluate", len(firsts), leave=False), strict=True)
 
   def _queries_from(self, first: int, count: int) -> Iterator[Int[np.ndarray, " num"]]:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from composeret_jax.retrieval import NO_ROW
 from data_pipelines.datasets import Dataset
-from data_pipelines.loader import load_pixels
+from data_pipelines.pixels.source import load_pixels
 
 TILE = 96
 GAP = 12

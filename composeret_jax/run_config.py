@@ -31,6 +31,7 @@ FREE_FIELDS = (
   "data.device_memory_share",
   "parallel",
   "train.steps_per_call",
+  "data.pixels",
   "model.text_encoder.path",  # its files are compared
 )
 
@@ -41,6 +42,7 @@ CHOICES = {
   "text_query": ("modification", "complete"),
   "protocol": tuple(PROTOCOLS),
   "data.dataset": tuple(BUILDERS),
+  "data.pixels": ("store", "decode"),
   "model.composer": tuple(COMPOSERS),
   "model.image_encoder.dtype": ("float32", "bfloat16"),
   "model.image_encoder.block": tuple(BLOCKS),

@@ -17,9 +17,9 @@ from composeret_jax.speed import Speed
 from composeret_jax.texts import check_same_texts, open_texts
 from composeret_jax.train_step import create_state, make_train_step, TrainState
 from composeret_jax.weights.pretrained import load_trunk
-from data_pipelines.datasets import open_dataset
+from data_pipelines.datasets import num_loaders, open_dataset
 from data_pipelines.input_error import InputError
-from data_pipelines.loader import LoadTriplet, to_devices, train_batches, TripletStream
+from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
 
 
 class Run:
@@ -59,19 +59,13 @@ class Run:
 
   def train_batches(self, first_step: int):
     """The batches of the steps after `first_step`, on the devices."""
-    data, sampler = self.config.data, self.dataset.train_triplets
-    load = LoadTriplet(
-      stream=TripletStream(sampler, self.config.seed),
-      images=self.dataset.train_images,
-      texts=self.texts.reader,
-      image_size=data.image_size,
-    )
+    stream = TripletStream(self.dataset.train_triplets, self.config.seed)
     batches = train_batches(
-      load,
+      LoadTriplets(LoadRows(stream, self.texts.reader), self.dataset.train_pixels),
       batch_size=self.config.batch_size,
       first_step=first_step,
       num_steps=self.config.num_train_steps,
-      num_workers=data.num_workers,
+      num_workers=num_loaders(self.config.data),
     )
     return to_devices(batches, rows_split(self.mesh))
 

@@ -36,7 +36,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.image_size = 224  # pixels, square
   config.data.placement = "stream"  # or "device": all training images on every device, when they fit
   config.data.device_memory_share = 0.5  # of a device's memory that placement "device" may fill with images
-  config.data.num_workers = 2  # processes that decode; 0 decodes in threads
+  config.data.pixels = "store"  # decode once, into a file beside the prepared data; or "decode", in every epoch again
+  config.data.num_workers = 2  # processes that decode; 0 decodes in this one
 
   config.train = ml_collections.ConfigDict()
   config.train.steps_per_call = 1  # steps in one dispatch; all periods and num_train_steps are multiples of it

@@ -1,7 +1,9 @@
 """A data set, prepared and opened: what training and evaluation read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
+import functools
+import pathlib
 
 import ml_collections
 import numpy as np
@@ -9,6 +11,8 @@ import numpy as np
 from data_pipelines.builders.prepare import BUILDERS, open_tables
 from data_pipelines.builders.tables import EncodedImages, read_columns, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.pixels.source import DecodedPixels, PixelSource
+from data_pipelines.pixels.store import open_store
 from data_pipelines.queries.css3d import ModificationSampler
 from data_pipelines.queries.fashion200k import CaptionSampler
 from data_pipelines.queries.listed import ListedSampler
@@ -20,14 +24,26 @@ from data_pipelines.queries.tables import ImageTable, QueryTable, TripletSampler
 class Dataset:
   """Training images and their triplets; the test gallery and its queries.
 
-  `num_left_out` says how many images and queries are left out because images are missing, as metrics by name.
+  `open_pixels` gives an image table's pixels, those of "train" or "test". `num_left_out` says how many images and
+  queries are left out because images are missing, as metrics by name.
   """
 
   train_images: ImageTable
   train_triplets: TripletSampler
   gallery: ImageTable
   queries: QueryTable
+  open_pixels: Callable[[ImageTable, str], PixelSource]
   num_left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+  @functools.cached_property
+  def train_pixels(self) -> PixelSource:
+    """Those of the training images; on first use, where there is a store, they are decoded into it."""
+    return self.open_pixels(self.train_images, "train")
+
+  @functools.cached_property
+  def gallery_pixels(self) -> PixelSource:
+    """Those of the gallery, as `train_pixels`."""
+    return self.open_pixels(self.gallery, "test")
 
 
 def open_dataset(config: ml_collections.ConfigDict, text_query: str) -> Dataset:
@@ -39,21 +55,47 @@ def open_dataset(config: ml_collections.ConfigDict, text_query: str) -> Dataset:
   text_queries = BUILDERS[config.dataset].TEXT_QUERIES
   if text_query not in text_queries:
     raise InputError(f"config.text_query is {text_query!r}, {config.dataset} has only {', '.join(text_queries)}")
-  tables = prepare(config)
+  tables = _open_tables(config)
   train_images = _images(tables, "train")
   return Dataset(
     train_images=train_images,
     train_triplets=_train_triplets(config.dataset, tables, train_images, text_query),
     gallery=_images(tables, "test"),
     queries=_queries(tables["queries"], "test", text_query),
+    open_pixels=functools.partial(_open_pixels, config, tables["images"]),
     num_left_out=tables["queries"].info.metadata["num_left_out"],
   )
 
 
-def prepare(config: ml_collections.ConfigDict) -> dict[str, TableBuilder]:
-  """The tables of the data set that `config` names, built when they are missing; raises InputError as `open_tables`."""
+def prepare(config: ml_collections.ConfigDict) -> None:
+  """Builds what is missing of the tables and stores of the data set that `config` names, without training.
+
+  Raises InputError when the raw files are not as expected.
+  """
+  tables = _open_tables(config)
+  for split in ("train", "test"):
+    _open_pixels(config, tables["images"], _images(tables, split), split)
+
+
+def num_loaders(config: ml_collections.ConfigDict) -> int:
+  """How many processes load batches: none with a store, as sending pixels takes longer than gathering them."""
+  return config.num_workers if config.pixels == "decode" else 0
+
+
+def _open_tables(config: ml_collections.ConfigDict) -> dict[str, TableBuilder]:
   options = {name: config[name] for name in BUILDERS[config.dataset].OPTIONS}
   return open_tables(config.dataset, config.dir, config.prepared_dir, options)
+
+
+def _open_pixels(config: ml_collections.ConfigDict, table: TableBuilder, images: ImageTable, split: str) -> PixelSource:
+  if config.pixels == "decode":
+    return DecodedPixels(images, config.image_size)
+  # <prepared>/<data set>-<fingerprint>/<data set>/images/<version>
+  prepared = pathlib.Path(table.data_path).parents[2]
+  source = f"{prepared.name} {table.version}"
+  return open_store(
+    images, config.image_size, prepared / "pixels", split=split, source=source, num_workers=config.num_workers
+  )
 
 
 def _train_triplets(

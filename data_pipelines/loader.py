@@ -1,20 +1,23 @@
-"""Batches: triplets in an order that is a pure function of the seed, decoded by workers, placed on the devices."""
+"""Batches: triplets in an order that is a pure function of the seed, loaded by workers, placed on the devices."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 
 from absl import flags
 import grain
+from grain.experimental import index_shuffle
 import jax
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 import numpy as np
 
-from data_pipelines.pixels.decode import decode_image
-from data_pipelines.queries.tables import ImageTable, Triplet, TripletSampler
+from data_pipelines.pixels.source import PixelSource
+from data_pipelines.queries.tables import Triplet, TripletSampler
 from data_pipelines.texts.readers import TextReader
 
 Batch = Mapping[str, np.ndarray]
+
+NUM_THREADS = 2  # of each process that loads; as many batches are kept ready, which at 256 x 224 pixels are 77 MB each
 
 
 class TripletStream:
@@ -26,67 +29,89 @@ class TripletStream:
   def __init__(self, sampler: TripletSampler, seed: int):
     self._sampler = sampler
     self._seed = seed
-    self._order = grain.MapDataset.range(sampler.num_items).seed(seed).shuffle().repeat()
+    self._shuffle_seed = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
 
-  def __getitem__(self, position: int) -> Triplet:
-    visit, place = divmod(position, self._sampler.triplets_per_item)
+  def at(self, positions: Iterable[int]) -> list[Triplet]:
+    """The triplets at positions; an item is sampled once for those of its triplets that come in a row."""
+    triplets, sampled = [], None
+    for position in positions:
+      visit, place = divmod(position, self._sampler.triplets_per_item)
+      if visit != sampled:
+        visited, sampled = self._visit(visit), visit
+      triplets.append(visited[place])
+    return triplets
+
+  def _visit(self, visit: int) -> Sequence[Triplet]:
     rng = np.random.default_rng((self._seed, visit))
-    return self._sampler.sample(int(self._order[visit]), rng)[place]
+    return self._sampler.sample(self._item(visit), rng)
+
+  def _item(self, visit: int) -> int:
+    """As MapDataset.range(num_items).seed(seed).shuffle().repeat()[visit], which takes 15 us for each."""
+    epoch, place = divmod(visit, self._sampler.num_items)
+    seed = (self._shuffle_seed + epoch) % 2**32
+    return index_shuffle(place, max_index=self._sampler.num_items - 1, seed=seed, rounds=4)
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnPosition(grain.transforms.Map):
-  """Counts the rows that a process loads -> positions in the stream."""
+class OwnPositions(grain.transforms.Map):
+  """Counts the batches that a process loads -> the positions of its rows in the stream."""
 
   batch_size: int
   share: int
   first_step: int
   process_index: int
 
-  def map(self, i: int) -> int:
-    """The position of this process's `i`-th row, counted from `first_step`."""
-    step, row = divmod(i, self.share)
-    return (self.first_step + step) * self.batch_size + self.process_index * self.share + row
+  def map(self, i: int) -> Int[np.ndarray, " share"]:
+    """The positions of this process's share of the `i`-th batch, counted from `first_step`."""
+    start = (self.first_step + i) * self.batch_size + self.process_index * self.share
+    return np.arange(start, start + self.share)
 
 
 @dataclasses.dataclass(frozen=True)
-class LoadTriplet(grain.transforms.Map):
-  """Position in the stream -> pixels and the text's numbers."""
+class LoadRows(grain.transforms.Map):
+  """Positions in the stream -> rows of the image table, and the texts' numbers."""
 
   stream: TripletStream
-  images: ImageTable
   texts: TextReader
-  image_size: int
 
-  def map(self, position: int) -> Batch:
-    """Decodes the triplet at `position`: pixels [image_size, image_size, 3] uint8, and its text as `texts` reads it."""
-    triplet = self.stream[position]
+  def map(self, positions: Int[np.ndarray, " num"]) -> Batch:
+    """`reference` and `target` are rows, int32 [num]; the texts are as the reader gives them, under its key."""
+    references, targets, texts = zip(*self.stream.at(positions.tolist()), strict=True)
     return {
-      "reference": load_pixels(self.images, triplet.reference, self.image_size),
-      "target": load_pixels(self.images, triplet.target, self.image_size),
-      self.texts.batch_key: self.texts.encode([triplet.text])[0],
+      "reference": np.array(references, np.int32),
+      "target": np.array(targets, np.int32),
+      self.texts.batch_key: self.texts.encode(texts),
     }
 
 
 @dataclasses.dataclass(frozen=True)
-class LoadImage(grain.transforms.Map):
-  """Row of an image table -> pixels."""
+class LoadTriplets(grain.transforms.Map):
+  """Positions in the stream -> pixels, and the texts' numbers."""
 
-  images: ImageTable
-  image_size: int
+  rows: LoadRows
+  pixels: PixelSource
 
-  def map(self, row: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Decodes one image."""
-    return load_pixels(self.images, row, self.image_size)
+  def map(self, positions: Int[np.ndarray, " num"]) -> Batch:
+    """`reference` and `target` are pixels, uint8 [num, size, size, 3]; the texts are as in `LoadRows`."""
+    batch = self.rows.map(positions)
+    return {**batch, **{name: self.pixels[batch[name]] for name in ("reference", "target")}}
 
 
-def load_pixels(images: ImageTable, row: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
-  """One image's pixels; raises InputError with its name when it cannot be decoded."""
-  return decode_image(images.encoded[row], size, images.names[row])
+@dataclasses.dataclass(frozen=True)
+class LoadImages(grain.transforms.Map):
+  """Counts batches -> the pixels of that batch's rows."""
+
+  pixels: PixelSource
+  batch_size: int
+
+  def map(self, i: int) -> UInt8[np.ndarray, "num size size 3"]:
+    """The rows of the `i`-th batch; fewer in the last one."""
+    start = i * self.batch_size
+    return self.pixels[np.arange(start, min(start + self.batch_size, len(self.pixels)))]
 
 
 def train_batches(
-  load: LoadTriplet,
+  load: LoadTriplets | LoadRows,
   *,
   batch_size: int,
   first_step: int,
@@ -95,27 +120,26 @@ def train_batches(
   process_index: int = 0,
   num_processes: int = 1,
 ) -> Iterator[Batch]:
-  """This process's share of the batches of steps `first_step` to `num_steps` - 1, decoded `num_workers` at a time.
+  """This process's share of the batches of steps `first_step` to `num_steps` - 1, loaded `num_workers` at a time.
 
   Global batch s holds the stream's positions s * batch_size onwards whatever the number of processes and workers;
-  process p has the p-th contiguous share of its rows. `num_workers` 0 decodes in threads of this process.
+  process p has the p-th contiguous share of its rows. `num_workers` 0 loads in threads of this process.
   """
-  share = batch_size // num_processes
-  own_positions = OwnPosition(batch_size, share, first_step, process_index)
-  positions = grain.MapDataset.range((num_steps - first_step) * share).map(own_positions)
-  return _iterate(positions.map(load).batch(share), num_workers)
+  own_positions = OwnPositions(batch_size, batch_size // num_processes, first_step, process_index)
+  positions = grain.MapDataset.range(num_steps - first_step).map(own_positions)
+  return _iterate(positions.map(load), num_workers)
 
 
 def image_batches(
-  images: ImageTable, *, image_size: int, batch_size: int, num_workers: int
+  pixels: PixelSource, *, batch_size: int, num_workers: int
 ) -> Iterator[UInt8[np.ndarray, "batch size size 3"]]:
   """All images in order; the last batch is as short as it comes."""
-  rows = grain.MapDataset.range(len(images))
-  return _iterate(rows.map(LoadImage(images, image_size)).batch(batch_size), num_workers)
+  batches = grain.MapDataset.range(-(-len(pixels) // batch_size))
+  return _iterate(batches.map(LoadImages(pixels, batch_size)), num_workers)
 
 
-def _iterate(dataset: grain.MapDataset, num_workers: int) -> Iterator:
-  batches = dataset.to_iter_dataset()
+def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator:
+  batches = batches.to_iter_dataset(grain.ReadOptions(num_threads=NUM_THREADS, prefetch_buffer_size=NUM_THREADS))
   if num_workers:
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()  # Grain's workers read absl's flags, which only absl.app.run has parsed

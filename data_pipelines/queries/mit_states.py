@@ -44,8 +44,9 @@ class AdjectiveSampler:
     """Two triplets with the same reference."""
     reference = self._references[item]
     noun = split_label(self._labels[reference])[1]
-    adjectives = rng.choice(self._adjectives[noun], self.triplets_per_item, replace=False)
-    return [self._triplet(reference, str(adjective), noun, rng) for adjective in adjectives]
+    adjectives = self._adjectives[noun]
+    drawn = rng.choice(len(adjectives), self.triplets_per_item, replace=False)
+    return [self._triplet(reference, adjectives[i], noun, rng) for i in drawn]
 
   def _triplet(self, reference: int, adjective: str, noun: str, rng: np.random.Generator) -> Triplet:
     rows = self._rows[f"{adjective} {noun}"]

@@ -1,3 +1,6 @@
+import dataclasses
+
+import grain
 import jax
 import numpy as np
 import pytest
@@ -5,7 +8,9 @@ import pytest
 from composeret_jax.devices import data_mesh, rows_split
 from data_pipelines.datasets import open_dataset
 from data_pipelines.input_error import InputError
-from data_pipelines.loader import image_batches, load_pixels, LoadTriplet, to_devices, train_batches, TripletStream
+from data_pipelines.loader import image_batches, LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
+from data_pipelines.pixels.source import DecodedPixels, load_pixels
+from data_pipelines.pixels.store import PixelStore
 from data_pipelines.queries.tables import ImageTable, Triplet
 from data_pipelines.texts.readers import TokenReader
 from data_pipelines.texts.vocabulary import Vocabulary
@@ -25,11 +30,15 @@ class Numbered:
 
 
 @pytest.fixture
-def load(config):
-  dataset = open_dataset(config.data, "modification")
+def dataset(config):
+  return open_dataset(config.data, "modification")
+
+
+@pytest.fixture
+def load(dataset):
   vocabulary = Vocabulary.from_texts(dataset.train_triplets.texts())
-  stream = TripletStream(dataset.train_triplets, seed=3)
-  return LoadTriplet(stream, dataset.train_images, TokenReader(vocabulary, 2), image_size=16)
+  rows = LoadRows(TripletStream(dataset.train_triplets, seed=3), TokenReader(vocabulary, 2))
+  return LoadTriplets(rows, DecodedPixels(dataset.train_images, 16))
 
 
 def batches(load, **options):
@@ -44,10 +53,17 @@ def assert_same(first, second):
 
 def test_an_epoch_visits_every_item_once_in_a_new_order():
   stream = TripletStream(Numbered(), seed=0)
-  epochs = [[stream[10 * epoch + 2 * i].reference for i in range(5)] for epoch in range(4)]
+  epochs = [[triplet.reference for triplet in stream.at(range(10 * epoch, 10 * epoch + 10, 2))] for epoch in range(4)]
   assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
   assert len(set(map(tuple, epochs))) > 1
-  assert all(stream[2 * i].reference == stream[2 * i + 1].reference for i in range(20))
+  triplets = stream.at(range(40))
+  assert all(triplets[2 * i].reference == triplets[2 * i + 1].reference for i in range(20))
+
+
+def test_items_come_in_grains_order():
+  stream = TripletStream(Numbered(), seed=9)
+  expected = grain.MapDataset.range(5).seed(9).shuffle().repeat()
+  assert [triplet.reference for triplet in stream.at(range(0, 40, 2))] == [expected[i] for i in range(20)]
 
 
 def test_the_stream_depends_on_seed_and_position_alone():
@@ -55,17 +71,32 @@ def test_the_stream_depends_on_seed_and_position_alone():
   first = TripletStream(Numbered(), seed=1)
   again = TripletStream(Numbered(), seed=1)
   other = TripletStream(Numbered(), seed=2)
-  assert [first[p] for p in positions] == [again[p] for p in reversed(positions)][::-1]
-  assert [first[p] for p in range(20)] != [other[p] for p in range(20)]
+  assert first.at(positions) == [again.at([position])[0] for position in reversed(positions)][::-1]
+  assert first.at(range(20)) != other.at(range(20))
 
 
 def test_a_batch_holds_the_triplets_of_its_positions(load):
   first, second = batches(load)[:2]
   assert first["reference"].shape == (6, 16, 16, 3)
   assert first["reference"].dtype == np.uint8
-  triplet = load.stream[6 + 2]
-  np.testing.assert_array_equal(second["target"][2], load_pixels(load.images, triplet.target, 16))
-  np.testing.assert_array_equal(second["tokens"][2], load.texts.encode([triplet.text])[0])
+  (triplet,) = load.rows.stream.at([6 + 2])
+  np.testing.assert_array_equal(second["target"][2], load_pixels(load.pixels.images, triplet.target, 16))
+  np.testing.assert_array_equal(second["tokens"][2], load.rows.texts.encode([triplet.text])[0])
+
+
+def test_rows_are_those_of_the_pixels(load):
+  rows, pixels = batches(load.rows)[1], batches(load)[1]
+  assert rows["reference"].dtype == rows["target"].dtype == np.int32
+  for name in ("reference", "target"):
+    np.testing.assert_array_equal(load.pixels[rows[name]], pixels[name])
+  np.testing.assert_array_equal(rows["tokens"], pixels["tokens"])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_store_gives_the_batches_that_decoding_gives(load, dataset, num_workers):
+  stored = dataclasses.replace(load, pixels=dataset.train_pixels)
+  assert isinstance(stored.pixels, PixelStore)
+  assert_same(batches(stored, num_workers=num_workers), batches(load))
 
 
 def test_starting_late_gives_the_same_batches(load):
@@ -83,9 +114,9 @@ def test_any_number_of_workers_gives_the_same_stream(load):
 
 
 def test_all_images_come_in_order(load):
-  parts = list(image_batches(load.images, image_size=16, batch_size=5, num_workers=0))
+  parts = list(image_batches(load.pixels, batch_size=5, num_workers=0))
   assert [len(part) for part in parts] == [5, 5, 5, 3]
-  np.testing.assert_array_equal(parts[3][2], load_pixels(load.images, 17, 16))
+  np.testing.assert_array_equal(parts[3][2], load_pixels(load.pixels.images, 17, 16))
 
 
 def test_batches_reach_the_devices_unchanged(load):

@@ -18,6 +18,7 @@ from configs import shapes
 from configs.models import MODELS
 from data_pipelines.datasets import Dataset
 from data_pipelines.input_error import InputError
+from data_pipelines.pixels.source import DecodedPixels
 from data_pipelines.queries.listed import ListedSampler
 from data_pipelines.queries.tables import ImageTable, QueryTable
 
@@ -57,7 +58,8 @@ def dataset():
     [f"label {i % NUM_IMAGES}" for i in range(NUM_QUERIES)],
     [""] * NUM_QUERIES,
   )
-  return Dataset(images, ListedSampler(queries, images.labels), images, queries)
+  triplets = ListedSampler(queries, images.labels)
+  return Dataset(images, triplets, images, queries, lambda images, _: DecodedPixels(images, 16))
 
 
 def png(pixels):

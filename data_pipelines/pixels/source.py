@@ -1,0 +1,39 @@
+"""Where a batch's pixels come from: a store, or decoding as they are asked for."""
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Int, UInt8
+import numpy as np
+
+from data_pipelines.pixels.decode import decode_image
+from data_pipelines.queries.tables import ImageTable
+
+
+@runtime_checkable
+class PixelSource(Protocol):
+  """An image table's pixels, square, by row. Can be sent to another process."""
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, rows: Int[np.ndarray, " num"]) -> UInt8[np.ndarray, "num size size 3"]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodedPixels:
+  """Decodes each image whenever it is asked for."""
+
+  images: ImageTable
+  size: int
+
+  def __len__(self) -> int:
+    return len(self.images)
+
+  def __getitem__(self, rows: Int[np.ndarray, " num"]) -> UInt8[np.ndarray, "num size size 3"]:
+    """Raises InputError with an image's name when it cannot be decoded."""
+    return np.stack([load_pixels(self.images, int(row), self.size) for row in rows])
+
+
+def load_pixels(images: ImageTable, row: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
+  """One image's pixels; raises InputError with its name when it cannot be decoded."""
+  return decode_image(images.encoded[row], size, images.names[row])

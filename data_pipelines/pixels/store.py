@@ -1,0 +1,166 @@
+"""All images of a split, decoded once: one memory-mapped array of uint8 pixels in a file.
+
+Processes decode chunks of images into a partial file, and tick each chunk off in a second file once its pixels are on
+the disk. The partial file takes its final name when all are: a build that was killed goes on where it stopped.
+"""
+
+from collections.abc import Iterator, Sequence
+import concurrent.futures
+import contextlib
+import fcntl
+import functools
+import hashlib
+import multiprocessing
+import os
+import pathlib
+import shutil
+import threading
+
+from jaxtyping import Int, UInt8
+import numpy as np
+import tqdm
+
+from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import decode_image, DECODER_VERSION
+from data_pipelines.queries.tables import ImageTable
+
+CHUNK = 64  # images decoded and ticked off together
+
+
+class PixelStore:
+  """The pixels of a finished store, by row or by an array of rows. Sent to another process, it opens its file there."""
+
+  def __init__(self, path: pathlib.Path):
+    self._path = path
+
+  def __reduce__(self):
+    return PixelStore, (self._path,)
+
+  @functools.cached_property
+  def pixels(self) -> UInt8[np.ndarray, "num size size 3"]:
+    """The whole array; read from the disk where it is touched."""
+    return np.asarray(np.load(self._path, mmap_mode="r"))
+
+  def __len__(self) -> int:
+    return len(self.pixels)
+
+  def __getitem__(self, rows: int | Int[np.ndarray, " num"]) -> UInt8[np.ndarray, "... size size 3"]:
+    return self.pixels[rows]
+
+
+def open_store(
+  images: ImageTable, size: int, folder: pathlib.Path, *, split: str, source: str, num_workers: int
+) -> PixelStore:
+  """The store of `images` at `size` pixels in `folder`, built by `num_workers` processes (0: by this one) if missing.
+
+  `split` and `source` (what the images were prepared from) tell its images from others of the same names. Whoever
+  comes while another process builds it waits. Raises InputError with an image's name when it cannot be decoded; what
+  was decoded before is kept. Raises InputError too when the disk has no room for it.
+  """
+  fingerprint = hashlib.sha256("\0".join([source, str(DECODER_VERSION), *images.names]).encode()).hexdigest()[:8]
+  path = folder / f"{split}-{size}-{fingerprint}.npy"
+  if not path.exists():
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(path.with_suffix(".lock")):
+      if not path.exists():
+        _build(images, size, path, num_workers)
+  return PixelStore(path)
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[None]:
+  """One process at a time; the system lets go of a killed one's lock."""
+  with path.open("w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+def _build(images: ImageTable, size: int, path: pathlib.Path, num_workers: int) -> None:
+  partial, ticks = path.with_suffix(".partial"), path.with_suffix(".ticks")
+  num_chunks = -(-len(images) // CHUNK)
+  if not partial.exists():
+    _create(partial, ticks, (len(images), size, size, 3), num_chunks)
+  missing = np.flatnonzero(np.fromfile(ticks, np.uint8) == 0).tolist()
+  done = len(images) - sum(len(_rows(images, chunk)) for chunk in missing)
+  with tqdm.tqdm(desc=f"decode {path.stem}", unit=" images", total=len(images), initial=done) as bar:
+    for count in _decode_chunks(images, missing, size, partial, ticks, num_workers):
+      bar.update(count)
+  os.replace(partial, path)
+  _to_disk(path.parent)
+  ticks.unlink()
+
+
+def _create(partial: pathlib.Path, ticks: pathlib.Path, shape: tuple[int, ...], num_chunks: int) -> None:
+  """An array of zeros, no chunk of it ticked off; the partial file comes last, whole, so that it has its ticks."""
+  room = shutil.disk_usage(partial.parent).free
+  if room < np.prod(shape):
+    raise InputError(
+      f"{partial.parent} has {room / 1e9:.1f} GB free, the decoded images need {np.prod(shape) / 1e9:.1f} GB: make "
+      "room, choose another data.prepared_dir, or decode as training goes with --config.data.pixels=decode"
+    )
+  np.zeros(num_chunks, np.uint8).tofile(ticks)
+  _to_disk(ticks)
+  new = partial.with_suffix(".new")
+  np.lib.format.open_memmap(new, "w+", np.uint8, shape)
+  _to_disk(new)
+  os.replace(new, partial)
+
+
+def _rows(images: ImageTable, chunk: int) -> range:
+  return range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(images)))
+
+
+def _decode_chunks(
+  images: ImageTable, chunks: Sequence[int], size: int, partial: pathlib.Path, ticks: pathlib.Path, num_workers: int
+) -> Iterator[int]:
+  """Decodes the chunks and yields the number of images as each is done; no more are read than processes can take."""
+
+  def job(chunk: int) -> tuple:
+    rows = _rows(images, chunk)
+    return [images.encoded[row] for row in rows], [images.names[row] for row in rows], chunk, size, partial, ticks
+
+  if not num_workers:
+    yield from (_decode_chunk(*job(chunk)) for chunk in chunks)
+    return
+  # Not forked: this process may have threads, those of JAX for one.
+  spawn = multiprocessing.get_context("spawn")
+  with concurrent.futures.ProcessPoolExecutor(num_workers, spawn, _leave_with_parent) as pool:
+    running = set()
+    for chunk in chunks:
+      if len(running) > num_workers:
+        done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+        yield from (future.result() for future in done)
+      running.add(pool.submit(_decode_chunk, *job(chunk)))
+    yield from (future.result() for future in concurrent.futures.as_completed(running))
+
+
+def _leave_with_parent() -> None:
+  """A pool's processes would wait for ever when their parent is killed."""
+
+  def wait() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+  threading.Thread(target=wait, daemon=True).start()
+
+
+def _decode_chunk(
+  encoded: Sequence[bytes], names: Sequence[str], chunk: int, size: int, partial: pathlib.Path, ticks: pathlib.Path
+) -> int:
+  """Puts the chunk's pixels into the partial file, and then ticks it off; returns the number of images."""
+  pixels = np.stack([decode_image(image, size, name) for image, name in zip(encoded, names, strict=True)])
+  np.load(partial, mmap_mode="r+")[chunk * CHUNK :][: len(pixels)] = pixels
+  _to_disk(partial)
+  with ticks.open("r+b") as file:
+    file.seek(chunk)
+    file.write(b"\1")
+  return len(pixels)
+
+
+def _to_disk(path: pathlib.Path) -> None:
+  """Returns when a file's contents, or a folder's entries, are on the disk."""
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
