@@ -1,6 +1,7 @@
 """What training minimises: the weighted sum of the losses, from features to one number."""
 
 from collections.abc import Callable, Mapping
+import functools
 
 from flax import nnx
 import jax
@@ -14,12 +15,15 @@ PairLoss = Callable[[Float[Array, "batch dim"], Float[Array, "batch dim"]], Floa
 PAIR_LOSSES = ("batch_based_classification", "soft_triplet")
 
 
-def pair_loss(name: str, key: PRNGKeyArray, batch_size: int) -> PairLoss:
-  """The loss between composed features and targets called `name`; `key` draws the soft triplet's negatives."""
+def pair_loss(name: str, key: PRNGKeyArray, batch_size: int, block_rows: int = 0) -> PairLoss:
+  """The loss between composed features and targets called `name`; `key` draws the soft triplet's negatives.
+
+  `block_rows` is as for the losses: it bounds memory and changes no value.
+  """
   if name == "batch_based_classification":
-    return losses.batch_classification_loss
+    return functools.partial(losses.batch_classification_loss, block_rows=block_rows)
   triplets = losses.sample_triplets(key, batch_size)
-  return lambda composed, targets: losses.soft_triplet_loss(composed, targets, triplets)
+  return functools.partial(losses.soft_triplet_loss, triplets=triplets, block_rows=block_rows)
 
 
 def weighted_losses(
@@ -59,6 +63,7 @@ def batch_losses(
   *,
   loss_name: str,
   weights: Mapping[str, float],
+  loss_block_rows: int = 0,
 ) -> dict[str, Float[Array, ""]]:
   """`weighted_losses` of a batch: `reference`, `target` [batch, height, width, 3] uint8, and texts.
 
@@ -70,5 +75,5 @@ def batch_losses(
   reference = model.encode_references(batch["reference"])
   target = model.encode_images(batch["target"])
   text = model.encode_texts(batch[model.text_encoder.reads], rngs=rngs)
-  loss = pair_loss(loss_name, loss_key, len(text))
+  loss = pair_loss(loss_name, loss_key, len(text), loss_block_rows)
   return weighted_losses(model, reference, target, text, loss=loss, weights=weights, rngs=rngs)

@@ -88,7 +88,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteLossError when a loss is.
   """
   run = Run(config, workdir)
-  train_step = make_train_step(run.model, run.optimizer, config.loss, config.model.loss_weights.to_dict())
+  weights = config.model.loss_weights.to_dict()
+  train_step = make_train_step(run.model, run.optimizer, config.loss, weights, config.loss_block_rows)
   train_step = jax.jit(train_step, donate_argnums=0)
   state = run.newest_state()
   first_step, last_step = int(state.step), config.num_train_steps

@@ -49,11 +49,15 @@ def create_state(model: RetrievalModel, optimizer: optax.GradientTransformation,
 
 
 def make_train_step(
-  model: RetrievalModel, optimizer: optax.GradientTransformation, loss_name: str, weights: Mapping[str, float]
+  model: RetrievalModel,
+  optimizer: optax.GradientTransformation,
+  loss_name: str,
+  weights: Mapping[str, float],
+  loss_block_rows: int = 0,
 ) -> TrainStep:
   """The step for a model of this structure: (state, batch) -> (state, losses and `gradient_norm`).
 
-  `batch`, `loss_name` and `weights` are as for `batch_losses`.
+  `batch`, `loss_name`, `weights` and `loss_block_rows` are as for `batch_losses`.
   """
   graphdef = nnx.graphdef(model)
 
@@ -61,7 +65,7 @@ def make_train_step(
     # Without the copy batch norm would write its statistics into variables of an outer trace.
     trained = nnx.merge(graphdef, params, batch_stats, frozen, copy=True)
     trained.train()
-    losses = batch_losses(trained, batch, key, loss_name=loss_name, weights=weights)
+    losses = batch_losses(trained, batch, key, loss_name=loss_name, weights=weights, loss_block_rows=loss_block_rows)
     return losses["total"], (losses, nnx.as_pure(nnx.state(trained, nnx.BatchStat)))
 
   def train_step(state, batch):

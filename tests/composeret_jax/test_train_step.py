@@ -81,3 +81,17 @@ def test_the_soft_triplet_trains_too(config):
     state, losses = step(state, batch())
     values.append(float(losses["main"]))
   assert np.mean(values[-3:]) < np.mean(values[:3])
+
+
+@pytest.mark.parametrize("loss", ["batch_based_classification", "soft_triplet"])
+def test_the_losses_blocks_reach_the_step_and_change_no_loss(config, loss):
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  weights = config.model.loss_weights.to_dict()
+  state = create_state(model, optimizer, seed=0)
+  whole, blocked = (make_train_step(model, optimizer, loss, weights, rows) for rows in (0, 3))
+  assert "checkpoint" not in str(jax.make_jaxpr(whole)(state, batch()))
+  assert "checkpoint" in str(jax.make_jaxpr(blocked)(state, batch()))
+  (_, expected), (_, losses) = jax.jit(whole)(state, batch()), jax.jit(blocked)(state, batch())
+  for name, value in losses.items():
+    assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
