@@ -2,8 +2,8 @@
 
 python benchmarks/retrieval.py --num_queries=10000 --num_images=200000 --dim=512 --k=50 --output=retrieval.json
 
-Each contender runs in a process of its own, on the same random vectors, compilation included, imports not. `agreement` is the
-fraction of queries whose whole list is NumPy's; rounding swaps near ties.
+Each contender runs in a process of its own on the same random vectors. Compilation is counted, imports are not.
+`agreement` is the fraction of queries whose whole list is NumPy's; rounding swaps near ties.
 """
 
 import importlib.util

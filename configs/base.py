@@ -44,6 +44,6 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.eval = ml_collections.ConfigDict()
   config.eval.batch_size = 128  # images, texts or queries in one call
-  config.eval.query_block = 256  # similarities held at once: query_block x gallery_block
+  config.eval.query_block = 256  # similarities held at once: query_block x gallery_block, over all devices
   config.eval.gallery_block = 8_192
   return config
