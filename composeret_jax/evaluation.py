@@ -136,9 +136,8 @@ class Evaluator:
       exclude=self._dataset.queries.references if self._protocol.excludes_reference else None,
       query_groups=query_groups,
       gallery_groups=gallery_groups,
-      query_block=_round_up(self._config.eval.query_block, self._sharding.num_devices),
+      query_block=self._config.eval.query_block,
       gallery_block=self._config.eval.gallery_block,
-      place=lambda rows: jax.device_put(rows, self._sharding),
     )
 
   def _count(self, ranks: Int[np.ndarray, "num ranked"]) -> dict[str, float]:

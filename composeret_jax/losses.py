@@ -4,39 +4,77 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 import optax
 
 NEGATIVES_PER_ANCHOR = 3
 
 
 def batch_classification_loss(
-  composed: Float[Array, "batch dim"], targets: Float[Array, "batch dim"]
+  composed: Float[Array, "batch dim"], targets: Float[Array, "batch dim"], block_rows: int = 0
 ) -> Float[Array, ""]:
   """Cross-entropy of picking each query's own target among the batch's targets.
 
   The batch-based classification loss of Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019.
-  Expects features already on the sphere; the batch is the global one.
+  Expects features already on the sphere; the batch is the global one. `block_rows` above zero bounds how many rows of
+  the [batch, batch] similarities exist at a time, in the backward pass too.
   """
-  logits = composed @ targets.T
-  return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(len(logits))).mean()
+
+  def cross_entropies(queries, labels):
+    return optax.softmax_cross_entropy_with_integer_labels(queries @ targets.T, labels)
+
+  labels = jnp.arange(len(composed))
+  if not block_rows:
+    return cross_entropies(composed, labels).mean()
+  return _mean_in_blocks(cross_entropies, (composed, labels), block_rows)
 
 
 def soft_triplet_loss(
-  composed: Float[Array, "batch dim"], targets: Float[Array, "batch dim"], triplets: Int[Array, "num 3"]
+  composed: Float[Array, "batch dim"],
+  targets: Float[Array, "batch dim"],
+  triplets: Int[Array, "num 3"],
+  block_rows: int = 0,
 ) -> Float[Array, ""]:
   """Mean of log(1 + exp(d(anchor, positive) - d(anchor, negative))), d the squared Euclidean distance.
 
   The soft triplet loss of Vo et al., CVPR 2019. `triplets` are rows of [composed; targets]: anchor, positive, negative.
-  Expects features already on the sphere.
+  Expects features already on the sphere. `block_rows` above zero bounds how many triplets' vectors exist at a time, in
+  the backward pass too.
   """
   vectors = jnp.concatenate([composed, targets])
-  anchor, positive, negative = (vectors[triplets[:, i]] for i in range(3))
-  return jax.nn.softplus(_squared_distance(anchor, positive) - _squared_distance(anchor, negative)).mean()
+
+  def terms(triplets):
+    anchor, positive, negative = (vectors[triplets[:, i]] for i in range(3))
+    return jax.nn.softplus(_squared_distance(anchor, positive) - _squared_distance(anchor, negative))
+
+  return _mean_in_blocks(terms, (triplets,), block_rows) if block_rows else terms(triplets).mean()
 
 
 def _squared_distance(a: Float[Array, "num dim"], b: Float[Array, "num dim"]) -> Float[Array, " num"]:
   return jnp.square(a - b).sum(axis=-1)
+
+
+def _mean_in_blocks(
+  terms: Callable[..., Float[Array, " block_rows"]], arrays: tuple[Shaped[Array, "num ..."], ...], block_rows: int
+) -> Float[Array, ""]:
+  """Mean of `terms(*arrays)`, at most `block_rows` rows at a time; the backward pass computes each block again."""
+  num = len(arrays[0])
+  block_rows = min(block_rows, num)
+  num_blocks = -(-num // block_rows)
+
+  def split(rows):
+    padded = jnp.pad(rows, [(0, num_blocks * block_rows - num)] + [(0, 0)] * (rows.ndim - 1))
+    # A block takes every num_blocks-th row: where rows are split over devices, each device has part of every block.
+    return padded.reshape(block_rows, num_blocks, *rows.shape[1:]).swapaxes(0, 1)
+
+  @jax.checkpoint
+  def add(total, block):
+    *rows, weight = block
+    return total + (terms(*rows) * weight).sum(), None
+
+  blocks = *(split(rows) for rows in arrays), split(jnp.ones(num))
+  total, _ = jax.lax.scan(add, jnp.zeros(()), blocks)
+  return total / num
 
 
 def sample_triplets(key: PRNGKeyArray, batch_size: int) -> Int[Array, "num 3"]:

@@ -1,6 +1,7 @@
 """What training minimises: the weighted sum of the losses, from features to one number."""
 
 from collections.abc import Callable, Mapping
+import functools
 
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
@@ -14,19 +15,19 @@ PairLoss = Callable[[Float[Array, "batch dim"], Float[Array, "batch dim"]], Floa
 PAIR_LOSSES = ("batch_based_classification", "soft_triplet")
 
 
-def pair_loss(name: str, key: PRNGKeyArray, batch_size: int, axis_name: str | None = None) -> PairLoss:
+def pair_loss(
+  name: str, key: PRNGKeyArray, batch_size: int, *, block_rows: int = 0, axis_name: str | None = None
+) -> PairLoss:
   """The loss between composed features and targets called `name`; `key` draws the soft triplet's negatives.
 
-  `batch_size` is the global batch's. With `axis_name` the loss takes a device's own rows and sees all devices'.
+  `batch_size` is the global batch's. `block_rows` is as for the losses: it bounds memory and changes no value. With
+  `axis_name` the loss takes a device's own rows and sees all devices'.
   """
   if name == "batch_based_classification":
-    loss = losses.batch_classification_loss
+    loss = functools.partial(losses.batch_classification_loss, block_rows=block_rows)
   else:
     triplets = losses.sample_triplets(key, batch_size)
-
-    def loss(composed, targets):
-      return losses.soft_triplet_loss(composed, targets, triplets)
-
+    loss = functools.partial(losses.soft_triplet_loss, triplets=triplets, block_rows=block_rows)
   if axis_name is None:
     return loss
   return lambda composed, targets: loss(*jax.lax.all_gather((composed, targets), axis_name, tiled=True))

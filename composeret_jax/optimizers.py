@@ -1,17 +1,57 @@
-"""SGD as the published systems configure it: coupled weight decay, momentum, step decay, a slower image trunk."""
+"""Optimisers and their learning rate; by default SGD as the published systems configure it, with a slower trunk."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+import math
 
 import jax
 import ml_collections
 import optax
 
+from composeret_jax.ema import with_average
+
 TRUNK = "trunk"
+
+# What the learning rate is multiplied by when the batch is `ratio` times the one that it is for.
+LEARNING_RATE_SCALINGS: dict[str, Callable[[float], float]] = {
+  "none": lambda ratio: 1.0,
+  "linear": lambda ratio: ratio,
+  "square_root": math.sqrt,
+}
+
+
+def peak_learning_rate(config: ml_collections.ConfigDict) -> float:
+  """`learning_rate`, scaled from `learning_rate_batch_size` to `batch_size`.
+
+  The linear rule is that of Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017.
+  """
+  scaling = LEARNING_RATE_SCALINGS[config.learning_rate_scaling]
+  return config.learning_rate * scaling(config.batch_size / config.learning_rate_batch_size)
+
+
+def _step_decay(config: ml_collections.ConfigDict) -> optax.Schedule:
+  peak = peak_learning_rate(config)
+  return optax.exponential_decay(peak, config.decay_every_steps, config.decay_factor, staircase=True)
+
+
+def _cosine_decay(config: ml_collections.ConfigDict) -> optax.Schedule:
+  return optax.cosine_decay_schedule(peak_learning_rate(config), config.num_train_steps - config.num_warmup_steps)
+
+
+DECAYS = {"step": _step_decay, "cosine": _cosine_decay}
 
 
 def learning_rate_schedule(config: ml_collections.ConfigDict) -> optax.Schedule:
-  """`learning_rate` times `decay_factor` for every `decay_every_steps` steps done."""
-  return optax.exponential_decay(config.learning_rate, config.decay_every_steps, config.decay_factor, staircase=True)
+  """Rises linearly over `num_warmup_steps`, the last of which has the full rate, then decays from there.
+
+  "step" takes `decay_factor` for every `decay_every_steps` steps done since the warm-up; "cosine" falls along half a
+  cosine to zero at `num_train_steps`.
+  """
+  decay = DECAYS[config.decay](config)
+  num_steps = config.num_warmup_steps
+  if not num_steps:
+    return decay
+  peak = peak_learning_rate(config)
+  return optax.join_schedules([optax.linear_schedule(peak / num_steps, peak, num_steps - 1), decay], [num_steps])
 
 
 def coupled_sgd(
@@ -21,18 +61,56 @@ def coupled_sgd(
   return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate, momentum))
 
 
-def build_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
-  """Coupled SGD on the schedule of `config`; the encoders' trunks move at `trunk_learning_rate_factor` of the rest."""
-  scales = {"trunk": optax.scale(config.trunk_learning_rate_factor), "rest": optax.identity()}
+def adamw(learning_rate: optax.ScalarOrSchedule, momentum: float, weight_decay: float) -> optax.GradientTransformation:
+  """AdamW with `momentum` as its first decay; biases and norms do not decay."""
+  return optax.adamw(learning_rate, b1=momentum, weight_decay=weight_decay, mask=_are_matrices)
+
+
+def lars(learning_rate: optax.ScalarOrSchedule, momentum: float, weight_decay: float) -> optax.GradientTransformation:
+  """LARS; biases and norms neither decay nor take a trust ratio, and so move as under SGD."""
+  return optax.lars(
+    learning_rate, weight_decay, weight_decay_mask=_are_matrices, trust_ratio_mask=_are_matrices, momentum=momentum
+  )
+
+
+def lamb(learning_rate: optax.ScalarOrSchedule, momentum: float, weight_decay: float) -> optax.GradientTransformation:
+  """LAMB with `momentum` as its first decay; biases and norms neither decay nor take a trust ratio."""
+  # optax.lamb, but for its trust ratio, which cannot be masked there.
   return optax.chain(
-    coupled_sgd(learning_rate_schedule(config), config.momentum, config.weight_decay),
+    optax.scale_by_adam(b1=momentum, eps=1e-6),
+    optax.add_decayed_weights(weight_decay, _are_matrices),
+    optax.masked(optax.scale_by_trust_ratio(), _are_matrices),
+    optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+OPTIMIZERS = {"sgd": coupled_sgd, "adamw": adamw, "lars": lars, "lamb": lamb}
+
+
+def build_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+  """The optimiser of `config` on its schedule; the encoders' trunks move at `trunk_learning_rate_factor` of the rest.
+
+  Clips the gradient's global norm at `max_gradient_norm` and averages the parameters with `ema_decay` where these are
+  above zero.
+  """
+  scales = {"trunk": optax.scale(config.trunk_learning_rate_factor), "rest": optax.identity()}
+  optimizer = optax.chain(
+    OPTIMIZERS[config.optimizer](learning_rate_schedule(config), config.momentum, config.weight_decay),
     optax.partition(scales, parameter_groups),
   )
+  if config.max_gradient_norm:
+    optimizer = optax.chain(optax.clip_by_global_norm(config.max_gradient_norm), optimizer)
+  return with_average(optimizer, config.ema_decay) if config.ema_decay else optimizer
 
 
 def parameter_groups(params: Mapping) -> Mapping:
   """Labels every parameter `trunk` (the image encoder's convolutions and norms, a fine-tuned BERT) or `rest`."""
   return jax.tree_util.tree_map_with_path(lambda path, _: "trunk" if _names(path)[1:2] == (TRUNK,) else "rest", params)
+
+
+def _are_matrices(params: Mapping) -> Mapping:
+  """False for biases, norms and single numbers."""
+  return jax.tree.map(lambda param: param.ndim > 1, params)
 
 
 def _names(path: tuple) -> tuple[str, ...]:

@@ -1,16 +1,17 @@
-"""Exact search: the best gallery rows for each query by inner product, in blocks on the devices."""
+"""Exact search: the best gallery rows for each query by inner product, streamed in blocks over all devices."""
 
-from collections.abc import Callable
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Shaped
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, Num
 import numpy as np
 
-NO_ROW = -1
+from composeret_jax.devices import AXIS, data_mesh, on_every_device, rows_split
 
-Place = Callable[[np.ndarray], Array]
+NO_ROW = -1
 
 
 def rank_gallery(
@@ -23,57 +24,105 @@ def rank_gallery(
   gallery_groups: Int[np.ndarray, " num_gallery"] | None = None,
   query_block: int = 256,
   gallery_block: int = 8192,
-  place: Place = jnp.asarray,
 ) -> Int[np.ndarray, "num_queries ranked"]:
   """The `k` gallery rows with the largest inner product for each query, best first; ties keep gallery order.
 
   `exclude` names for each query one gallery row that is left out: its own image. With groups a query ranks the gallery
   rows of its own group only. Fewer than `k` rows come back where the gallery has no more to offer, and NO_ROW where
-  only the query's group has no more. Never holds more than query_block x gallery_block similarities. `place` puts a
-  block of queries on the devices.
+  only the query's group has no more.
+
+  `gallery` may be a memory map: it is read once, in blocks, each split by rows over all devices. A device holds the
+  queries and their best rows so far, its part of two gallery blocks, and its part of query_block x gallery_block
+  similarities, whatever the size of the gallery. With several processes each calls this with the whole arrays, reads
+  its own devices' rows, and gets the whole answer.
   """
   excluded = np.full(len(queries), NO_ROW) if exclude is None else exclude
   query_groups = np.zeros(len(queries), int) if query_groups is None else query_groups
   gallery_groups = np.zeros(len(gallery), int) if gallery_groups is None else gallery_groups
   k = min(k, len(gallery) - (exclude is not None))
-  gallery_block = min(gallery_block, len(gallery))
-  blocks = _gallery_blocks(gallery, gallery_block), _gallery_blocks(gallery_groups, gallery_block)
-  ranks = []
-  for start in range(0, len(queries), query_block):
-    rows = slice(start, start + query_block)
-    block = (place(_pad(array[rows], query_block)) for array in (queries, excluded, query_groups))
-    best = _rank_block(*block, blocks, len(gallery), k)
-    ranks.append(np.asarray(best)[: len(queries[rows])])
-  return np.concatenate(ranks)
+  mesh = data_mesh()
+  device_rows = -(-min(gallery_block, len(gallery)) // mesh.size)
+  chunk = _chunk_size(device_rows, k)
+  device_rows = -(-device_rows // chunk) * chunk  # whole chunks
+  block_rows = device_rows * mesh.size
+
+  def place_queries(start):
+    arrays = queries, excluded, query_groups
+    return tuple(_place(array, start, query_block, on_every_device(mesh)) for array in arrays)
+
+  def place_gallery(start):
+    return tuple(_place(array, start, block_rows, rows_split(mesh)) for array in (gallery, gallery_groups))
+
+  merge = functools.partial(_merge, num_gallery=len(gallery), chunk=chunk, mesh=mesh)
+  blocks = [place_queries(start) for start in range(0, len(queries), query_block)]
+  nothing = np.full((query_block, k), -np.inf, np.float32), np.full((query_block, k), NO_ROW, np.int32)
+  best = [nothing] * len(blocks)
+  placed = place_gallery(0)
+  for start in range(0, len(gallery), block_rows):
+    best = [merge(so_far, block, placed, np.int32(start)) for so_far, block in zip(best, blocks, strict=True)]
+    if start + block_rows < len(gallery):
+      placed = place_gallery(start + block_rows)  # on its way while the devices compute
+    jax.block_until_ready(best)  # no more than two blocks on the devices
+  return np.concatenate([np.asarray(rows) for _, rows in best])[: len(queries)]
 
 
-def _gallery_blocks(rows: np.ndarray, block: int) -> Shaped[Array, "num_blocks block ..."]:
-  num_blocks = -(-len(rows) // block)
-  return jnp.asarray(_pad(rows, num_blocks * block).reshape(num_blocks, block, *rows.shape[1:]))
+def _place(rows: Num[np.ndarray, "num ..."], start: int, size: int, sharding: NamedSharding) -> Num[Array, "size ..."]:
+  """Rows from `start`, padded with zeros to `size`; reads only what this process's devices hold."""
+
+  def read(index):
+    first, stop, _ = index[0].indices(size)
+    part = rows[start + first : start + stop]
+    part = part.astype(np.float32 if np.issubdtype(part.dtype, np.floating) else np.int32, copy=False)
+    return np.pad(part, [(0, stop - first - len(part))] + [(0, 0)] * (part.ndim - 1))
+
+  return jax.make_array_from_callback((size, *rows.shape[1:]), sharding, read)
 
 
-def _pad(rows: np.ndarray, length: int) -> np.ndarray:
-  return np.pad(rows, [(0, length - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+def _chunk_size(num_scores: int, k: int) -> int:
+  """The power of two that makes `_top_k` sort least: sqrt(num_scores / k), rounded down; 1 where k is that large."""
+  return 2 ** max(0, int(math.log2(num_scores / max(k, 1)) / 2))
 
 
-@functools.partial(jax.jit, static_argnames=("num_gallery", "k"))
-def _rank_block(queries, excluded, groups, blocks, num_gallery: int, k: int) -> Int[Array, "query_block k"]:
-  """Walks over the gallery's blocks and keeps the best `k`; earlier rows stand first, so ties keep their order."""
-  num_queries = len(queries)
-  num_blocks, block = blocks[1].shape
+@functools.partial(jax.jit, static_argnames=("num_gallery", "chunk", "mesh"))
+def _merge(best, queries, gallery, start, *, num_gallery: int, chunk: int, mesh: Mesh):
+  """The best rows of a block of queries among those they had and a block of the gallery from row `start` on.
 
-  def merge(best, block_and_start):
-    (block_rows, block_groups), start = block_and_start
-    rows = start + jnp.arange(block)
-    scores = jnp.matmul(queries, block_rows.T, precision=jax.lax.Precision.HIGHEST)
-    usable = (rows < num_gallery) & (rows != excluded[:, None]) & (block_groups == groups[:, None])
-    scores = jnp.where(usable, scores, -jnp.inf)
-    all_scores = jnp.concatenate([best[0], scores], axis=1)
-    all_rows = jnp.concatenate([best[1], jnp.broadcast_to(rows, scores.shape)], axis=1)
+  Each device takes the best of its own rows; candidates then stand in gallery order, after the earlier rows, so that
+  ties keep their order. `best` is (scores, rows), both [query_block, k].
+  """
+
+  def merge(best, queries, gallery, start):
+    vectors, excluded, query_groups = queries
+    gallery_vectors, gallery_groups = gallery
+    rows = start + jax.lax.axis_index(AXIS) * len(gallery_vectors) + jnp.arange(len(gallery_vectors))
+    scores = jnp.matmul(vectors, gallery_vectors.T, precision=jax.lax.Precision.HIGHEST)
+    usable = (rows < num_gallery) & (rows != excluded[:, None]) & (gallery_groups == query_groups[:, None])
+    k = best[0].shape[1]
+    own_scores, places = _top_k(jnp.where(usable, scores, -jnp.inf), min(k, len(rows)), chunk)
+    own = own_scores, rows[places]
+    candidates = (jax.lax.all_gather(array, AXIS, axis=1, tiled=True) for array in own)
+    all_scores, all_rows = (jnp.concatenate(pair, axis=1) for pair in zip(best, candidates, strict=True))
     top_scores, places = jax.lax.top_k(all_scores, k)
-    return (top_scores, jnp.take_along_axis(all_rows, places, axis=1)), None
+    top_rows = jnp.take_along_axis(all_rows, places, axis=1)
+    return top_scores, jnp.where(top_scores > -jnp.inf, top_rows, NO_ROW)
 
-  nothing = (jnp.full((num_queries, k), -jnp.inf), jnp.full((num_queries, k), NO_ROW))
-  starts = jnp.arange(num_blocks) * block
-  (scores, rows), _ = jax.lax.scan(merge, nothing, (blocks, starts))
-  return jnp.where(scores > -jnp.inf, rows, NO_ROW)
+  whole, split = PartitionSpec(), PartitionSpec(AXIS)
+  merge = jax.shard_map(merge, mesh=mesh, in_specs=(whole, whole, split, whole), out_specs=whole, check_vma=False)
+  return merge(best, queries, gallery, start)
+
+
+def _top_k(
+  scores: Float[Array, "num num_scores"], k: int, chunk: int
+) -> tuple[Float[Array, "num k"], Int[Array, "num k"]]:
+  """jax.lax.top_k, with less to sort: only the `k` chunks of neighbours with the largest maxima are looked into.
+
+  Exact, ties too: k chunks whose maxima come first hold k scores that come before any score elsewhere.
+  """
+  if k * chunk >= scores.shape[1]:
+    return tuple(jax.lax.top_k(scores, k))
+  chunks = scores.reshape(len(scores), -1, chunk)
+  _, found = jax.lax.top_k(chunks.max(axis=2), k)
+  found = jnp.sort(found, axis=1)  # back in gallery order
+  narrowed = jnp.take_along_axis(chunks, found[:, :, None], axis=1).reshape(len(scores), -1)
+  top_scores, places = jax.lax.top_k(narrowed, k)
+  return top_scores, jnp.take_along_axis(found, places // chunk, axis=1) * chunk + places % chunk

@@ -11,6 +11,7 @@ from composeret_jax.encoders.bert import POOLINGS
 from composeret_jax.encoders.resnet import BLOCKS
 from composeret_jax.objective import PAIR_LOSSES
 from composeret_jax.parallel import PARALLEL
+from composeret_jax.optimizers import DECAYS, LEARNING_RATE_SCALINGS, OPTIMIZERS
 from composeret_jax.protocols import PROTOCOLS
 from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.input_error import InputError
@@ -39,6 +40,9 @@ CHOICES = {
   "loss": PAIR_LOSSES,
   "parallel": PARALLEL,
   "data.placement": ("stream", "device"),
+  "optimizer": tuple(OPTIMIZERS),
+  "learning_rate_scaling": tuple(LEARNING_RATE_SCALINGS),
+  "decay": tuple(DECAYS),
   "text_query": ("modification", "complete"),
   "protocol": tuple(PROTOCOLS),
   "data.dataset": tuple(BUILDERS),
@@ -53,6 +57,7 @@ CHOICES = {
 AT_LEAST_ONE = (
   "batch_size",
   "num_train_steps",
+  "learning_rate_batch_size",
   "decay_every_steps",
   "log_every_steps",
   "eval_every_steps",
@@ -68,7 +73,18 @@ AT_LEAST_ONE = (
 
 PERIODS = ("num_train_steps", "log_every_steps", "eval_every_steps", "checkpoint_every_steps")
 
-NOT_NEGATIVE = ("learning_rate", "weight_decay", "data.num_workers", "seed", "model.text_encoder.projection_dim")
+NOT_NEGATIVE = (
+  "loss_block_rows",
+  "learning_rate",
+  "weight_decay",
+  "num_warmup_steps",
+  "max_gradient_norm",
+  "data.num_workers",
+  "seed",
+  "model.text_encoder.projection_dim",
+)
+
+FRACTIONS = ("momentum", "ema_decay")
 
 
 def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
@@ -82,6 +98,15 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
   problems += [f"config.{name} is {fields[name]}, expected at least 1" for name in AT_LEAST_ONE if fields[name] < 1]
   problems += [f"config.{name} is {fields[name]}, expected at least 0" for name in NOT_NEGATIVE if fields[name] < 0]
   problems += _uneven_batch(config, num_devices) + _uneven_calls(config)
+  problems += [
+    f"config.{name} is {fields[name]}, expected at least 0 and below 1"
+    for name in FRACTIONS
+    if not 0 <= fields[name] < 1
+  ]
+  if config.num_warmup_steps >= config.num_train_steps:
+    problems.append(
+      f"config.num_warmup_steps is {config.num_warmup_steps}, expected less than the {config.num_train_steps} steps"
+    )
   if config.loss == "soft_triplet" and config.batch_size < 2:
     problems.append(f"config.batch_size is {config.batch_size}, expected at least 2: the soft triplet needs negatives")
   problems += _losses_that_the_composer_lacks(config.model)
@@ -123,7 +148,7 @@ def _losses_that_the_composer_lacks(model: ml_collections.ConfigDict) -> list[st
 def check_same_run(saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict, where: str) -> None:
   """Raises InputError that names every field in which a run and the checkpoint at `where` differ and must not."""
   old, new = dict(flatten(saved)), dict(flatten(config))
-  names = [name for name in sorted(old | new) if not name.startswith(FREE_FIELDS)]
+  names = [name for name in sorted(old | new) if not _is_free(name, config)]
   absent = object()
   problems = [
     f"  config.{name}: {_show(old, name)} in the checkpoint, {_show(new, name)} now"
@@ -133,6 +158,11 @@ def check_same_run(saved: ml_collections.ConfigDict, config: ml_collections.Conf
   if problems:
     advice = "Use another --workdir, or the checkpoint's values."
     raise InputError("\n".join([f"{where} was made with another configuration:", *problems, advice]))
+
+
+def _is_free(name: str, config: ml_collections.ConfigDict) -> bool:
+  # A cosine's every value depends on where it ends.
+  return name.startswith(FREE_FIELDS) and not (name == "num_train_steps" and config.decay == "cosine")
 
 
 def _show(fields: dict[str, Any], name: str) -> str:

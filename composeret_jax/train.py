@@ -7,7 +7,8 @@ import ml_collections
 
 from composeret_jax.checkpoints import Checkpoints
 from composeret_jax.devices import data_mesh, on_every_device, rows_split
-from composeret_jax.evaluation import Evaluator
+from composeret_jax.ema import evaluation_params
+from composeret_jax.evaluation import Evaluation, Evaluator
 from composeret_jax.finite import FiniteWatch
 from composeret_jax.model import build_model
 from composeret_jax.optimizers import build_optimizer
@@ -38,7 +39,7 @@ class Run:
     )
     self.model = build_model(config.model, self.texts.build_encoder, config.seed)
     self.optimizer = build_optimizer(config)
-    self.evaluate = Evaluator(self.model, self.dataset, self.texts.reader, config)
+    self.evaluator = Evaluator(self.model, self.dataset, self.texts.reader, config)
     self.checkpoints = Checkpoints(workdir, config, self.texts.made_with)
     self.mesh = data_mesh()
 
@@ -56,6 +57,11 @@ class Run:
     check_same_run(config, self.config, where)
     check_same_texts(texts, self.texts.made_with, where)
     return self.checkpoints.restore(step, start)
+
+  def evaluate(self, state: TrainState) -> Evaluation:
+    """Metrics of the state's parameters, or of their moving average where the optimiser keeps one."""
+    params = evaluation_params(state.params, state.optimizer_state)
+    return self.evaluator(params, state.batch_stats, state.frozen)
 
   def train_batches(self, first_step: int):
     """The batches of the steps after `first_step`, on the devices."""
@@ -76,13 +82,14 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteLossError when a loss is.
   """
   run = Run(config, workdir)
-  train_step = make_train_step(run.model, run.optimizer, config.loss, config.model.loss_weights.to_dict())
+  weights = config.model.loss_weights.to_dict()
+  train_step = make_train_step(run.model, run.optimizer, config.loss, weights, config.loss_block_rows)
   train_step = jax.jit(train_step, donate_argnums=0)
   state = run.newest_state()
   first_step, last_step = int(state.step), config.num_train_steps
   if first_step >= last_step:
     print(f"{workdir} is trained already.")
-    show_evaluation(first_step, run.evaluate(state.params, state.batch_stats, state.frozen), run.dataset)
+    show_evaluation(first_step, run.evaluate(state), run.dataset)
     return
 
   batches = run.train_batches(first_step)
@@ -104,7 +111,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       if step % config.eval_every_steps == 0 or step == last_step:
         watch.check()
         with speed.paused():
-          evaluation = run.evaluate(state.params, state.batch_stats, state.frozen)
+          evaluation = run.evaluate(state)
         reporter.evaluation(step, evaluation, run.dataset)
         checkpoints.save(step, state, evaluation.metrics)
       elif step % config.checkpoint_every_steps == 0:
@@ -120,4 +127,4 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   if run.checkpoints.latest_step() is None:
     raise InputError(f"--workdir={workdir} has no checkpoint to evaluate")
   state = run.newest_state()
-  show_evaluation(int(state.step), run.evaluate(state.params, state.batch_stats, state.frozen), run.dataset)
+  show_evaluation(int(state.step), run.evaluate(state), run.dataset)

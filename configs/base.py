@@ -16,13 +16,21 @@ def get_config() -> ml_collections.ConfigDict:
   config.loss = "batch_based_classification"  # or "soft_triplet"
   config.text_query = "modification"  # or "complete": what the text says, per data set
 
-  # SGD with momentum.
+  config.loss_block_rows = 0  # rows of the batch x batch similarities held at once (soft triplet: triplets); 0: all
+
+  config.optimizer = "sgd"  # or "adamw", "lars", "lamb"
   config.learning_rate = 0.01
+  config.learning_rate_batch_size = 32  # what learning_rate is for
+  config.learning_rate_scaling = "none"  # or "linear", "square_root": how it follows batch_size from there
   config.trunk_learning_rate_factor = 0.1  # for the image encoder's convolutions, and for BERT
-  config.momentum = 0.9
-  config.weight_decay = 1e-6  # L2, joins every parameter's gradient
-  config.decay_every_steps = 50_000  # the learning rate takes the next factor
+  config.momentum = 0.9  # adamw, lamb: the decay of the first moment
+  config.weight_decay = 1e-6  # sgd: L2, joins every parameter's gradient; otherwise not for biases and norms
+  config.num_warmup_steps = 0  # the learning rate rises linearly
+  config.decay = "step"  # or "cosine", to zero at num_train_steps
+  config.decay_every_steps = 50_000  # after the warm-up; the learning rate takes the next factor
   config.decay_factor = 0.1
+  config.max_gradient_norm = 0.0  # a longer gradient is shortened to it; 0: none is
+  config.ema_decay = 0.0  # evaluates an exponential moving average of the parameters; 0: the parameters
 
   config.log_every_steps = 50
   config.eval_every_steps = 5_000
@@ -45,6 +53,6 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.eval = ml_collections.ConfigDict()
   config.eval.batch_size = 128  # images, texts or queries in one call
-  config.eval.query_block = 256  # similarities held at once: query_block x gallery_block
+  config.eval.query_block = 256  # similarities held at once: query_block x gallery_block, over all devices
   config.eval.gallery_block = 8_192
   return config

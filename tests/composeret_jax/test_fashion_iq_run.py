@@ -27,7 +27,7 @@ def config(tmp_path):
 def test_every_result_says_what_was_left_out(config, tmp_path, capsys):
   run = Run(config, tmp_path / "run")
   state = run.newest_state()
-  evaluation = run.evaluate(state.params, state.batch_stats, state.frozen)
+  evaluation = run.evaluate(state)
   metrics = evaluation.metrics
   assert metrics["num_missing_images"] == 1
   assert metrics["num_missing_queries"] == 2

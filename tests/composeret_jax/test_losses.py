@@ -81,3 +81,37 @@ def test_rotational_symmetry_compares_turned_back_targets_with_references():
   loss = losses.rotational_symmetry_loss(turned_back, references, losses.batch_classification_loss)
   assert float(loss) == float(losses.batch_classification_loss(turned_back, references))
   assert float(loss) != float(losses.batch_classification_loss(references, turned_back))
+
+
+def pair_loss(name, batch, block_rows):
+  """A loss of composed features and targets, whole (0) or in blocks."""
+  if name == "batch":
+    return lambda composed, targets: losses.batch_classification_loss(composed, targets, block_rows)
+  triplets = losses.sample_triplets(jax.random.key(0), batch)
+  return lambda composed, targets: losses.soft_triplet_loss(composed, targets, triplets, block_rows)
+
+
+@pytest.mark.parametrize("name", ["batch", "triplet"])
+@pytest.mark.parametrize("batch, block_rows", [(10, 4), (8, 4), (8, 1), (6, 100)])
+def test_blocks_change_neither_loss_nor_gradients(name, batch, block_rows):
+  composed, targets = map(jnp.asarray, features(batch))
+  whole, blocked = (jax.value_and_grad(pair_loss(name, batch, rows), argnums=(0, 1)) for rows in (0, block_rows))
+  (expected, expected_gradients), (value, gradients) = whole(composed, targets), blocked(composed, targets)
+  np.testing.assert_allclose(value, expected, rtol=1e-6)
+  for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+    assert np.abs(expected_gradient).max() > 0.01
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["batch", "triplet"])
+def test_blocks_never_hold_the_big_arrays(name):
+  batch, dim, block_rows = 512, 64, 16
+  shape = jax.ShapeDtypeStruct((batch, dim), jnp.float32)
+
+  def temporary_bytes(rows):
+    gradient = jax.jit(jax.grad(pair_loss(name, batch, rows), argnums=(0, 1)))
+    return gradient.lower(shape, shape).compile().memory_analysis().temp_size_in_bytes
+
+  big = 4 * batch * batch if name == "batch" else 4 * 6 * batch * dim
+  assert temporary_bytes(0) > big
+  assert temporary_bytes(block_rows) < big

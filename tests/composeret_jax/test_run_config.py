@@ -39,3 +39,28 @@ def test_a_longer_run_and_other_folders_are_the_same_run(config):
   config.data.dir = "/elsewhere"
   config.eval.batch_size += 1
   check_same_run(saved, config, "runs/a/20")
+
+
+def test_a_cosine_ends_where_the_run_was_to_end(config):
+  config.decay = "cosine"
+  saved = config_from_json(config_to_json(config))
+  config.num_train_steps += 100
+  with pytest.raises(InputError, match=r"config\.num_train_steps: 8 in the checkpoint, 108 now"):
+    check_same_run(saved, config, "runs/a/20")
+
+
+@pytest.mark.parametrize(
+  "changes, message",
+  [
+    ({"optimizer": "adam"}, "config.optimizer is 'adam', expected one of sgd, adamw, lars, lamb"),
+    ({"learning_rate_scaling": "root"}, "config.learning_rate_scaling is 'root', expected one of none, linear, "),
+    ({"num_warmup_steps": 8}, "config.num_warmup_steps is 8, expected less than the 8 steps"),
+    ({"ema_decay": 1.0}, "config.ema_decay is 1.0, expected at least 0 and below 1"),
+    ({"max_gradient_norm": -1.0}, "config.max_gradient_norm is -1.0, expected at least 0"),
+  ],
+)
+def test_an_optimizer_that_cannot_be_is_named(config, changes, message):
+  config.update(changes)
+  with pytest.raises(InputError) as error:
+    check_config(config, num_devices=1)
+  assert str(error.value).startswith(message)

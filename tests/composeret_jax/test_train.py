@@ -2,12 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 from PIL import Image
 import pytest
 
+from composeret_jax.ema import evaluation_params
 from composeret_jax.finite import NonFiniteLossError
-from composeret_jax.train import evaluate, train
+from composeret_jax.train import evaluate, Run, train
 from data_pipelines.input_error import InputError
 
 
@@ -73,6 +75,21 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(finished, config, 
   train(config, tmp_path)
   assert losses(tmp_path) == losses(finished[0])
   assert [line["step"] for line in lines(tmp_path) if "train/total" in line] == list(range(1, 9))
+
+
+def test_the_average_is_saved_and_evaluated(config, tmp_path, capsys):
+  config.ema_decay = 0.5
+  train(config, tmp_path)
+  trained = capsys.readouterr().out
+  run = Run(config, tmp_path)
+  state = run.newest_state()
+  average = evaluation_params(state.params, state.optimizer_state)
+  moved = jax.tree.map(lambda a, b: bool((a != b).any()), average, state.params)
+  assert np.mean(jax.tree.leaves(moved)) > 0.9
+  expected = run.evaluator(average, state.batch_stats, state.frozen)
+  np.testing.assert_array_equal(run.evaluate(state).ranks, expected.ranks)
+  evaluate(config, tmp_path)
+  assert capsys.readouterr().out == trained
 
 
 def test_another_configuration_does_not_resume(finished, config):

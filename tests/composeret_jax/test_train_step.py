@@ -81,3 +81,19 @@ def test_the_soft_triplet_trains_too(config):
     state, losses = step(state, batch())
     values.append(float(losses["main"]))
   assert np.mean(values[-3:]) < np.mean(values[:3])
+
+
+@pytest.mark.parametrize("loss", ["batch_based_classification", "soft_triplet"])
+def test_the_losses_blocks_reach_the_step_and_change_no_loss(config, loss):
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  config.loss = loss
+  state = create_state(model, optimizer, seed=0)
+  whole = make_train_step(model, optimizer, config)
+  config.loss_block_rows = 3
+  blocked = make_train_step(model, optimizer, config)
+  num_loops = [str(jax.make_jaxpr(step)(state, batch())).count("scan[") for step in (whole, blocked)]
+  assert num_loops[0] < num_loops[1]
+  (_, expected), (_, losses) = jax.jit(whole)(state, batch()), jax.jit(blocked)(state, batch())
+  for name, value in losses.items():
+    assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)

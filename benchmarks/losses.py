@@ -1,0 +1,146 @@
+"""The pair losses forward and backward: whole, in blocks, in PyTorch, and in a Python loop over the triplets.
+
+python benchmarks/losses.py --batch_sizes=32,4096 --dim=512 --block_rows=256 --output=losses.json
+
+`loop` is NumPy, one triplet at a time with the gradient written out, as the original program computes its soft triplet
+loss; `pytorch` takes all triplets at once, and runs if torch is installed. Each runs in a process of its own on the
+same features and triplets. `gradient_error` is the largest difference from the whole loss's gradient, as a fraction of
+its largest entry.
+"""
+
+import functools
+import importlib.util
+import json
+import pathlib
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+from absl import app, flags
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.contenders import best_seconds, peak_gigabytes, report, run_alone
+from composeret_jax import losses
+
+_BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["32", "512", "4096"], "Batch sizes.")
+_DIM = flags.DEFINE_integer("dim", 512, "Width of the features.", lower_bound=1)
+_BLOCK_ROWS = flags.DEFINE_integer("block_rows", 256, "Rows at a time, for the blocked losses.", lower_bound=1)
+_NUM_REPEATS = flags.DEFINE_integer("num_repeats", 5, "The shortest of so many calls counts.", lower_bound=1)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+_CONTENDER = flags.DEFINE_string("contender", None, "Runs this one alone, for --batch_sizes' first.")
+_FOLDER = flags.DEFINE_string("folder", None, "Where the gradients are.")
+
+
+def inputs(batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+  """Features [2, batch_size, dim] on the sphere and triplets of them, the same every time."""
+  vectors = np.random.default_rng(0).standard_normal((2, batch_size, _DIM.value), dtype=np.float32)
+  triplets = np.asarray(losses.sample_triplets(jax.random.key(0), batch_size))
+  return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), triplets
+
+
+def soft_triplet_in_jax(features: np.ndarray, triplets: np.ndarray, *, block_rows: int):
+  """Our soft triplet loss."""
+  triplets = jnp.asarray(triplets)
+  return _compiled(lambda pair: losses.soft_triplet_loss(*pair, triplets, block_rows), features)
+
+
+def batch_classification_in_jax(features: np.ndarray, triplets: np.ndarray, *, block_rows: int):
+  """Our batch-based classification loss, which needs no triplets."""
+  del triplets
+  return _compiled(lambda pair: losses.batch_classification_loss(*pair, block_rows), features)
+
+
+def _compiled(loss, features: np.ndarray):
+  gradient, features = jax.jit(jax.value_and_grad(loss)), jnp.asarray(features)
+  return lambda: jax.block_until_ready(gradient(features))[1]
+
+
+def soft_triplet_in_a_loop(features: np.ndarray, triplets: np.ndarray):
+  """One triplet at a time."""
+  vectors = features.reshape(-1, _DIM.value)
+
+  def gradient():
+    loss, total = 0.0, np.zeros_like(vectors)
+    for anchor, positive, negative in triplets:
+      to_positive, to_negative = vectors[anchor] - vectors[positive], vectors[anchor] - vectors[negative]
+      difference = to_positive @ to_positive - to_negative @ to_negative
+      loss += np.logaddexp(0, difference) / len(triplets)
+      slope = 2 / (1 + np.exp(-difference)) / len(triplets)
+      total[anchor] += slope * (to_positive - to_negative)
+      total[positive] -= slope * to_positive
+      total[negative] += slope * to_negative
+    return total.reshape(features.shape)
+
+  return gradient
+
+
+def soft_triplet_in_pytorch(features: np.ndarray, triplets: np.ndarray):
+  """All triplets at once."""
+  import torch
+
+  vectors = torch.tensor(features.reshape(-1, _DIM.value), requires_grad=True)
+  anchor, positive, negative = torch.tensor(triplets.T.astype(np.int64))
+
+  def gradient():
+    to_positive = (vectors[anchor] - vectors[positive]).square().sum(dim=1)
+    to_negative = (vectors[anchor] - vectors[negative]).square().sum(dim=1)
+    loss = torch.nn.functional.softplus(to_positive - to_negative).mean()
+    return torch.autograd.grad(loss, vectors)[0].numpy().reshape(features.shape)
+
+  return gradient
+
+
+def contenders() -> dict:
+  """What each makes of features and triplets: a function that computes the loss and returns its gradient."""
+  makers = {"soft_triplet": soft_triplet_in_jax, "batch_based_classification": batch_classification_in_jax}
+  found = {}
+  for loss, make in makers.items():
+    for way, rows in (("whole", 0), ("blocks", _BLOCK_ROWS.value)):
+      found[f"{loss}/{way}"] = functools.partial(make, block_rows=rows)
+  found["soft_triplet/loop"] = soft_triplet_in_a_loop
+  if importlib.util.find_spec("torch"):
+    found["soft_triplet/pytorch"] = soft_triplet_in_pytorch
+  return found
+
+
+def run_contender(name: str, batch_size: int, folder: pathlib.Path) -> dict[str, float]:
+  """Milliseconds and peak memory of one contender, in this process; its gradient goes to `folder`."""
+  gradient = contenders()[name](*inputs(batch_size))
+  np.save(folder / f"{name.replace('/', '_')}.npy", np.asarray(gradient()))
+  seconds = best_seconds(gradient, _NUM_REPEATS.value)
+  return {"milliseconds": 1000 * seconds, "peak_gb": peak_gigabytes()}
+
+
+def compare(batch_size: int, folder: pathlib.Path) -> list[dict]:
+  """One row for each contender, at one batch size."""
+  shared = [f"--{flag.name}={flag.value}" for flag in (_DIM, _BLOCK_ROWS, _NUM_REPEATS)]
+  shared += [f"--batch_sizes={batch_size}", f"--folder={folder}"]
+  figures = {name: run_alone([*shared, f"--contender={name}"]) for name in contenders()}
+  rows = []
+  for name, own in figures.items():
+    whole = f"{name.split('/')[0]}/whole"
+    gradient, expected = (np.load(folder / f"{n.replace('/', '_')}.npy") for n in (name, whole))
+    times = own["milliseconds"] / figures[whole]["milliseconds"]
+    error = float(np.abs(gradient - expected).max() / np.abs(expected).max())
+    rows.append({"batch": batch_size, "loss": name, **own, "times_whole's_time": times, "gradient_error": error})
+  return rows
+
+
+def main(_) -> None:
+  """Compares all contenders, or runs one."""
+  batch_sizes = [int(size) for size in _BATCH_SIZES.value]
+  if _CONTENDER.value:
+    print(json.dumps(run_contender(_CONTENDER.value, batch_sizes[0], pathlib.Path(_FOLDER.value))))
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    rows = [row for size in batch_sizes for row in compare(size, pathlib.Path(folder))]
+  report(f"Losses forward and backward, width {_DIM.value}, blocks of {_BLOCK_ROWS.value}", rows, _OUTPUT.value)
+  if any(row["gradient_error"] > 1e-3 for row in rows):
+    raise SystemExit("The contenders disagree.")
+
+
+if __name__ == "__main__":
+  app.run(main)

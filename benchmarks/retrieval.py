@@ -1,0 +1,109 @@
+"""Exact search of a gallery: rank_gallery, NumPy's product and full argsort in blocks, and FAISS flat if installed.
+
+python benchmarks/retrieval.py --num_queries=10000 --num_images=200000 --dim=512 --k=50 --output=retrieval.json
+
+Each contender runs in a process of its own on the same random vectors. Compilation is counted, imports are not.
+`agreement` is the fraction of queries whose whole list is NumPy's; rounding swaps near ties.
+"""
+
+import importlib.util
+import json
+import pathlib
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+from absl import app, flags
+import numpy as np
+
+from benchmarks.contenders import peak_gigabytes, report, run_alone
+
+_NUM_QUERIES = flags.DEFINE_integer("num_queries", 10_000, "Queries.", lower_bound=1)
+_NUM_IMAGES = flags.DEFINE_integer("num_images", 200_000, "Gallery images.", lower_bound=1)
+_DIM = flags.DEFINE_integer("dim", 512, "Width of the features.", lower_bound=1)
+_K = flags.DEFINE_integer("k", 50, "Images found for each query.", lower_bound=1)
+_QUERY_BLOCK = flags.DEFINE_integer("query_block", 256, "Queries at a time.", lower_bound=1)
+_GALLERY_BLOCK = flags.DEFINE_integer("gallery_block", 8192, "Images at a time, for rank_gallery.", lower_bound=1)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+_CONTENDER = flags.DEFINE_string("contender", None, "Runs this one alone, on the vectors in --folder.")
+_FOLDER = flags.DEFINE_string("folder", None, "Where the vectors and the ranks are.")
+
+
+def rank_ours(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+  """rank_gallery with the given blocks."""
+  from composeret_jax.retrieval import rank_gallery
+
+  blocks = {"query_block": _QUERY_BLOCK.value, "gallery_block": _GALLERY_BLOCK.value}
+  return rank_gallery(queries, gallery, k=_K.value, **blocks)
+
+
+def rank_numpy(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+  """Blocks of queries against the whole gallery, fully sorted."""
+  starts = range(0, len(queries), _QUERY_BLOCK.value)
+  products = (queries[start : start + _QUERY_BLOCK.value] @ gallery.T for start in starts)
+  return np.concatenate([np.argsort(-scores, axis=1)[:, : _K.value] for scores in products])
+
+
+def rank_faiss(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+  """FAISS's exact index by inner product."""
+  import faiss
+
+  index = faiss.IndexFlatIP(gallery.shape[1])
+  index.add(gallery)
+  return index.search(queries, _K.value)[1]
+
+
+CONTENDERS = {"composeret_jax": rank_ours, "numpy": rank_numpy, "faiss": rank_faiss}
+
+
+def write_vectors(folder: pathlib.Path) -> None:
+  """Random unit vectors, the same every time."""
+  rng = np.random.default_rng(0)
+  for name, num in (("queries", _NUM_QUERIES.value), ("gallery", _NUM_IMAGES.value)):
+    vectors = rng.standard_normal((num, _DIM.value), dtype=np.float32)
+    np.save(folder / f"{name}.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def run_contender(name: str, folder: pathlib.Path) -> dict[str, float]:
+  """Seconds and peak memory of one contender, in this process; its ranks go to `folder`."""
+  queries, gallery = np.load(folder / "queries.npy"), np.load(folder / "gallery.npy")
+  CONTENDERS[name](queries[:1], gallery[: _K.value])  # imports what it needs
+  start = time.perf_counter()
+  ranks = CONTENDERS[name](queries, gallery)
+  seconds = time.perf_counter() - start
+  np.save(folder / f"{name}.npy", ranks)
+  return {"seconds": seconds, "peak_gb": peak_gigabytes()}
+
+
+def compare(folder: pathlib.Path) -> list[dict]:
+  """One row for each contender that is installed."""
+  names = [name for name in CONTENDERS if name != "faiss" or importlib.util.find_spec("faiss")]
+  shared = [f"--{flag.name}={flag.value}" for flag in (_K, _QUERY_BLOCK, _GALLERY_BLOCK)]
+  figures = {name: run_alone([*shared, f"--contender={name}", f"--folder={folder}"]) for name in names}
+  expected = np.load(folder / "numpy.npy")
+  rows = []
+  for name in names:
+    agreement = float((np.load(folder / f"{name}.npy") == expected).all(axis=1).mean())
+    speed = figures["numpy"]["seconds"] / figures[name]["seconds"]
+    rows.append({"contender": name, **figures[name], "times_numpy's_speed": speed, "agreement": agreement})
+  return rows
+
+
+def main(_) -> None:
+  """Compares all contenders, or runs one."""
+  if _CONTENDER.value:
+    print(json.dumps(run_contender(_CONTENDER.value, pathlib.Path(_FOLDER.value))))
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    write_vectors(pathlib.Path(folder))
+    rows = compare(pathlib.Path(folder))
+  title = f"{_NUM_QUERIES.value} queries x {_NUM_IMAGES.value} images, width {_DIM.value}, the best {_K.value}"
+  report(title, rows, _OUTPUT.value)
+  if any(row["agreement"] < 0.9 for row in rows):
+    raise SystemExit("The contenders disagree.")
+
+
+if __name__ == "__main__":
+  app.run(main)
