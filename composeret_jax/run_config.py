@@ -10,6 +10,7 @@ from composeret_jax.composers import COMPOSERS
 from composeret_jax.encoders.bert import POOLINGS
 from composeret_jax.encoders.resnet import BLOCKS
 from composeret_jax.objective import PAIR_LOSSES
+from composeret_jax.profiling import parse_steps
 from composeret_jax.protocols import PROTOCOLS
 from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.input_error import InputError
@@ -22,6 +23,8 @@ FREE_FIELDS = (
   "checkpoint_every_steps",
   "num_newest_checkpoints",
   "best_metric",
+  "profile_steps",
+  "peak_flops",
   "eval.",
   "data.dir",
   "data.prepared_dir",
@@ -55,7 +58,14 @@ AT_LEAST_ONE = (
   "eval.gallery_block",
 )
 
-NOT_NEGATIVE = ("learning_rate", "weight_decay", "data.num_workers", "seed", "model.text_encoder.projection_dim")
+NOT_NEGATIVE = (
+  "learning_rate",
+  "weight_decay",
+  "peak_flops",
+  "data.num_workers",
+  "seed",
+  "model.text_encoder.projection_dim",
+)
 
 
 def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
@@ -72,6 +82,10 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
     problems.append(f"config.batch_size is {config.batch_size}, expected a multiple of the {num_devices} devices")
   if config.loss == "soft_triplet" and config.batch_size < 2:
     problems.append(f"config.batch_size is {config.batch_size}, expected at least 2: the soft triplet needs negatives")
+  try:
+    parse_steps(config.profile_steps)
+  except ValueError as error:
+    problems.append(f"config.profile_steps: {error}")
   problems += _losses_that_the_composer_lacks(config.model)
   if problems:
     raise InputError("\n".join(problems))

@@ -11,6 +11,8 @@ from composeret_jax.evaluation import Evaluator
 from composeret_jax.finite import FiniteWatch
 from composeret_jax.model import build_model
 from composeret_jax.optimizers import build_optimizer
+from composeret_jax.peak_flops import peak_flops
+from composeret_jax.profiling import parse_steps, StepTrace
 from composeret_jax.reporting import progress_bar, Reporter, show_evaluation
 from composeret_jax.run_config import check_config, check_same_run
 from composeret_jax.speed import Speed
@@ -82,8 +84,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteLossError when a loss is.
   """
   run = Run(config, workdir)
-  train_step = make_train_step(run.model, run.optimizer, config.loss, config.model.loss_weights.to_dict())
-  train_step = jax.jit(train_step, donate_argnums=0)
+  plain_step = make_train_step(run.model, run.optimizer, config.loss, config.model.loss_weights.to_dict())
   state = run.newest_state()
   first_step, last_step = int(state.step), config.num_train_steps
   if first_step >= last_step:
@@ -92,15 +93,19 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     return
 
   batches = run.train_batches(first_step)
-  speed = Speed(images_per_step=2 * config.batch_size)
+  speed = Speed(2 * config.batch_size, peak_flops(config.model.image_encoder.dtype, config.peak_flops))
+  train_step = speed.watched(jax.jit(plain_step, donate_argnums=0), plain_step)
+  trace = StepTrace(parse_steps(config.profile_steps), workdir / "profile")
   watch = FiniteWatch(run.checkpoints.describe_latest)
-  with run.checkpoints as checkpoints, Reporter(workdir, config, first_step) as reporter:
+  with run.checkpoints as checkpoints, Reporter(workdir, config, first_step) as reporter, trace:
     progress = progress_bar(first_step, last_step)
     for step in range(first_step + 1, last_step + 1):
       with speed.waiting():
         batch = next(batches)
+      trace.before(step)
       with jax.transfer_guard("disallow"):
         state, losses = train_step(state, batch)
+      trace.after(step, losses)
       watch.take(step, losses)
       progress.update()
       if step % config.log_every_steps == 0 or step == last_step:
