@@ -13,6 +13,10 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run's checkpoints, metrics and pictures are.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Join this job's other processes, as the cluster names them.")
+_COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, where no cluster says it.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the job has.", lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.", lower_bound=0)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
 
 
@@ -29,11 +33,14 @@ def main(_) -> None:
 
 
 def _run(mode: str) -> None:
-  from composeret_jax import import_original, train
+  from composeret_jax import import_original, processes, train
   from data_pipelines.datasets import prepare
   from data_pipelines.input_error import InputError
 
   config = _CONFIG.value
+  explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+  if _DISTRIBUTED.value or any(value is not None for value in explicit):
+    processes.join(*explicit)
   if mode == "prepare":
     prepare(config.data)
     return

@@ -16,6 +16,13 @@ PARITY = [
   "transformers>=5",
 ]
 
+# What the scripts of benchmarks/ compare with and draw with.
+BENCH = [
+  "faiss-cpu>=1.9",
+  "matplotlib>=3.9",
+  "torch>=2.9",
+]
+
 setup(
   name="composeret-jax",
   version="0.1.0",
@@ -47,6 +54,7 @@ setup(
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
+    "bench": BENCH,
     "dev": DEV,
     "parity": PARITY,
   },

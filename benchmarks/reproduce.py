@@ -1,6 +1,6 @@
 """Trains a list of configurations with several seeds each, and tabulates their final metrics: mean and deviation.
 
-python benchmarks/reproduce.py --runs_dir=runs/table --table=docs/results --seeds=0,1 \
+python -m benchmarks.reproduce --runs_dir=runs/table --table=docs/results --seeds=0,1 \
   --run='TIRG | configs/mit_states.py:tirg --config.loss=soft_triplet' --run='ComposeAE | configs/mit_states.py | 0,1,2'
 
 A run is a title, the configuration with its overrides, and its seeds where they are not those of --seeds. Finished
@@ -11,40 +11,19 @@ line, without quotes.
 from collections.abc import Mapping, Sequence
 import csv
 import dataclasses
-import hashlib
-import json
 import pathlib
-import re
 import shlex
 import statistics
-import subprocess
 import sys
 
 from absl import app, flags
 
-LAUNCH = pathlib.Path(__file__).parent.parent / "launch.py"
-# What each half of a query finds alone is in metrics.jsonl, not in the table.
-LEFT_OUT = ("eval/image_only/", "eval/text_only/")
+from benchmarks.runs import Run, train
 
 _RUNS = flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each row of the table.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
 _RUNS_DIR = flags.DEFINE_string("runs_dir", None, "Where the runs' workdirs are.")
 _TABLE = flags.DEFINE_string("table", None, "The tables to write, without .md and .csv.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """One row of the table: a configuration with its overrides, trained once for each seed."""
-
-  title: str
-  arguments: tuple[str, ...]
-  seeds: tuple[int, ...]
-
-  def workdir(self, runs_dir: pathlib.Path, seed: int) -> pathlib.Path:
-    """Where a seed's run is: another one whenever the arguments change."""
-    name = re.sub(r"\W+", "_", self.title.lower()).strip("_")
-    digest = hashlib.sha256("\0".join(self.arguments).encode()).hexdigest()[:6]
-    return runs_dir / f"{name}-{digest}" / f"seed{seed}"
 
 
 def parse_run(text: str, seeds: Sequence[str]) -> Run:
@@ -55,38 +34,6 @@ def parse_run(text: str, seeds: Sequence[str]) -> Run:
   config, *overrides = shlex.split(parts[1])
   seeds = parts[2].split(",") if len(parts) == 3 else seeds
   return Run(parts[0], (f"--config={config}", *overrides), tuple(int(seed) for seed in seeds))
-
-
-def final_metrics(workdir: pathlib.Path) -> dict[str, float] | None:
-  """The metrics of the evaluation after the last step, without `eval/`; None while the run has not come so far."""
-  config, metrics = workdir / "config.json", workdir / "metrics.jsonl"
-  if not (config.exists() and metrics.exists()):
-    return None
-  lines = [json.loads(line) for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
-  last_step = json.loads(config.read_text())["num_train_steps"]
-  evaluations = [line for line in lines if line["step"] == last_step and any(key.startswith("eval/") for key in line)]
-  if not evaluations:
-    return None
-  kept = [key for key in evaluations[-1] if key.startswith("eval/") and not key.startswith(LEFT_OUT)]
-  return {key.removeprefix("eval/"): evaluations[-1][key] for key in kept}
-
-
-def train(run: Run, seed: int, workdir: pathlib.Path) -> dict[str, float] | None:
-  """The final metrics of a run, trained first unless it is finished; None, and a message, when training fails."""
-  metrics = final_metrics(workdir)
-  if metrics is not None:
-    print(f"{workdir} is finished", flush=True)
-    return metrics
-  print(f"{workdir} is being trained", flush=True)
-  workdir.mkdir(parents=True, exist_ok=True)
-  log = workdir / "log.txt"
-  command = [sys.executable, str(LAUNCH), *run.arguments, f"--config.seed={seed}", f"--workdir={workdir}"]
-  with log.open("a") as output:
-    status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
-  metrics = final_metrics(workdir) if status == 0 else None
-  if metrics is None:
-    print(f"{workdir} failed with status {status}: see {log}", flush=True)
-  return metrics
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from composeret_jax.devices import data_mesh, rows_split
+from composeret_jax.devices import data_mesh, fetch, place, rows_split
 from composeret_jax.model import RetrievalModel
 from composeret_jax.protocols import PROTOCOLS
 from composeret_jax.retrieval import rank_gallery
@@ -122,10 +122,10 @@ class Evaluator:
   def _apply(self, function: Callable, state, *rows: np.ndarray) -> Float[Array, "batch ..."]:
     """Calls `function` on rows that are padded to the full batch, so that it compiles once."""
     padded = [np.concatenate([r, np.repeat(r[-1:], self._batch_size - len(r), axis=0)]) for r in rows]
-    return function(*state, *(jax.device_put(r, self._sharding) for r in padded))
+    return function(*state, *(place(r, self._sharding) for r in padded))
 
   def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num ..."]:
-    return np.concatenate([np.asarray(features)[:count] for features, count in batches])
+    return np.concatenate([fetch(features)[:count] for features, count in batches])
 
   def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> np.ndarray:
     query_groups, gallery_groups = self._groups

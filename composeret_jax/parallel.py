@@ -1,6 +1,6 @@
 """The one step on all devices, several steps a call: under jit over a mesh, or under pmap."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 
 import jax
@@ -42,6 +42,13 @@ class Parallel:
     if self.kind == "jit":
       return jax.jit(steps, donate_argnums=0)
     return jax.pmap(steps, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0)
+
+  def one_batch(self, batch: Mapping[str, Array], batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """What one step's global batch looks like, from batches that `place` gave."""
+    num_leading = 1 + (self.kind == "pmap") + (self.steps_per_call > 1)
+    return {
+      name: jax.ShapeDtypeStruct((batch_size, *rows.shape[num_leading:]), rows.dtype) for name, rows in batch.items()
+    }
 
   def place(self, rows: Shaped[np.ndarray, "..."]) -> Shaped[Array, "..."]:
     """This process's rows, [batch, ...] or [steps, batch, ...], on its devices."""

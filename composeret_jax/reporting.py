@@ -13,6 +13,7 @@ import tqdm
 
 from composeret_jax.evaluation import Evaluation, HALVES
 from composeret_jax.picture import results_picture
+from composeret_jax.processes import is_first
 from data_pipelines.datasets import Dataset
 
 
@@ -52,6 +53,27 @@ class Reporter:
     self._events.flush()
 
 
+class NoReporter:
+  """Takes what a Reporter takes, and writes nothing: for all processes of a job but the first."""
+
+  def __enter__(self) -> "NoReporter":
+    return self
+
+  def __exit__(self, *_) -> None:
+    pass
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Drops them."""
+
+  def evaluation(self, step: int, evaluation: Evaluation, dataset: Dataset) -> None:
+    """Drops it."""
+
+
+def open_reporter(workdir: pathlib.Path, config: ml_collections.ConfigDict, first_step: int) -> Reporter | NoReporter:
+  """The reporter of this process."""
+  return Reporter(workdir, config, first_step) if is_first() else NoReporter()
+
+
 def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:
   if not metrics_file.exists():
     return
@@ -63,12 +85,19 @@ def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:
 def progress_bar(first: int, total: int) -> tqdm.tqdm:
   """Steps done, rate and time left; seldom redrawn when nobody watches a terminal."""
   return tqdm.tqdm(
-    initial=first, total=total, desc="train", unit=" steps", mininterval=0.5 if sys.stderr.isatty() else 20
+    disable=not is_first(),
+    initial=first,
+    total=total,
+    desc="train",
+    unit=" steps",
+    mininterval=0.5 if sys.stderr.isatty() else 20,
   )
 
 
 def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None:
-  """Prints the table of recalls, and what was left out for want of images."""
+  """Prints the table of recalls, and what was left out for want of images; the first process does."""
+  if not is_first():
+    return
   print(f"Step {step}: {len(dataset.queries):,} queries, {len(dataset.gallery):,} images, recall in percent")
   print(recall_table(evaluation.metrics))
   if any(dataset.num_left_out.values()):

@@ -10,8 +10,9 @@ from composeret_jax.composers import COMPOSERS
 from composeret_jax.encoders.bert import POOLINGS
 from composeret_jax.encoders.resnet import BLOCKS
 from composeret_jax.objective import PAIR_LOSSES
-from composeret_jax.parallel import PARALLEL
 from composeret_jax.optimizers import DECAYS, LEARNING_RATE_SCALINGS, OPTIMIZERS
+from composeret_jax.parallel import PARALLEL
+from composeret_jax.profiling import parse_steps
 from composeret_jax.protocols import PROTOCOLS
 from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.input_error import InputError
@@ -24,6 +25,8 @@ FREE_FIELDS = (
   "checkpoint_every_steps",
   "num_newest_checkpoints",
   "best_metric",
+  "profile_steps",
+  "peak_flops",
   "eval.",
   "data.dir",
   "data.prepared_dir",
@@ -79,6 +82,7 @@ NOT_NEGATIVE = (
   "weight_decay",
   "num_warmup_steps",
   "max_gradient_norm",
+  "peak_flops",
   "data.num_workers",
   "seed",
   "model.text_encoder.projection_dim",
@@ -97,6 +101,10 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
   ]
   problems += [f"config.{name} is {fields[name]}, expected at least 1" for name in AT_LEAST_ONE if fields[name] < 1]
   problems += [f"config.{name} is {fields[name]}, expected at least 0" for name in NOT_NEGATIVE if fields[name] < 0]
+  if not 0 < config.data.device_memory_share <= 1:
+    problems.append(f"config.data.device_memory_share is {config.data.device_memory_share}, expected 0 to 1, without 0")
+  if config.data.placement == "device" and config.data.pixels != "store":
+    problems.append(f"config.data.pixels is {config.data.pixels!r}, expected store with data.placement = device")
   problems += _uneven_batch(config, num_devices) + _uneven_calls(config)
   problems += [
     f"config.{name} is {fields[name]}, expected at least 0 and below 1"
@@ -109,6 +117,10 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
     )
   if config.loss == "soft_triplet" and config.batch_size < 2:
     problems.append(f"config.batch_size is {config.batch_size}, expected at least 2: the soft triplet needs negatives")
+  try:
+    parse_steps(config.profile_steps)
+  except ValueError as error:
+    problems.append(f"config.profile_steps: {error}")
   problems += _losses_that_the_composer_lacks(config.model)
   if problems:
     raise InputError("\n".join(problems))

@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from composeret_jax.devices import data_mesh, on_every_device, rows_split
+from composeret_jax.devices import data_mesh, fetch, on_every_device, place, rows_split
 from composeret_jax.encoders.bert import Bert
 from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.encoders.projected import FeatureTable, ProjectedTextEncoder
@@ -100,7 +100,7 @@ def encode_texts(
   batch_size = _round_up(batch_size, sharding.num_devices)
   bert.eval()
   graphdef, weights = nnx.split(bert)
-  weights = jax.device_put(weights, on_every_device(data_mesh()))
+  weights = jax.tree.map(lambda array: place(np.asarray(array), on_every_device(data_mesh())), weights)
   encode = jax.jit(lambda weights, tokens: nnx.merge(graphdef, weights)(tokens))
   tokens = pieces.ids(texts)
   order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
@@ -109,7 +109,7 @@ def encode_texts(
     rows = order[start : start + batch_size]
     length = min(_round_up(len(tokens[rows[-1]]), LENGTH_STEP), pieces.max_length)
     batch = padded([tokens[row] for row in rows + rows[-1:] * (batch_size - len(rows))], length)
-    features[rows] = np.asarray(encode(weights, jax.device_put(batch, sharding)))[: len(rows)]
+    features[rows] = fetch(encode(weights, place(batch, sharding)))[: len(rows)]
   return features
 
 

@@ -1,18 +1,27 @@
 """Training, from the newest checkpoint or from the start; and evaluation of what was trained."""
 
+from collections.abc import Callable, Iterator, Mapping
+import functools
 import pathlib
 
 import jax
+from jaxtyping import UInt8
 import ml_collections
 
 from composeret_jax.checkpoints import Checkpoints
-from composeret_jax.devices import data_mesh, on_every_device, rows_split
+from composeret_jax.devices import data_mesh, on_every_device
 from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Evaluation, Evaluator
 from composeret_jax.finite import FiniteWatch
+from composeret_jax.flops import program_flops
 from composeret_jax.model import build_model
 from composeret_jax.optimizers import build_optimizer
-from composeret_jax.reporting import progress_bar, Reporter, show_evaluation
+from composeret_jax.parallel import Parallel
+from composeret_jax.peak_flops import peak_flops
+from composeret_jax.processes import first_one_first
+from composeret_jax.profiling import parse_steps, StepTrace
+from composeret_jax.reporting import open_reporter, progress_bar, show_evaluation
+from composeret_jax.resident import resident_images
 from composeret_jax.run_config import check_config, check_same_run
 from composeret_jax.speed import Speed
 from composeret_jax.texts import check_same_texts, open_texts
@@ -30,7 +39,9 @@ class Run:
     """Raises InputError for a configuration or data that cannot be used."""
     check_config(config, jax.device_count())
     self.config = config
-    self.dataset = open_dataset(config.data, config.text_query)
+    with first_one_first("prepare"):
+      self.dataset = open_dataset(config.data, config.text_query)
+      self.dataset.open_all_pixels()
     self.texts = open_texts(
       config.model.text_encoder,
       self.dataset.train_triplets.texts(),
@@ -42,6 +53,7 @@ class Run:
     self.evaluator = Evaluator(self.model, self.dataset, self.texts.reader, config)
     self.checkpoints = Checkpoints(workdir, config, self.texts.made_with)
     self.mesh = data_mesh()
+    self.parallel = Parallel(config.parallel, self.mesh, config.train.steps_per_call)
 
   def newest_state(self) -> TrainState:
     """The newest checkpoint's state, or the first state; raises InputError when the checkpoint is another run's."""
@@ -63,17 +75,40 @@ class Run:
     params = evaluation_params(state.params, state.optimizer_state)
     return self.evaluator(params, state.batch_stats, state.frozen)
 
-  def train_batches(self, first_step: int):
-    """The batches of the steps after `first_step`, on the devices."""
-    stream = TripletStream(self.dataset.train_triplets, self.config.seed)
+  def train_batches(self, first_step: int) -> Iterator[Mapping[str, jax.Array]]:
+    """The batches of the steps after `first_step`, on the devices, `steps_per_call` at a time."""
+    rows = LoadRows(TripletStream(self.dataset.train_triplets, self.config.seed), self.texts.reader)
+    resident = self.images is not None
     batches = train_batches(
-      LoadTriplets(LoadRows(stream, self.texts.reader), self.dataset.train_pixels),
+      rows if resident else LoadTriplets(rows, self.dataset.train_pixels),
       batch_size=self.config.batch_size,
       first_step=first_step,
       num_steps=self.config.num_train_steps,
       num_workers=num_loaders(self.config.data),
+      process_index=jax.process_index(),
+      num_processes=jax.process_count(),
     )
-    return to_devices(batches, rows_split(self.mesh))
+    return to_devices(batches, self.parallel.place, steps_per_call=self.parallel.steps_per_call)
+
+  @functools.cached_property
+  def images(self) -> UInt8[jax.Array, "num_images height width 3"] | None:
+    """All training images on every device, where the configuration asks for it and they fit."""
+    data = self.config.data
+    return resident_images(self.dataset.train_pixels, self.mesh, data) if data.placement == "device" else None
+
+  def train_steps(self) -> Callable:
+    """The compiled steps: (state, batches, images) -> (state, losses)."""
+    step = make_train_step(
+      self.model, self.optimizer, self.config, axis_name=self.parallel.axis_name, num_shards=self.parallel.num_shards
+    )
+    return self.parallel.compile(step)
+
+  def flops_per_step(self, state: TrainState, batches: Mapping[str, jax.Array], images: jax.Array | None) -> float:
+    """One step's operations on the global batch; what microbatches compute a second time is not counted."""
+    config = self.config.copy_and_resolve_references()
+    config.train.num_microbatches = 1
+    step = make_train_step(self.model, self.optimizer, config)
+    return program_flops(step, state, self.parallel.one_batch(batches, config.batch_size), images)
 
 
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -82,9 +117,6 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteLossError when a loss is.
   """
   run = Run(config, workdir)
-  weights = config.model.loss_weights.to_dict()
-  train_step = make_train_step(run.model, run.optimizer, config.loss, weights, config.loss_block_rows)
-  train_step = jax.jit(train_step, donate_argnums=0)
   state = run.newest_state()
   first_step, last_step = int(state.step), config.num_train_steps
   if first_step >= last_step:
@@ -93,17 +125,23 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     return
 
   batches = run.train_batches(first_step)
-  speed = Speed(images_per_step=2 * config.batch_size)
+  steps_per_call = config.train.steps_per_call
+  peak = peak_flops(config.model.image_encoder.dtype, config.peak_flops)
+  speed = Speed(2 * config.batch_size, peak, steps_per_call)
+  train_steps = speed.watched(run.train_steps(), run.flops_per_step)
+  trace = StepTrace(parse_steps(config.profile_steps), workdir / "profile")
   watch = FiniteWatch(run.checkpoints.describe_latest)
-  with run.checkpoints as checkpoints, Reporter(workdir, config, first_step) as reporter:
+  with run.checkpoints as checkpoints, open_reporter(workdir, config, first_step) as reporter, trace:
     progress = progress_bar(first_step, last_step)
-    for step in range(first_step + 1, last_step + 1):
+    for step in range(first_step + steps_per_call, last_step + 1, steps_per_call):
       with speed.waiting():
         batch = next(batches)
+      trace.before(step)
       with jax.transfer_guard("disallow"):
-        state, losses = train_step(state, batch)
+        state, losses = train_steps(state, batch, run.images)
+      trace.after(step, losses)
       watch.take(step, losses)
-      progress.update()
+      progress.update(steps_per_call)
       if step % config.log_every_steps == 0 or step == last_step:
         losses = watch.check()
         progress.set_postfix(loss=f"{losses['total']:.4f}", images_per_s=f"{speed.images_per_second():.0f}")

@@ -38,6 +38,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.num_newest_checkpoints = 2
   config.best_metric = "R@1"  # the best checkpoint by it is kept too
 
+  config.profile_steps = ""  # "10:15" writes a profiler trace of steps 10 to 14 to the workdir's profile/
+  config.peak_flops = 0.0  # what one device can do in a second, for speed/mfu; 0: from the table of known devices
+
   config.data = ml_collections.ConfigDict()
   config.data.dir = ""  # the raw files, for data sets that have to be downloaded by hand
   config.data.prepared_dir = ""  # prepared data sets; by default composeret_jax in the user's cache folder

@@ -40,6 +40,10 @@ class Dataset:
     """Those of the training images; on first use, where there is a store, they are decoded into it."""
     return self.open_pixels(self.train_images, "train")
 
+  def open_all_pixels(self) -> None:
+    """Opens both, so that stores that are missing are built now."""
+    _ = self.train_pixels, self.gallery_pixels
+
   @functools.cached_property
   def gallery_pixels(self) -> PixelSource:
     """Those of the gallery, as `train_pixels`."""

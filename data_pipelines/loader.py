@@ -147,11 +147,23 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator:
   return iter(batches)
 
 
-def to_devices(batches: Iterator[Batch], sharding: jax.sharding.Sharding, ahead: int = 2) -> Iterator[Mapping]:
-  """Places batches on the devices, `ahead` of them before they are asked for; rows are split as `sharding` says."""
+def to_devices(
+  batches: Iterator[Batch], place: Callable[[np.ndarray], jax.Array], *, steps_per_call: int = 1, ahead: int = 2
+) -> Iterator[Mapping]:
+  """Places batches on the devices, `ahead` of them before they are asked for.
+
+  `place` gets an array of a batch, or those of `steps_per_call` batches on a new first axis where that is more than one.
+  """
   placed = deque()
-  for batch in batches:
-    placed.append(jax.tree.map(lambda rows: jax.make_array_from_process_local_data(sharding, rows), dict(batch)))
+  for batch in _stacked(batches, steps_per_call):
+    placed.append(jax.tree.map(place, dict(batch)))
     if len(placed) > ahead:
       yield placed.popleft()
   yield from placed
+
+
+def _stacked(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
+  if count == 1:
+    return batches
+  groups = zip(*[batches] * count, strict=True)
+  return (jax.tree.map(lambda *rows: np.stack(rows), *map(dict, group)) for group in groups)

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from benchmarks import reproduce
+from benchmarks import reproduce, runs
 
-SCRIPT = pathlib.Path(reproduce.__file__)
+ROOT = pathlib.Path(reproduce.__file__).parent.parent
+SCRIPT = [sys.executable, "-m", "benchmarks.reproduce"]
 
 
 def finish(workdir, recall, num_train_steps=10, last_step=10):
@@ -25,12 +26,12 @@ def finish(workdir, recall, num_train_steps=10, last_step=10):
 
 
 def test_mean_and_standard_deviation_over_seeds(tmp_path):
-  runs = [reproduce.parse_run(text, ["0", "1"]) for text in ("One | a.py | 7", "Two, of two | a.py --config.x=1")]
-  for run, seed, recall in ((runs[0], 7, 0.25), (runs[1], 0, 0.2), (runs[1], 1, 0.4)):
+  both = [reproduce.parse_run(text, ["0", "1"]) for text in ("One | a.py | 7", "Two, of two | a.py --config.x=1")]
+  for run, seed, recall in ((both[0], 7, 0.25), (both[1], 0, 0.2), (both[1], 1, 0.4)):
     finish(run.workdir(tmp_path, seed), recall)
-  command = [sys.executable, str(SCRIPT), f"--runs_dir={tmp_path}", f"--table={tmp_path / 'table'}", "--seeds=0,1"]
+  command = [*SCRIPT, f"--runs_dir={tmp_path}", f"--table={tmp_path / 'table'}", "--seeds=0,1"]
   command += ["--run=One | a.py | 7", "--run=Two, of two | a.py --config.x=1"]
-  assert subprocess.run(command).returncode == 0
+  assert subprocess.run(command, cwd=ROOT).returncode == 0
   assert (tmp_path / "table.md").read_text().splitlines() == [
     "| run | seeds | R@1 | noun/R@1 |",
     "| --- | --- | --- | --- |",
@@ -57,9 +58,9 @@ def test_mean_and_standard_deviation_over_seeds(tmp_path):
 
 def test_a_run_that_fails_is_left_out_and_the_others_are_not(tmp_path):
   finish(reproduce.parse_run("Good | a.py | 0", []).workdir(tmp_path, 0), 0.5)
-  command = [sys.executable, str(SCRIPT), f"--runs_dir={tmp_path}", f"--table={tmp_path / 'table'}"]
+  command = [*SCRIPT, f"--runs_dir={tmp_path}", f"--table={tmp_path / 'table'}"]
   command += ["--run=Bad | there_is_no_such_file.py", "--run=Good | a.py"]
-  done = subprocess.run(command, capture_output=True, text=True)
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 1
   log = reproduce.parse_run("Bad | there_is_no_such_file.py | 0", []).workdir(tmp_path, 0) / "log.txt"
   assert f"failed with status 1: see {log}" in done.stdout
@@ -71,8 +72,8 @@ def test_a_run_that_fails_is_left_out_and_the_others_are_not(tmp_path):
 
 def test_a_run_is_finished_only_after_its_last_step(tmp_path):
   finish(tmp_path / "stopped", 0.5, num_train_steps=20, last_step=10)
-  assert reproduce.final_metrics(tmp_path / "stopped") is None
-  assert reproduce.final_metrics(tmp_path / "never started") is None
+  assert runs.final_metrics(tmp_path / "stopped") is None
+  assert runs.final_metrics(tmp_path / "never started") is None
 
 
 def test_other_arguments_get_another_workdir(tmp_path):

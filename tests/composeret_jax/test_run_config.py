@@ -8,12 +8,14 @@ def test_all_mistakes_are_named_at_once(config):
   config.data.image_size = 0
   config.loss = "triplet"
   config.batch_size = 9
+  config.profile_steps = "15:10"
   with pytest.raises(InputError) as error:
     check_config(config, num_devices=2)
   lines = str(error.value).splitlines()
-  assert len(lines) == 3
+  assert len(lines) == 4
   assert "config.loss is 'triplet', expected one of batch_based_classification, soft_triplet" in lines
   assert "config.data.image_size is 0, expected at least 1" in lines
+  assert "config.profile_steps: '15:10' is not FIRST:STOP, as 10:15 for steps 10 to 14" in lines
   assert "config.batch_size is 9, expected a multiple of the 2 devices" in lines
 
 

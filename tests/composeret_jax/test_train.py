@@ -49,6 +49,19 @@ def test_a_run_reports_every_step_and_the_evaluation(finished):
   assert list((workdir / "tensorboard").glob("events.*"))
 
 
+def test_a_run_reports_its_speed(finished):
+  reports = [line for line in lines(finished[0]) if "train/total" in line]
+  for name in ("steps_per_second", "images_per_second", "model_flops_per_second"):
+    assert all(line[f"speed/{name}"] > 0 for line in reports)
+  assert ["speed/compile_seconds" in line for line in reports] == [True] + 7 * [False]
+
+
+def test_a_trace_of_the_steps_that_are_asked_for(config, tmp_path):
+  config.profile_steps, config.num_train_steps = "1:3", 2
+  train(config, tmp_path)
+  assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
 def test_training_lowers_the_loss(finished):
   values = list(losses(finished[0]).values())
   assert np.mean(values[-2:]) < np.mean(values[:2])

@@ -1,0 +1,70 @@
+"""The train step as training runs it."""
+
+from collections.abc import Callable, Mapping
+
+from flax import nnx
+import jax
+import numpy as np
+
+from composeret_jax.composers import COMPOSERS
+from composeret_jax.encoders.lstm import LstmTextEncoder
+from composeret_jax.model import build_model, RetrievalModel
+from composeret_jax.optimizers import build_optimizer
+from composeret_jax.train_step import create_state, make_train_step
+from configs import base, models
+
+
+class Given(nnx.Module):
+  """Stands for an encoder where the features are given."""
+
+  reads = "text"
+
+  def __call__(self, features: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
+    """Returns `features` themselves."""
+    return features
+
+
+def build(
+  batch: Mapping[str, np.ndarray],
+  *,
+  vocabulary_size: int,
+  dim: int,
+  loss: str,
+  dtype: str,
+  composer_only: bool,
+  steps_per_call: int = 1,
+) -> tuple[Callable[[], None], Callable[[], None], int, str]:
+  """As torch_step's; one call does `steps_per_call` steps, in a loop on the device where they are more than one."""
+  config = base.get_config()
+  config.model = models.get_config("compose_ae")
+  config.model.image_encoder.dtype = dtype
+  model = _composer(dim) if composer_only else _whole(config, vocabulary_size, dim)
+  optimizer = build_optimizer(config)
+  step = make_train_step(model, optimizer, loss, config.model.loss_weights.to_dict())
+  state = jax.tree.map(jax.numpy.copy, create_state(model, optimizer, seed=0))
+  num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+  arrays = jax.device_put({model.text_encoder.reads if name == "text" else name: batch[name] for name in batch})
+  program = step if steps_per_call == 1 else _repeated(step, steps_per_call)
+  compiled = jax.jit(program, donate_argnums=0).lower(state, arrays).compile()
+
+  def call() -> None:
+    nonlocal state
+    state, _ = compiled(state, arrays)
+
+  return call, lambda: jax.block_until_ready(state), num_parameters, jax.devices()[0].device_kind
+
+
+def _composer(dim: int) -> RetrievalModel:
+  return RetrievalModel(Given(), Given(), COMPOSERS["compose_ae"](dim, dim, rngs=nnx.Rngs(0)))
+
+
+def _whole(config, vocabulary_size: int, dim: int) -> RetrievalModel:
+  def text_encoder(rngs: nnx.Rngs) -> LstmTextEncoder:
+    return LstmTextEncoder(vocabulary_size=vocabulary_size, embedding_dim=dim, feature_dim=dim, rngs=rngs)
+
+  config.model.image_encoder.feature_dim = dim
+  return build_model(config.model, text_encoder, seed=0)
+
+
+def _repeated(step: Callable, times: int) -> Callable:
+  return lambda state, batch: jax.lax.scan(lambda state, _: step(state, batch), state, None, length=times)

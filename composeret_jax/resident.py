@@ -1,0 +1,39 @@
+"""All training images on every device, so that a step gathers its own and nothing is sent."""
+
+import os
+import sys
+
+from jax.sharding import Mesh
+from jaxtyping import Array, UInt8
+import ml_collections
+
+from composeret_jax.devices import on_every_device, place
+from data_pipelines.pixels.store import PixelStore
+
+
+def resident_images(
+  store: PixelStore, mesh: Mesh, config: ml_collections.ConfigDict
+) -> UInt8[Array, "num_images height width 3"] | None:
+  """The store's pixels on each device; None, and a message, when they need more than the share of memory they may have.
+
+  `config` is the `data` part of a run's configuration.
+  """
+  need, room = store.pixels.nbytes, config.device_memory_share * device_memory(mesh)
+  if need > room:
+    print(
+      f"config.data.placement is device, but {len(store):,} images take {need / 2**30:.2f} GiB and "
+      f"config.data.device_memory_share = {config.device_memory_share} leaves {room / 2**30:.2f} GiB on each device: "
+      "they are streamed",
+      file=sys.stderr,
+    )
+    return None
+  return place(store.pixels, on_every_device(mesh))
+
+
+def device_memory(mesh: Mesh) -> int:
+  """The bytes that each device can hold; devices that do not say are taken to share the host's memory."""
+  devices = mesh.local_devices
+  limits = [(device.memory_stats() or {}).get("bytes_limit") for device in devices]
+  if all(limits):
+    return min(limits)
+  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(devices)

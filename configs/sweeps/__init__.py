@@ -1,0 +1,1 @@
+"""Lists of runs to compare: what each changes in a configuration."""

@@ -1,0 +1,84 @@
+"""Prints, as JSON, the losses of five steps from one state for each way of running them that is asked for.
+
+python -m tests.five_steps JSON [COORDINATOR NUM_PROCESSES PROCESS_ID], JSON a list of keyword arguments of `losses`.
+"""
+
+import json
+import sys
+
+from flax import nnx
+import jax
+from jax.sharding import Mesh
+import numpy as np
+
+from composeret_jax.devices import AXIS, fetch, on_every_device, place
+from composeret_jax.layers.linear import linear
+from composeret_jax.model import build_model
+from composeret_jax.optimizers import build_optimizer
+from composeret_jax.parallel import Parallel
+from composeret_jax.texts import open_texts
+from composeret_jax.train_step import create_state, make_train_step
+from tests import tiny
+
+NUM_STEPS, BATCH, NUM_IMAGES = 5, 8, 50
+
+
+class LinearImageEncoder(nnx.Module):
+  """An image encoder without batch norm."""
+
+  def __init__(self, feature_dim):
+    self.layer = linear(16 * 16 * 3, feature_dim, rngs=nnx.Rngs(1))
+    self.feature_dim = feature_dim
+
+  def __call__(self, pixels):
+    return self.layer(pixels.reshape(len(pixels), -1) / 255.0 - 0.5)
+
+
+def batches(images, process_index=0, num_processes=1):
+  """Rows and tokens of a process's share of each batch; pixels where `images` are given."""
+  rng = np.random.default_rng(0)
+  share = slice(process_index * BATCH // num_processes, (process_index + 1) * BATCH // num_processes)
+  for _ in range(NUM_STEPS):
+    rows = rng.integers(0, NUM_IMAGES, (2, BATCH)).astype(np.int32)
+    reference, target = rows if images is None else images[rows]
+    tokens = rng.integers(0, 5, (BATCH, 2)).astype(np.int32)
+    yield {"reference": reference[share], "target": target[share], "tokens": tokens[share]}
+
+
+def losses(
+  *, loss, kind="jit", num_devices=1, num_microbatches=1, steps_per_call=1, resident=False, batch_norm=True
+) -> list[float]:
+  """The total loss of each step, and then the sum of all parameters' magnitudes."""
+  config = tiny.config("unused", "unused")
+  config.loss = loss
+  config.batch_size = BATCH
+  config.train.num_microbatches = num_microbatches
+  texts = open_texts(config.model.text_encoder, ["old red new cat"], ["old red"], batch_size=1)
+  model = build_model(config.model, texts.build_encoder, seed=0)
+  if not batch_norm:
+    model.image_encoder = LinearImageEncoder(config.model.image_encoder.feature_dim)
+  optimizer = build_optimizer(config)
+  mesh = Mesh(np.array(jax.devices()[:num_devices]), (AXIS,))
+  parallel = Parallel(kind, mesh, steps_per_call)
+  step = make_train_step(model, optimizer, config, axis_name=parallel.axis_name, num_shards=parallel.num_shards)
+  steps = parallel.compile(step)
+  state = jax.jit(lambda state: state, out_shardings=on_every_device(mesh))(create_state(model, optimizer, seed=0))
+  images = np.random.default_rng(1).integers(0, 255, (NUM_IMAGES, 16, 16, 3), dtype=np.uint8)
+  own = list(batches(None if resident else images, jax.process_index(), jax.process_count()))
+  if steps_per_call > 1:
+    own = [
+      jax.tree.map(lambda *rows: np.stack(rows), *own[i : i + steps_per_call])
+      for i in range(0, len(own), steps_per_call)
+    ]
+  on_device = place(images, on_every_device(mesh)) if resident else None
+  totals = []
+  for batch in own:
+    state, terms = steps(state, jax.tree.map(parallel.place, batch), on_device)
+    totals += np.atleast_1d(fetch(terms["total"])).tolist()
+  return [*totals, float(sum(np.abs(fetch(leaf)).sum() for leaf in jax.tree.leaves(state.params)))]
+
+
+if __name__ == "__main__":
+  if len(sys.argv) > 2:
+    jax.distributed.initialize(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+  print("RESULT", json.dumps([losses(**case) for case in json.loads(sys.argv[1])]))
