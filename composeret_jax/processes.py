@@ -18,9 +18,8 @@ def join(coordinator_address: str | None, num_processes: int | None, process_id:
   given = {"coordinator_address": coordinator_address, "num_processes": num_processes, "process_id": process_id}
   lacking = [f"--{name}" for name, value in given.items() if value is None]
   if 0 < len(lacking) < len(given):
-    raise InputError(
-      f"{', '.join(lacking)} not set: a job's processes need all of {', '.join(f'--{n}' for n in given)}"
-    )
+    needed = ", ".join(f"--{name}" for name in given)
+    raise InputError(f"{', '.join(lacking)} not set: a job's processes need all of {needed}")
   try:
     jax.distributed.initialize(**given)
   except ValueError as error:

@@ -84,13 +84,9 @@ def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:
 
 def progress_bar(first: int, total: int) -> tqdm.tqdm:
   """Steps done, rate and time left; seldom redrawn when nobody watches a terminal."""
+  interval = 0.5 if sys.stderr.isatty() else 20
   return tqdm.tqdm(
-    disable=not is_first(),
-    initial=first,
-    total=total,
-    desc="train",
-    unit=" steps",
-    mininterval=0.5 if sys.stderr.isatty() else 20,
+    initial=first, total=total, desc="train", unit=" steps", mininterval=interval, disable=not is_first()
   )
 
 

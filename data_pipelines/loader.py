@@ -1,7 +1,7 @@
 """Batches: triplets in an order that is a pure function of the seed, loaded by workers, placed on the devices."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 
 from absl import flags
@@ -152,7 +152,7 @@ def to_devices(
 ) -> Iterator[Mapping]:
   """Places batches on the devices, `ahead` of them before they are asked for.
 
-  `place` gets an array of a batch, or those of `steps_per_call` batches on a new first axis where that is more than one.
+  `place` gets an array of a batch or, where a call takes several steps, those of their batches on a new first axis.
   """
   placed = deque()
   for batch in _stacked(batches, steps_per_call):

@@ -1,3 +1,4 @@
+import functools
 import time
 
 import jax
@@ -5,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from composeret_jax import peak_flops
+from composeret_jax.flops import program_flops
 from composeret_jax.speed import Speed
 
 FLOPS = 2 * 32 * 64 * 64
@@ -17,7 +19,7 @@ def product(a, b):
 def measured(**arguments):
   """A report after ten steps of 10 ms, 2 ms of each waiting for data."""
   speed = Speed(images_per_step=8, **arguments)
-  step = speed.watched(jax.jit(product), product)
+  step = speed.watched(jax.jit(product), functools.partial(program_flops, product))
   for _ in range(10):
     with speed.waiting():
       time.sleep(0.002)
@@ -61,7 +63,7 @@ def test_compiling_is_not_training_time():
 
   with speed.waiting():
     pass
-  speed.watched(jax.jit(slow_to_trace), product)(jnp.ones((2, 2)), jnp.ones((2, 2)))
+  speed.watched(jax.jit(slow_to_trace), functools.partial(program_flops, product))(jnp.ones((2, 2)), jnp.ones((2, 2)))
   report = speed.report()
   assert report["speed/compile_seconds"] >= 0.3
   assert report["speed/steps_per_second"] > 1 / 0.3

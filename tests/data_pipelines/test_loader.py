@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import grain
 import jax
@@ -121,9 +122,17 @@ def test_all_images_come_in_order(load):
 
 def test_batches_reach_the_devices_unchanged(load):
   expected = batches(load)
-  placed = list(to_devices(iter(expected), rows_split(data_mesh())))
+  place = functools.partial(jax.device_put, device=rows_split(data_mesh()))
+  placed = list(to_devices(iter(expected), place))
   assert all(isinstance(array, jax.Array) for array in placed[0].values())
   assert_same(placed, [dict(batch) for batch in expected])
+
+
+def test_several_steps_a_call_are_stacked(load):
+  expected = batches(load)
+  (first, *_) = to_devices(iter(expected), lambda rows: rows, steps_per_call=2)
+  for name, rows in first.items():
+    np.testing.assert_array_equal(rows, [expected[0][name], expected[1][name]])
 
 
 def test_an_unreadable_image_is_named():
