@@ -90,8 +90,9 @@ def test_the_losses_blocks_reach_the_step_and_change_no_loss(config, loss):
   config.loss = loss
   state = create_state(model, optimizer, seed=0)
   whole = make_train_step(model, optimizer, config)
-  config.loss_block_rows = 3
-  blocked = make_train_step(model, optimizer, config)
+  in_blocks = config.copy_and_resolve_references()
+  in_blocks.loss_block_rows = 3
+  blocked = make_train_step(model, optimizer, in_blocks)
   num_loops = [str(jax.make_jaxpr(step)(state, batch())).count("scan[") for step in (whole, blocked)]
   assert num_loops[0] < num_loops[1]
   (_, expected), (_, losses) = jax.jit(whole)(state, batch()), jax.jit(blocked)(state, batch())
