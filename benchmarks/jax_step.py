@@ -38,9 +38,10 @@ def build(
   config = base.get_config()
   config.model = models.get_config("compose_ae")
   config.model.image_encoder.dtype = dtype
+  config.loss, config.batch_size = loss, len(batch["reference"])
   model = _composer(dim) if composer_only else _whole(config, vocabulary_size, dim)
   optimizer = build_optimizer(config)
-  step = make_train_step(model, optimizer, loss, config.model.loss_weights.to_dict())
+  step = make_train_step(model, optimizer, config)
   state = jax.tree.map(jax.numpy.copy, create_state(model, optimizer, seed=0))
   num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   arrays = jax.device_put({model.text_encoder.reads if name == "text" else name: batch[name] for name in batch})

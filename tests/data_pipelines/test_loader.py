@@ -130,7 +130,7 @@ def test_batches_reach_the_devices_unchanged(load):
 
 def test_several_steps_a_call_are_stacked(load):
   expected = batches(load)
-  (first, *_) = to_devices(iter(expected), lambda rows: rows, steps_per_call=2)
+  first = next(to_devices(iter(expected), lambda rows: rows, steps_per_call=2, ahead=0))
   for name, rows in first.items():
     np.testing.assert_array_equal(rows, [expected[0][name], expected[1][name]])
 
