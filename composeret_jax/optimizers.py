@@ -20,10 +20,7 @@ LEARNING_RATE_SCALINGS: dict[str, Callable[[float], float]] = {
 
 
 def peak_learning_rate(config: ml_collections.ConfigDict) -> float:
-  """`learning_rate`, scaled from `learning_rate_batch_size` to `batch_size`.
-
-  The linear rule is that of Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017.
-  """
+  """`learning_rate`, scaled from `learning_rate_batch_size` to `batch_size`."""
   scaling = LEARNING_RATE_SCALINGS[config.learning_rate_scaling]
   return config.learning_rate * scaling(config.batch_size / config.learning_rate_batch_size)
 
