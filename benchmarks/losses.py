@@ -2,7 +2,8 @@
 
 python benchmarks/losses.py --batch_sizes=32,4096 --dim=512 --block_rows=256 --output=losses.json
 
-`loop` is NumPy, one triplet at a time with the gradient written out; `pytorch` takes all triplets at once, and runs if torch is installed. Each runs in a process of its own on the
+`loop` is NumPy, one triplet at a time with the gradient written out;
+`pytorch` takes all triplets at once, and runs if torch is installed. Each runs in a process of its own on the
 same features and triplets. `gradient_error` is the largest difference from the whole loss's gradient, as a fraction of
 its largest entry.
 """
