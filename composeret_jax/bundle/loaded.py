@@ -136,10 +136,9 @@ def load(folder: str | pathlib.Path) -> Bundle:
   """
   folder = pathlib.Path(folder)
   info, fingerprint = read_info(folder)
-  if info["decoder_version"] != DECODER_VERSION:
-    raise InputError(
-      f"{folder} was trained on pixels of decoder version {info['decoder_version']}, this program's is {DECODER_VERSION}"
-    )
+  version = info["decoder_version"]
+  if version != DECODER_VERSION:
+    raise InputError(f"{folder} was trained on pixels of decoder {version}, this program's is {DECODER_VERSION}")
   check_files(folder, info)
   programs = {name: _read_program(folder / program_file(name), info["jax_version"]) for name in info["programs"]}
   weights = _read_arrays(folder / WEIGHTS, info["arrays"])
