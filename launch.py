@@ -19,7 +19,6 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.", lower_bound=0)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
 _BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes.")
-_ONNX = flags.DEFINE_bool("onnx", False, "Whether --mode=export adds ONNX files.")
 
 
 def main(_) -> None:
@@ -57,7 +56,7 @@ def _run(mode: str) -> None:
   if mode == "export":
     if not _BUNDLE.value:
       raise InputError("--bundle is not set: --mode=export needs it")
-    export.export(config, workdir, pathlib.Path(_BUNDLE.value), onnx=_ONNX.value)
+    export.export(config, workdir, pathlib.Path(_BUNDLE.value))
     return
   {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
 
