@@ -1,4 +1,4 @@
-"""Prepares data, trains, evaluates, imports and exports: `python launch.py --config=configs/shapes.py --workdir=RUN`."""
+"""Prepares, trains, evaluates, imports, exports: `python launch.py --config=configs/shapes.py --workdir=RUN`."""
 
 import pathlib
 import sys

@@ -95,7 +95,7 @@ def write_bundle(
 ) -> None:
   """All files of a bundle into an empty folder; `facts` are fields of its description that come from the run."""
   weights = named_weights(params, batch_stats) | {layout.MEAN_REFERENCE: features.mean_reference}
-  save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, folder / layout.WEIGHTS)
+  save_file(weights, folder / layout.WEIGHTS)
   text = write_texts(folder, reader)
   feature_dim = features.images.shape[1]
   shapes = row_shapes(image_size, feature_dim, text["max_length"])

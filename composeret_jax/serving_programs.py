@@ -5,6 +5,7 @@ from typing import Any
 
 from flax import nnx
 import jax
+from jax import export
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
@@ -70,7 +71,7 @@ def unit_and_norm(raw: Float[Array, "batch dim"]) -> tuple[Float[Array, "batch d
 
 def row_shapes(image_size: int, feature_dim: int, max_length: int) -> dict[str, list[jax.ShapeDtypeStruct]]:
   """The rows that each program takes; batch and text length are for the caller of the exported program to choose."""
-  batch, length = jax.export.symbolic_shape("batch, length", constraints=[f"length <= {max_length}"])
+  batch, length = export.symbolic_shape("batch, length", constraints=[f"length <= {max_length}"])
   pixels = jax.ShapeDtypeStruct((batch, image_size, image_size, 3), jnp.uint8)
   tokens = jax.ShapeDtypeStruct((batch, length), jnp.int32)
   features = jax.ShapeDtypeStruct((batch, feature_dim), jnp.float32)
@@ -86,4 +87,4 @@ def row_shapes(image_size: int, feature_dim: int, max_length: int) -> dict[str, 
 def export_program(program: Program, weights: Weights, rows: list[jax.ShapeDtypeStruct]) -> bytes:
   """The serialised program for all PLATFORMS; weights keep their names."""
   shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
-  return jax.export.export(jax.jit(program), platforms=PLATFORMS)(shapes, *rows).serialize()
+  return export.export(jax.jit(program), platforms=PLATFORMS)(shapes, *rows).serialize()

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 import jax
+from jax import export
 import numpy as np
 import safetensors
 
@@ -147,7 +148,7 @@ def load(folder: str | pathlib.Path) -> Bundle:
 
 def _read_program(file: pathlib.Path, jax_version: str) -> Callable:
   try:
-    exported = jax.export.deserialize(bytearray(file.read_bytes()))
+    exported = export.deserialize(bytearray(file.read_bytes()))
   except ValueError as error:
     raise InputError(f"{file}, exported by jax {jax_version}, cannot be read by {jax.__version__}: {error}") from error
   return jax.jit(exported.call)
