@@ -34,6 +34,7 @@ def main(_) -> None:
 
 def _run(mode: str) -> None:
   from composeret_jax import import_original, processes, train
+  from composeret_jax.run_config import check_config
   from data_pipelines.datasets import prepare
   from data_pipelines.input_error import InputError
 
@@ -42,6 +43,7 @@ def _run(mode: str) -> None:
   if _DISTRIBUTED.value or any(value is not None for value in explicit):
     processes.join(*explicit)
   if mode == "prepare":
+    check_config(config, num_devices=1)
     prepare(config.data)
     return
   if not _WORKDIR.value:
