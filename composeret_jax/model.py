@@ -1,15 +1,16 @@
 """The retrieval model: two encoders, a composer, and the sphere on which composed and target features meet."""
 
 from collections.abc import Callable
+from typing import Any
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, Num
 import ml_collections
 
 from composeret_jax.composers import Composer, COMPOSERS
-from composeret_jax.encoders.resnet import ResNet
+from composeret_jax.encoders.resnet import FrozenTrunkHead, ResNet, Trunk
 from composeret_jax.layers.dropout import RowKeys
 
 
@@ -27,13 +28,13 @@ class RetrievalModel(nnx.Module):
     self.composer = composer
     self.radius = nnx.Param(jnp.array(4.0, jnp.float32))  # a typed scalar: a weak type would compile the step again
 
-  def encode_images(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch image_dim"]:
-    """The raw features of images."""
-    return self.image_encoder(pixels)
+  def encode_images(self, images: Num[Array, "batch ..."]) -> Float[Array, "batch image_dim"]:
+    """The raw features of images, given as what the image encoder reads: pixels, or a frozen trunk's features."""
+    return self.image_encoder(images)
 
-  def encode_references(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch ..."]:
+  def encode_references(self, images: Num[Array, "batch ..."]) -> Float[Array, "batch ..."]:
     """What `compose` takes of images."""
-    return self.image_encoder.trunk(pixels) if self.composer.composes_maps else self.encode_images(pixels)
+    return self.image_encoder.trunk(images) if self.composer.composes_maps else self.encode_images(images)
 
   def pool_references(self, references: Float[Array, "batch ..."]) -> Float[Array, "batch image_dim"]:
     """The raw features of images from what `encode_references` gives for them."""
@@ -76,17 +77,28 @@ def build_model(
 ) -> RetrievalModel:
   """The model that `config` (the `model` part of a run's configuration) describes, freshly initialised from `seed`."""
   rngs = nnx.Rngs(seed)
-  image = config.image_encoder
-  image_encoder = ResNet(
-    width=image.width,
-    stage_sizes=image.stage_sizes,
-    feature_dim=image.feature_dim,
-    block=image.block,
-    dtype=jnp.dtype(image.dtype),
-    rngs=rngs,
-  )
+  image_encoder = build_image_encoder(config.image_encoder, rngs)
   text_encoder = build_text_encoder(rngs)
   composer_class = COMPOSERS[config.composer]
   image_dim = image_encoder.trunk.num_channels if composer_class.composes_maps else image_encoder.feature_dim
   composer = composer_class(image_dim, text_encoder.feature_dim, rngs=rngs)
   return RetrievalModel(image_encoder, text_encoder, composer)
+
+
+def build_image_encoder(config: ml_collections.ConfigDict, rngs: nnx.Rngs) -> nnx.Module:
+  """The ResNet of `config` (the `image_encoder` part of a model's); its last layer alone where the rest is frozen."""
+  sizes = trunk_sizes(config)
+  if config.frozen:
+    num_channels = nnx.eval_shape(lambda: Trunk(**sizes, rngs=nnx.Rngs(0))).num_channels
+    return FrozenTrunkHead(num_channels, config.feature_dim, rngs=rngs)
+  return ResNet(**sizes, feature_dim=config.feature_dim, rngs=rngs)
+
+
+def trunk_sizes(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """What a trunk is built with."""
+  return {
+    "width": config.width,
+    "stage_sizes": config.stage_sizes,
+    "block": config.block,
+    "dtype": jnp.dtype(config.dtype),
+  }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 import functools
 
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from composeret_jax import losses
 from composeret_jax.layers.dropout import RowKeys
@@ -66,16 +66,19 @@ def weighted_losses(
 def encode_batch(
   model: RetrievalModel,
   batch: Mapping[str, Array],
-  images: UInt8[Array, "num_images height width 3"] | None,
+  images: Num[Array, "num_images ..."] | None,
+  augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
   rngs: RowKeys,
 ) -> tuple[Float[Array, "batch ..."], Float[Array, "batch image_dim"], Float[Array, "batch text_dim"]]:
   """References, targets and texts as `weighted_losses` takes them; `batch` and `images` are as for the train step.
 
-  Texts are `tokens` [batch, length] or `text_rows` [batch], whichever the model's text encoder `reads`.
+  `augment` changes references and targets before they are encoded. Texts are `tokens` [batch, length] or `text_rows`
+  [batch], whichever the model's text encoder `reads`.
   """
   reference, target = batch["reference"], batch["target"]
   if images is not None:
     reference, target = images[reference], images[target]
+  reference, target = augment(reference, rngs), augment(target, rngs)
   # Two passes, not one over both: batch norm sees references and targets apart, as in the original.
   text = batch[model.text_encoder.reads]
   return model.encode_references(reference), model.encode_images(target), model.encode_texts(text, rngs=rngs)

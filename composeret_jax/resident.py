@@ -4,30 +4,33 @@ import os
 import sys
 
 from jax.sharding import Mesh
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Shaped
 import ml_collections
 
 from composeret_jax.devices import on_every_device, place
+from composeret_jax.image_features import ImageFeatures
 from data_pipelines.pixels.store import PixelStore
 
 
 def resident_images(
-  store: PixelStore, mesh: Mesh, config: ml_collections.ConfigDict
-) -> UInt8[Array, "num_images height width 3"] | None:
-  """The store's pixels on each device; None, and a message, when they need more than the share of memory they may have.
+  images: PixelStore | ImageFeatures, mesh: Mesh, config: ml_collections.ConfigDict
+) -> Shaped[Array, "num_images ..."] | None:
+  """All images (pixels of a store, or features) on each device.
+
+  None, and a message, when they need more than the share of memory that they may have.
 
   `config` is the `data` part of a run's configuration.
   """
-  need, room = store.pixels.nbytes, config.device_memory_share * device_memory(mesh)
+  need, room = images.array.nbytes, config.device_memory_share * device_memory(mesh)
   if need > room:
     print(
-      f"config.data.placement is device, but {len(store):,} images take {need / 2**30:.2f} GiB and "
+      f"config.data.placement is device, but {len(images):,} images take {need / 2**30:.2f} GiB and "
       f"config.data.device_memory_share = {config.device_memory_share} leaves {room / 2**30:.2f} GiB on each device: "
       "they are streamed",
       file=sys.stderr,
     )
     return None
-  return place(store.pixels, on_every_device(mesh))
+  return place(images.array, on_every_device(mesh))
 
 
 def device_memory(mesh: Mesh) -> int:

@@ -90,6 +90,8 @@ NOT_NEGATIVE = (
 
 FRACTIONS = ("momentum", "ema_decay")
 
+SHARES = ("data.device_memory_share", "augment.min_crop_area")
+
 
 def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
   """Raises InputError, one line a mistake and all mistakes at once, unless a run with this configuration can start."""
@@ -101,22 +103,15 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
   ]
   problems += [f"config.{name} is {fields[name]}, expected at least 1" for name in AT_LEAST_ONE if fields[name] < 1]
   problems += [f"config.{name} is {fields[name]}, expected at least 0" for name in NOT_NEGATIVE if fields[name] < 0]
-  if not 0 < config.data.device_memory_share <= 1:
-    problems.append(f"config.data.device_memory_share is {config.data.device_memory_share}, expected 0 to 1, without 0")
-  if config.data.placement == "device" and config.data.pixels != "store":
-    problems.append(f"config.data.pixels is {config.data.pixels!r}, expected store with data.placement = device")
-  problems += _uneven_batch(config, num_devices) + _uneven_calls(config)
   problems += [
     f"config.{name} is {fields[name]}, expected at least 0 and below 1"
     for name in FRACTIONS
     if not 0 <= fields[name] < 1
   ]
-  if config.num_warmup_steps >= config.num_train_steps:
-    problems.append(
-      f"config.num_warmup_steps is {config.num_warmup_steps}, expected less than the {config.num_train_steps} steps"
-    )
-  if config.loss == "soft_triplet" and config.batch_size < 2:
-    problems.append(f"config.batch_size is {config.batch_size}, expected at least 2: the soft triplet needs negatives")
+  problems += [
+    f"config.{name} is {fields[name]}, expected above 0 and at most 1" for name in SHARES if not 0 < fields[name] <= 1
+  ]
+  problems += _uneven_batch(config, num_devices) + _uneven_calls(config) + _what_does_not_go_together(config)
   try:
     parse_steps(config.profile_steps)
   except ValueError as error:
@@ -124,6 +119,33 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
   problems += _losses_that_the_composer_lacks(config.model)
   if problems:
     raise InputError("\n".join(problems))
+
+
+def _what_does_not_go_together(config: ml_collections.ConfigDict) -> list[str]:
+  problems = []
+  if config.data.placement == "device" and config.data.pixels != "store":
+    problems.append(f"config.data.pixels is {config.data.pixels!r}, expected store with data.placement = device")
+  if config.num_warmup_steps >= config.num_train_steps:
+    problems.append(
+      f"config.num_warmup_steps is {config.num_warmup_steps}, expected less than the {config.num_train_steps} steps"
+    )
+  if config.loss == "soft_triplet" and config.batch_size < 2:
+    problems.append(f"config.batch_size is {config.batch_size}, expected at least 2: the soft triplet needs negatives")
+  return problems + (_what_a_frozen_trunk_forbids(config) if config.model.image_encoder.frozen else [])
+
+
+def _what_a_frozen_trunk_forbids(config: ml_collections.ConfigDict) -> list[str]:
+  frozen = "with config.model.image_encoder.frozen"
+  problems = []
+  if not config.model.image_encoder.pretrained:
+    problems.append(f"config.model.image_encoder.pretrained is not set, expected weights {frozen}")
+  if config.augment.flip or config.augment.min_crop_area < 1:
+    problems.append(f"config.augment changes pixels, expected flip False and min_crop_area 1 {frozen}")
+  if config.data.pixels != "store":
+    problems.append(f"config.data.pixels is {config.data.pixels!r}, expected store {frozen}")
+  if config.model.composer in COMPOSERS and COMPOSERS[config.model.composer].composes_maps:
+    problems.append(f"config.model.composer is {config.model.composer}, which composes maps: expected another {frozen}")
+  return problems
 
 
 def _uneven_batch(config: ml_collections.ConfigDict, num_devices: int) -> list[str]:

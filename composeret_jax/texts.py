@@ -97,7 +97,7 @@ def encode_texts(
 ) -> Float[np.ndarray, "num_texts feature_dim"]:
   """The feature of each text, computed on all devices, texts of like length together."""
   sharding = rows_split(data_mesh())
-  batch_size = _round_up(batch_size, sharding.num_devices)
+  batch_size = -(-batch_size // sharding.num_devices) * sharding.num_devices
   bert.eval()
   graphdef, weights = nnx.split(bert)
   weights = jax.tree.map(lambda array: place(np.asarray(array), on_every_device(data_mesh())), weights)
@@ -107,7 +107,7 @@ def encode_texts(
   features = np.empty((len(texts), bert.feature_dim), np.float32)
   for start in tqdm.trange(0, len(texts), batch_size, desc="encode texts", unit=" batches"):
     rows = order[start : start + batch_size]
-    length = min(_round_up(len(tokens[rows[-1]]), LENGTH_STEP), pieces.max_length)
+    length = min(-(-len(tokens[rows[-1]]) // LENGTH_STEP) * LENGTH_STEP, pieces.max_length)
     batch = padded([tokens[row] for row in rows + rows[-1:] * (batch_size - len(rows))], length)
     features[rows] = fetch(encode(weights, place(batch, sharding)))[: len(rows)]
   return features
@@ -124,7 +124,3 @@ def check_same_texts(saved: Mapping[str, Any], now: Mapping[str, Any], where: st
       f"{where} was trained with another BERT: {', '.join(changed)} of config.{FIELD}={now['path']} is not what "
       f"config.{FIELD}={saved['path']} held then"
     )
-
-
-def _round_up(number: int, multiple: int) -> int:
-  return -(-number // multiple) * multiple

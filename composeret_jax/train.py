@@ -5,7 +5,7 @@ import functools
 import pathlib
 
 import jax
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 import ml_collections
 
 from composeret_jax.checkpoints import Checkpoints
@@ -14,11 +14,12 @@ from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Evaluation, Evaluator
 from composeret_jax.finite import FiniteWatch
 from composeret_jax.flops import program_flops
+from composeret_jax.image_features import check_same_trunk, trunk_made_with, with_features
 from composeret_jax.model import build_model
 from composeret_jax.optimizers import build_optimizer
 from composeret_jax.parallel import Parallel
 from composeret_jax.peak_flops import peak_flops
-from composeret_jax.processes import first_one_first
+from composeret_jax.processes import first_one_first, is_first
 from composeret_jax.profiling import parse_steps, StepTrace
 from composeret_jax.reporting import open_reporter, progress_bar, show_evaluation
 from composeret_jax.resident import resident_images
@@ -43,6 +44,8 @@ class Run:
     with first_one_first("prepare"):
       self.dataset = open_dataset(config.data, config.text_query)
       self.dataset.open_all_pixels()
+    frozen_trunk = config.model.image_encoder.frozen
+    self.dataset = with_features(self.dataset, config) if frozen_trunk else self.dataset
     self.texts = open_texts(
       config.model.text_encoder,
       self.dataset.train_triplets.texts(),
@@ -52,23 +55,26 @@ class Run:
     self.model = build_model(config.model, self.texts.build_encoder, config.seed)
     self.optimizer = build_optimizer(config)
     self.evaluator = Evaluator(self.model, self.dataset, self.texts.reader, config)
-    self.checkpoints = Checkpoints(workdir, config, self.texts.made_with)
+    self.made_with = self.texts.made_with | (trunk_made_with(config) if frozen_trunk else {})
+    self.checkpoints = Checkpoints(workdir, config, self.made_with)
     self.mesh = data_mesh()
     self.parallel = Parallel(config.parallel, self.mesh, config.train.steps_per_call)
 
   def newest_state(self) -> TrainState:
     """The newest checkpoint's state, or the first state; raises InputError when the checkpoint is another run's."""
     step = self.checkpoints.latest_step()
-    if step is None and self.config.model.image_encoder.pretrained:
-      load_trunk(self.config.model.image_encoder.pretrained, self.model.image_encoder.trunk)
+    image_encoder = self.config.model.image_encoder
+    if step is None and image_encoder.pretrained and not image_encoder.frozen:
+      load_trunk(image_encoder.pretrained, self.model.image_encoder.trunk)
     start = create_state(self.model, self.optimizer, self.config.seed)
     start = jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(start)
     if step is None:
       return start
-    config, texts = self.checkpoints.made_with(step)
+    config, made_with = self.checkpoints.made_with(step)
     where = str(self.checkpoints.path(step))
     check_same_run(config, self.config, where)
-    check_same_texts(texts, self.texts.made_with, where)
+    check_same_texts(made_with, self.made_with, where)
+    check_same_trunk(made_with, self.made_with, where)
     return self.checkpoints.restore(step, start)
 
   def trained_state(self) -> TrainState:
@@ -98,8 +104,8 @@ class Run:
     return to_devices(batches, self.parallel.place, steps_per_call=self.parallel.steps_per_call)
 
   @functools.cached_property
-  def images(self) -> UInt8[jax.Array, "num_images height width 3"] | None:
-    """All training images on every device, where the configuration asks for it and they fit."""
+  def images(self) -> Shaped[jax.Array, "num_images ..."] | None:
+    """All training images, or their features, on every device, where the configuration asks for it and they fit."""
     data = self.config.data
     return resident_images(self.dataset.train_pixels, self.mesh, data) if data.placement == "device" else None
 
@@ -127,12 +133,18 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   state = run.newest_state()
   first_step, last_step = int(state.step), config.num_train_steps
   if first_step >= last_step:
-    print(f"{workdir} is trained already.")
+    if is_first():
+      print(f"{workdir} is trained already.")
     show_evaluation(first_step, run.evaluate(state), run.dataset)
     return
 
-  batches = run.train_batches(first_step)
   steps_per_call = config.train.steps_per_call
+  if first_step % steps_per_call:
+    raise InputError(
+      f"config.train.steps_per_call is {steps_per_call}, expected a divisor of {first_step}, the step of the newest "
+      f"checkpoint in {workdir}"
+    )
+  batches = run.train_batches(first_step)
   peak = peak_flops(config.model.image_encoder.dtype, config.peak_flops)
   speed = Speed(2 * config.batch_size, peak, steps_per_call)
   train_steps = speed.watched(run.train_steps(), run.flops_per_step)

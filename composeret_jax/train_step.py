@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 from typing import Any
 
 from flax import nnx
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import ml_collections
 import optax
 
+from composeret_jax.augment import augment
 from composeret_jax.encoders.projected import Frozen
 from composeret_jax.layers.batch_norm import BatchNorm
 from composeret_jax.layers.dropout import RowKeys
@@ -72,6 +74,8 @@ def make_train_step(
   graphdef = nnx.graphdef(model)
   weights = config.model.loss_weights.to_dict()
 
+  augmented = functools.partial(augment, config=config.augment)
+
   def in_training(params, batch_stats, frozen):
     # Without the copy batch norm would write its statistics into variables of an outer trace.
     trained = nnx.merge(graphdef, params, batch_stats, frozen, copy=True)
@@ -88,7 +92,7 @@ def make_train_step(
 
     def encode(batch_stats, rows, batch):
       trained = in_training(params, batch_stats, frozen)
-      features = encode_batch(trained, batch, images, RowKeys(text_key, rows))
+      features = encode_batch(trained, batch, images, augmented, RowKeys(text_key, rows))
       return statistics(trained), features
 
     batch_stats, features = in_microbatches(

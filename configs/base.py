@@ -50,6 +50,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.pixels = "store"  # decode once, into a file beside the prepared data; or "decode", in every epoch again
   config.data.num_workers = 2  # processes that decode; 0 decodes in this one
 
+  config.augment = ml_collections.ConfigDict()
+  config.augment.min_crop_area = 1.0  # share of the image in a random part that stands for it; 1: the image itself
+  config.augment.flip = False  # mirrors every other image
+
   config.train = ml_collections.ConfigDict()
   config.train.steps_per_call = 1  # steps in one dispatch; all periods and num_train_steps are multiples of it
   config.train.num_microbatches = 1  # pieces that a batch is encoded in; batch norm then sees one piece at a time

@@ -63,6 +63,8 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   model.image_encoder.dtype = "float32"  # or "bfloat16": what the convolutions compute in
   # Initial weights: a safetensors file with torchvision's names, its folder, or a hub repository; "" from scratch.
   model.image_encoder.pretrained = ""
+  # Whether `pretrained` stays as it is: each image is encoded once, and only the last layer is trained.
+  model.image_encoder.frozen = False
   model.text_encoder = ml_collections.ConfigDict()
   model.text_encoder.name = "lstm"  # or "bert"
   model.text_encoder.embedding_dim = 512  # the LSTM's

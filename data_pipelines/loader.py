@@ -8,7 +8,7 @@ from absl import flags
 import grain
 from grain.experimental import index_shuffle
 import jax
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Num
 import numpy as np
 
 from data_pipelines.pixels.source import PixelSource
@@ -104,7 +104,7 @@ class LoadImages(grain.transforms.Map):
   pixels: PixelSource
   batch_size: int
 
-  def map(self, i: int) -> UInt8[np.ndarray, "num size size 3"]:
+  def map(self, i: int) -> Num[np.ndarray, "num ..."]:
     """The rows of the `i`-th batch; fewer in the last one."""
     start = i * self.batch_size
     return self.pixels[np.arange(start, min(start + self.batch_size, len(self.pixels)))]
@@ -130,9 +130,7 @@ def train_batches(
   return _iterate(positions.map(load), num_workers)
 
 
-def image_batches(
-  pixels: PixelSource, *, batch_size: int, num_workers: int
-) -> Iterator[UInt8[np.ndarray, "batch size size 3"]]:
+def image_batches(pixels: PixelSource, *, batch_size: int, num_workers: int) -> Iterator[Num[np.ndarray, "batch ..."]]:
   """All images in order; the last batch is as short as it comes."""
   batches = grain.MapDataset.range(-(-len(pixels) // batch_size))
   return _iterate(batches.map(LoadImages(pixels, batch_size)), num_workers)

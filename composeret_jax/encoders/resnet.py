@@ -119,6 +119,18 @@ class ResNet(nnx.Module):
     return self.head(maps.mean(axis=(1, 2)))
 
 
+class FrozenTrunkHead(nnx.Module):
+  """A ResNet's trained linear layer, where the trunk is frozen and the images come as the means of its maps."""
+
+  def __init__(self, num_channels: int, feature_dim: int, *, rngs: nnx.Rngs):
+    self.head = linear(num_channels, feature_dim, rngs=rngs)
+    self.feature_dim = feature_dim
+
+  def __call__(self, means: Float[Array, "batch channels"]) -> Float[Array, "batch feature_dim"]:
+    """Returns raw features, not on the sphere."""
+    return self.head(means)
+
+
 class Trunk(nnx.Module):
   """The convolutions of a ResNet: uint8 pixels to the last convolution's map, in float32."""
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Num, UInt8
 import numpy as np
 
 from data_pipelines.pixels.decode import decode_image
@@ -12,11 +12,11 @@ from data_pipelines.queries.tables import ImageTable
 
 @runtime_checkable
 class PixelSource(Protocol):
-  """An image table's pixels, square, by row. Can be sent to another process."""
+  """An image table's pixels, square, by row, or what stands for them. Can be sent to another process."""
 
   def __len__(self) -> int: ...
 
-  def __getitem__(self, rows: Int[np.ndarray, " num"]) -> UInt8[np.ndarray, "num size size 3"]: ...
+  def __getitem__(self, rows: Int[np.ndarray, " num"]) -> Num[np.ndarray, "num ..."]: ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,15 +37,15 @@ class PixelStore:
     return PixelStore, (self._path,)
 
   @functools.cached_property
-  def pixels(self) -> UInt8[np.ndarray, "num size size 3"]:
+  def array(self) -> UInt8[np.ndarray, "num size size 3"]:
     """The whole array; read from the disk where it is touched."""
     return np.asarray(np.load(self._path, mmap_mode="r"))
 
   def __len__(self) -> int:
-    return len(self.pixels)
+    return len(self.array)
 
   def __getitem__(self, rows: int | Int[np.ndarray, " num"]) -> UInt8[np.ndarray, "... size size 3"]:
-    return self.pixels[rows]
+    return self.array[rows]
 
 
 def open_store(

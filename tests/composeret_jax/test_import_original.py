@@ -179,3 +179,9 @@ def test_code_in_a_file_is_not_run(torch, tmp_path):
   torch.save({"it": STEP, "model_state_dict": {}, "opt": Code()}, file)
   with pytest.raises(InputError, match="cannot be read as a PyTorch file"):
     read_checkpoint(file)
+
+
+def test_layers_that_the_original_lacks_are_named(config, tmp_path):
+  config.model.text_encoder.name, config.model.text_encoder.projection_dim = "bert", 4
+  with pytest.raises(InputError, match="projection_dim is 4, expected 0"):
+    import_checkpoint(config, tmp_path / "run", tmp_path / "unused.pth")

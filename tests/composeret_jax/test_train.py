@@ -121,3 +121,12 @@ def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(config, tmp_pa
   config.checkpoint_every_steps = 1
   with pytest.raises(NonFiniteLossError, match=r"step \d+: not finite \(.*checkpoint"):
     train(config, tmp_path)
+
+
+def test_a_call_of_steps_that_does_not_meet_the_checkpoint_is_refused(config, tmp_path):
+  config.num_train_steps = 4
+  train(config, tmp_path)
+  config.num_train_steps = config.log_every_steps = config.eval_every_steps = config.checkpoint_every_steps = 9
+  config.train.steps_per_call = 3
+  with pytest.raises(InputError, match="steps_per_call is 3, expected a divisor of 4"):
+    train(config, tmp_path)

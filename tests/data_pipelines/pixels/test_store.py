@@ -59,7 +59,7 @@ def test_a_store_holds_what_decoding_gives(images, tmp_path, num_workers):
   stored = build(images, tmp_path, num_workers=num_workers)
   check(stored, images)
   assert len(stored) == NUM_IMAGES
-  assert stored.pixels.shape == (NUM_IMAGES, SIZE, SIZE, 3)
+  assert stored.array.shape == (NUM_IMAGES, SIZE, SIZE, 3)
   np.testing.assert_array_equal(stored[5], stored[np.array([5])][0])
 
 
@@ -72,7 +72,7 @@ def test_a_finished_store_is_not_built_again(images, tmp_path, monkeypatch):
 
 def test_another_size_split_source_or_table_has_another_store(images, tmp_path):
   build(images, tmp_path)
-  assert build(images, tmp_path, size=4).pixels.shape[1:] == (4, 4, 3)
+  assert build(images, tmp_path, size=4).array.shape[1:] == (4, 4, 3)
   build(images, tmp_path, split="test")
   build(images, tmp_path, source="a 2")
   assert len(build(table(3), tmp_path)) == 3
@@ -81,7 +81,7 @@ def test_another_size_split_source_or_table_has_another_store(images, tmp_path):
 
 def test_it_is_sent_as_a_path(images, tmp_path):
   stored = build(images, tmp_path)
-  assert stored.pixels is not None
+  assert stored.array is not None
   sent = pickle.dumps(stored)
   assert len(sent) < 1000
   check(pickle.loads(sent), images)
