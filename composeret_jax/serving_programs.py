@@ -72,19 +72,21 @@ def unit_and_norm(raw: Float[Array, "batch dim"]) -> tuple[Float[Array, "batch d
 def row_shapes(image_size: int, feature_dim: int, max_length: int) -> dict[str, list[jax.ShapeDtypeStruct]]:
   """The rows that each program takes; batch and text length are for the caller of the exported program to choose."""
   batch, length = export.symbolic_shape("batch, length", constraints=[f"length <= {max_length}"])
-  pixels = jax.ShapeDtypeStruct((batch, image_size, image_size, 3), jnp.uint8)
+  (images,) = export.symbolic_shape("images")  # apart: every dimension that is constrained has to appear
+  size = (image_size, image_size, 3)
+  pixels = jax.ShapeDtypeStruct((batch, *size), jnp.uint8)
   tokens = jax.ShapeDtypeStruct((batch, length), jnp.int32)
   features = jax.ShapeDtypeStruct((batch, feature_dim), jnp.float32)
   norms = jax.ShapeDtypeStruct((batch,), jnp.float32)
   return {
-    ENCODE_GALLERY: [pixels],
+    ENCODE_GALLERY: [jax.ShapeDtypeStruct((images, *size), jnp.uint8)],
     COMPOSE_QUERY: [pixels, tokens],
     COMPOSE_TEXTS: [tokens],
     COMPOSE_FEATURES: [features, norms, tokens],
   }
 
 
-def export_program(program: Program, weights: Weights, rows: list[jax.ShapeDtypeStruct]) -> bytes:
+def export_program(program: Program, weights: Mapping[str, np.ndarray], rows: list[jax.ShapeDtypeStruct]) -> bytes:
   """The serialised program for all PLATFORMS; weights keep their names."""
   shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
-  return export.export(jax.jit(program), platforms=PLATFORMS)(shapes, *rows).serialize()
+  return bytes(export.export(jax.jit(program), platforms=PLATFORMS)(shapes, *rows).serialize())

@@ -13,8 +13,11 @@ from data_pipelines.pixels.decode import decode_image, readable, square_pixels
 # A path, an encoded image, an open one, or uint8 pixels [height, width, 3] of any size.
 ImageInput = str | os.PathLike | bytes | Image.Image | np.ndarray
 
+# A list of them, or an array of pixels [num, height, width, 3].
+Images = Sequence[ImageInput] | np.ndarray
 
-def batch_pixels(images: Sequence[ImageInput], first: int, size: int) -> np.ndarray:
+
+def batch_pixels(images: Images, first: int, size: int) -> np.ndarray:
   """uint8 pixels [num, size, size, 3]; the first image is called number `first` where it has no name of its own."""
   return np.stack([to_pixels(image, size, f"image {number}") for number, image in enumerate(images, first)])
 

@@ -9,7 +9,7 @@ from jax import export
 import numpy as np
 import safetensors
 
-from composeret_jax.bundle.images import batch_pixels, ImageInput
+from composeret_jax.bundle.images import batch_pixels, ImageInput, Images
 from composeret_jax.bundle.layout import (
   check_files,
   COMPOSE_FEATURES,
@@ -68,20 +68,20 @@ class Bundle:
     """Whether `compose_features` works: not for a composer of the image encoder's maps, which needs the image."""
     return COMPOSE_FEATURES in self._programs
 
-  def encode(self, images: Sequence[ImageInput]) -> np.ndarray:
+  def encode(self, images: Images) -> np.ndarray:
     """The features of gallery images; raises InputError with an image's path or number when it cannot be read."""
     return self.encode_with_norms(images)[0]
 
-  def encode_with_norms(self, images: Sequence[ImageInput]) -> FeaturesAndNorms:
+  def encode_with_norms(self, images: Images) -> FeaturesAndNorms:
     """The features of gallery images, and the lengths of their raw features."""
     _check_sequence("images", images)
     return self._run(ENCODE_GALLERY, len(images), lambda rows: [self._pixels(images, rows)])
 
-  def compose(self, images: Sequence[ImageInput], texts: Sequence[str]) -> np.ndarray:
+  def compose(self, images: Images, texts: Sequence[str]) -> np.ndarray:
     """The features of what each text makes of its image."""
     return self.compose_with_norms(images, texts)[0]
 
-  def compose_with_norms(self, images: Sequence[ImageInput], texts: Sequence[str]) -> FeaturesAndNorms:
+  def compose_with_norms(self, images: Images, texts: Sequence[str]) -> FeaturesAndNorms:
     """`compose`, and the lengths of the raw composed features, with which a next text can turn them further."""
     _check_sequence("images", images)
     _check_texts(texts, len(images))
@@ -114,7 +114,7 @@ class Bundle:
     _check_texts(texts, len(texts))
     return self._run(COMPOSE_TEXTS, len(texts), lambda rows: [self._tokens(texts[rows])])[0]
 
-  def _pixels(self, images: Sequence[ImageInput], rows: slice) -> np.ndarray:
+  def _pixels(self, images: Images, rows: slice) -> np.ndarray:
     return batch_pixels(images[rows], rows.start, self.image_size)
 
   def _run(self, program: str, num_rows: int, inputs: Callable[[slice], list[np.ndarray]]) -> FeaturesAndNorms:
