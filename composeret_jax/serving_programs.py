@@ -1,6 +1,7 @@
 """What a bundle computes, as programs that need none of the modules that they were traced from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
 from typing import Any
 
 from flax import nnx
@@ -14,6 +15,7 @@ from composeret_jax.bundle.layout import COMPOSE_FEATURES, COMPOSE_QUERY, COMPOS
 from composeret_jax.model import RetrievalModel
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+CALLERS = "jax_traceback_in_locations_limit"
 
 Weights = Mapping[str, Array]
 Program = Callable[..., tuple[Float[Array, "batch dim"], Float[Array, " batch"]]]
@@ -89,4 +91,16 @@ def row_shapes(image_size: int, feature_dim: int, max_length: int) -> dict[str, 
 def export_program(program: Program, weights: Mapping[str, np.ndarray], rows: list[jax.ShapeDtypeStruct]) -> bytes:
   """The serialised program for all PLATFORMS; weights keep their names."""
   shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
-  return bytes(export.export(jax.jit(program), platforms=PLATFORMS)(shapes, *rows).serialize())
+  with _without_callers():
+    return bytes(export.export(jax.jit(program), platforms=PLATFORMS)(shapes, *rows).serialize())
+
+
+@contextlib.contextmanager
+def _without_callers() -> Iterator[None]:
+  """Programs exported meanwhile name no file of this machine, and are the same whoever asks for them."""
+  before = getattr(jax.config, CALLERS)
+  jax.config.update(CALLERS, 0)
+  try:
+    yield
+  finally:
+    jax.config.update(CALLERS, before)

@@ -22,18 +22,21 @@ ALLOWED = (
 )
 
 PREAMBLE = f"""
-import importlib.abc, sys
+import importlib.machinery, sys
 
-class Hidden(importlib.abc.MetaPathFinder):
-  def find_spec(self, name, path, target=None):
+ALLOWED = {(*ALLOWED, "composeret_jax", "data_pipelines")!r}
+
+class Allowed:
+  @staticmethod
+  def find_spec(name, path=None, target=None):
     top = name.partition(".")[0]
-    if top not in sys.stdlib_module_names and top not in {(*ALLOWED, "composeret_jax", "data_pipelines")!r}:
-      raise ModuleNotFoundError(f"{{name}} is hidden", name=name)
+    if top in sys.stdlib_module_names or top in ALLOWED or top.startswith("_sysconfigdata"):
+      return importlib.machinery.PathFinder.find_spec(name, path, target)
 
+sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter, Allowed]
 for name in [name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names]:
   if not name.startswith("__"):
     del sys.modules[name]  # what .pth files have imported
-sys.meta_path.insert(0, Hidden())
 """
 
 
