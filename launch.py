@@ -1,4 +1,4 @@
-"""Trains, evaluates, imports and prepares data: `python launch.py --config=configs/shapes.py --workdir=runs/shapes`."""
+"""Prepares, trains, evaluates, imports, exports: `python launch.py --config=configs/shapes.py --workdir=RUN`."""
 
 import pathlib
 import sys
@@ -6,7 +6,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "eval", "prepare", "import")
+MODES = ("train", "eval", "prepare", "import", "export")
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A file of configs/, with :model; --config.FIELD=VALUE overrides."
@@ -18,6 +18,7 @@ _COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of pr
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the job has.", lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.", lower_bound=0)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
+_BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes.")
 
 
 def main(_) -> None:
@@ -33,7 +34,7 @@ def main(_) -> None:
 
 
 def _run(mode: str) -> None:
-  from composeret_jax import import_original, processes, train
+  from composeret_jax import export, import_original, processes, train
   from composeret_jax.run_config import check_config
   from data_pipelines.datasets import prepare
   from data_pipelines.input_error import InputError
@@ -53,6 +54,11 @@ def _run(mode: str) -> None:
     if not _CHECKPOINT.value:
       raise InputError("--checkpoint is not set: --mode=import needs it")
     import_original.import_checkpoint(config, workdir, pathlib.Path(_CHECKPOINT.value))
+    return
+  if mode == "export":
+    if not _BUNDLE.value:
+      raise InputError("--bundle is not set: --mode=export needs it")
+    export.export(config, workdir, pathlib.Path(_BUNDLE.value))
     return
   {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
 

@@ -31,6 +31,21 @@ class Evaluation:
   ranks: Int[np.ndarray, "num_queries ranked"]
 
 
+@dataclasses.dataclass(frozen=True)
+class Features:
+  """What an evaluation compares. All but `images` and `mean_reference` are on the sphere of the model's radius.
+
+  `images` are the gallery's raw features, `text_only` the texts composed with `mean_reference`, the mean of what the
+  composer takes of the gallery's images.
+  """
+
+  images: Float[np.ndarray, "num_gallery dim"]
+  gallery: Float[np.ndarray, "num_gallery dim"]
+  composed: Float[np.ndarray, "num_queries dim"]
+  text_only: Float[np.ndarray, "num_queries dim"]
+  mean_reference: Float[np.ndarray, "..."]
+
+
 class Evaluator:
   """Evaluates models of one structure on one data set; compiles once, whatever the parameters."""
 
@@ -64,15 +79,29 @@ class Evaluator:
     self, params: Mapping[str, Any], batch_stats: Mapping[str, Any], frozen: Mapping[str, Any]
   ) -> Evaluation:
     """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`; what was left out."""
+    return self.count(self.features(params, batch_stats, frozen))
+
+  def features(self, params: Mapping[str, Any], batch_stats: Mapping[str, Any], frozen: Mapping[str, Any]) -> Features:
+    """Encodes the gallery and composes the queries."""
     state = (params, batch_stats, frozen)
     texts = self._in_batches(self._encode_texts, state, self._texts)
     images, composed, mean_reference = self._encode_and_compose(state, texts)
-    gallery = self._in_batches(self._on_sphere, state, images)
     any_reference = np.broadcast_to(mean_reference, (len(texts), *mean_reference.shape))
-    ranks = self._rank(composed, gallery)
+    return Features(
+      images=images,
+      gallery=self._in_batches(self._on_sphere, state, images),
+      composed=composed,
+      text_only=self._in_batches(self._compose, state, any_reference, texts),
+      mean_reference=mean_reference,
+    )
+
+  def count(self, features: Features) -> Evaluation:
+    """Ranks the gallery for the composed queries and for their halves, and counts."""
+    gallery = features.gallery
+    ranks = self._rank(features.composed, gallery)
     halves = {
       "image_only": self._rank(gallery[self._dataset.queries.references], gallery),
-      "text_only": self._rank(self._in_batches(self._compose, state, any_reference, texts), gallery),
+      "text_only": self._rank(features.text_only, gallery),
     }
     metrics = self._count(ranks)
     for name in HALVES:

@@ -40,6 +40,7 @@ class Run:
     """Raises InputError for a configuration or data that cannot be used."""
     check_config(config, jax.device_count())
     self.config = config
+    self.workdir = workdir
     with first_one_first("prepare"):
       self.dataset = open_dataset(config.data, config.text_query)
       self.dataset.open_all_pixels()
@@ -75,6 +76,12 @@ class Run:
     check_same_texts(made_with, self.made_with, where)
     check_same_trunk(made_with, self.made_with, where)
     return self.checkpoints.restore(step, start)
+
+  def trained_state(self) -> TrainState:
+    """The newest checkpoint's state; raises InputError when there is none, or when it is another run's."""
+    if self.checkpoints.latest_step() is None:
+      raise InputError(f"--workdir={self.workdir} has no checkpoint")
+    return self.newest_state()
 
   def evaluate(self, state: TrainState) -> Evaluation:
     """Metrics of the state's parameters, or of their moving average where the optimiser keeps one."""
@@ -174,7 +181,5 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Prints the recalls of the newest checkpoint in `workdir`; raises InputError when there is none."""
   run = Run(config, workdir)
-  if run.checkpoints.latest_step() is None:
-    raise InputError(f"--workdir={workdir} has no checkpoint to evaluate")
-  state = run.newest_state()
+  state = run.trained_state()
   show_evaluation(int(state.step), run.evaluate(state), run.dataset)

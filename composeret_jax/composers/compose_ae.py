@@ -105,4 +105,6 @@ class ConvolutionalPath(nnx.Module):
     magnitude, angle, re, im = self.rotation(image, text, conjugate=conjugate, rngs=rngs)
     signals = jnp.stack([magnitude, angle, image, re, im], axis=-1)  # [batch, image_dim, 5]
     pooled = adaptive_max_pool(self.conv(signals), self.POOLED_LENGTH)  # [batch, 16, 64]
-    return self.mapping(pooled.swapaxes(1, 2).reshape(len(image), -1))  # channel by channel, as the original flattens
+    return self.mapping(
+      pooled.swapaxes(1, 2).reshape(image.shape[0], -1)
+    )  # channel by channel, as the original flattens

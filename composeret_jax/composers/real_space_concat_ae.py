@@ -46,4 +46,6 @@ class ConvolutionalPath(nnx.Module):
   def __call__(self, signals: Float[Array, "batch length"]) -> Float[Array, "batch out_features"]:
     """Returns this path's share of the composed feature."""
     pooled = adaptive_max_pool(self.conv(signals[..., None]), self.POOLED_LENGTH)  # [batch, 20, 64]
-    return self.mapping(pooled.swapaxes(1, 2).reshape(len(signals), -1))  # channel by channel, as the original flattens
+    return self.mapping(
+      pooled.swapaxes(1, 2).reshape(signals.shape[0], -1)
+    )  # channel by channel, as the original flattens

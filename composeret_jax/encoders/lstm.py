@@ -46,7 +46,7 @@ class Lstm(nnx.Module):
     self, inputs: Float[Array, "batch length in"], lengths: Int[Array, " batch"]
   ) -> Float[Array, "batch hidden"]:
     """Returns the output at position `lengths - 1` of each row."""
-    batch, hidden_dim = len(inputs), self.hidden_kernel.shape[0]
+    batch, hidden_dim = inputs.shape[0], self.hidden_kernel.shape[0]
     hidden_kernel = self.hidden_kernel[...]
     gates_from_input = inputs @ self.input_kernel[...] + self.input_bias[...] + self.hidden_bias[...]
 

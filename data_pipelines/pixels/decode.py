@@ -6,9 +6,10 @@ Pillow 26, with libjpeg-turbo's scaled decoding to twice the size 58 and 0.3 gre
 So Pillow, scaled where twice the size is left, stays: it is torchvision's resize, and the pixel store decodes once.
 """
 
+from collections.abc import Iterator
+import contextlib
 import io
 
-from jaxtyping import UInt8
 import numpy as np
 import PIL
 from PIL import Image
@@ -18,20 +19,34 @@ from data_pipelines.input_error import InputError
 DECODER_VERSION = 1  # a new number whenever pixels change: stores of other numbers are not used
 
 
-def decode_image(encoded: bytes, size: int, name: str) -> UInt8[np.ndarray, "size size 3"]:
-  """RGB, the shorter side resized to `size` (bilinear, anti-aliased), then the centre.
+def decode_image(encoded: bytes, size: int, name: str) -> np.ndarray:
+  """uint8 [size, size, 3] as of `square_pixels`, but a large JPEG is decoded smaller.
 
   Raises InputError with `name` when the bytes are no whole image.
   """
+  with readable(name), Image.open(io.BytesIO(encoded)) as image:
+    shape = _size_with_shorter_side(image.size, size)
+    image.draft("RGB", (2 * shape[0], 2 * shape[1]))  # JPEG only: decodes a half, quarter or eighth, not below this
+    return _resized_and_cropped(image, shape, size)
+
+
+def square_pixels(image: Image.Image, size: int) -> np.ndarray:
+  """RGB, the shorter side resized to `size` (bilinear, anti-aliased), then the centre: uint8 [size, size, 3]."""
+  return _resized_and_cropped(image, _size_with_shorter_side(image.size, size), size)
+
+
+@contextlib.contextmanager
+def readable(name: str) -> Iterator[None]:
+  """Raises InputError with `name` where an image turns out not to be whole."""
   try:
-    with Image.open(io.BytesIO(encoded)) as image:
-      width, height = _size_with_shorter_side(image.size, size)
-      image.draft("RGB", (2 * width, 2 * height))  # JPEG only: decodes a half, quarter or eighth, not below this
-      rgb = image.convert("RGB")
-  except (PIL.UnidentifiedImageError, OSError, SyntaxError) as error:
+    yield
+  except (PIL.UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
     raise InputError(f"{name}: not a readable image ({error})") from error
-  left, top = round((width - size) / 2), round((height - size) / 2)
-  resized = rgb.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _resized_and_cropped(image: Image.Image, shape: tuple[int, int], size: int) -> np.ndarray:
+  left, top = (round((side - size) / 2) for side in shape)
+  resized = image.convert("RGB").resize(shape, Image.Resampling.BILINEAR)
   return np.asarray(resized.crop((left, top, left + size, top + size)))
 
 

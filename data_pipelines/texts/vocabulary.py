@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 import dataclasses
 import string
 
-from jaxtyping import Int
 import numpy as np
 
 UNKNOWN = 0
@@ -46,16 +45,16 @@ class Vocabulary:
     """The most words in a text."""
     return max(len(split_words(text)) for text in texts)
 
-  def encode(self, texts: Sequence[str], length: int | None = None) -> Int[np.ndarray, "num length"]:
-    """The ids of each text as int32, padded with PADDING to `length` (by default the longest's, at least 1).
+  def encode(self, texts: Sequence[str], length: int | None = None) -> np.ndarray:
+    """The ids of each text as int32 [num, length], padded with PADDING; by default to the longest's, at least 1.
 
     Raises ValueError when a text has more than `length` words: nothing is cut off silently.
     """
     return padded([self.ids(text) for text in texts], length)
 
 
-def padded(rows: Sequence[Sequence[int]], length: int | None) -> Int[np.ndarray, "num length"]:
-  """Ids as int32, padded with PADDING to `length` (by default the longest row's, at least 1).
+def padded(rows: Sequence[Sequence[int]], length: int | None) -> np.ndarray:
+  """Ids as int32 [num, length], padded with PADDING; `length` is by default the longest row's, at least 1.
 
   Raises ValueError when a row is longer than `length`: nothing is cut off silently.
   """

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Sequence
 import dataclasses
 import json
+import logging
 import pathlib
 
-from absl import logging
-from jaxtyping import Int
 import numpy as np
 import tokenizers
 
@@ -50,15 +49,15 @@ class WordPieces:
     encodings = self.tokenizer.encode_batch(list(texts))
     num_cut = sum(bool(encoding.overflowing) for encoding in encodings)
     if num_cut:
-      logging.warning(
+      logging.getLogger(__name__).warning(
         "%d of %d texts have more than the %d word pieces that the text encoder takes; the rest of each is cut off",
         num_cut,
         len(encodings),
         self.max_length,
       )
 
-  def encode(self, texts: Sequence[str], length: int | None = None) -> Int[np.ndarray, "num length"]:
-    """The ids of each text as int32, padded to `length` (by default the longest's) with negative numbers.
+  def encode(self, texts: Sequence[str], length: int | None = None) -> np.ndarray:
+    """The ids of each text as int32 [num, length], padded with negative numbers; by default to the longest's.
 
     Raises ValueError when a text has more than `length` ids left.
     """

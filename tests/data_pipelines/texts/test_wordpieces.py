@@ -1,7 +1,6 @@
 import json
 import pickle
 
-from absl import logging
 import numpy as np
 import pytest
 
@@ -51,18 +50,16 @@ def test_a_tokenizers_own_padding_and_length_do_not_count(folder):
   assert [len(ids) for ids in WordPieces.from_folder(folder, 12).ids(TEXTS)] == [5, 8, 2]
 
 
-def test_long_texts_are_cut_with_one_warning_that_counts_them(folder, monkeypatch):
-  warnings = []
-  monkeypatch.setattr(logging, "warning", lambda message, *values: warnings.append(message % values))
+def test_long_texts_are_cut_with_one_warning_that_counts_them(folder, caplog):
   pieces = WordPieces.from_folder(folder, 6)
   texts = ["long " * 4, "long " * 5, "long " * 600, "is"]
   pieces.warn_of_cuts(texts)
-  assert len(warnings) == 1
-  assert warnings[0].startswith("2 of 4 texts have more than the 6 word pieces")
+  (warning,) = caplog.messages
+  assert warning.startswith("2 of 4 texts have more than the 6 word pieces")
   assert [len(ids) for ids in pieces.ids(texts)] == [6, 6, 6, 3]
   assert {ids[-1] for ids in pieces.ids(texts)} == {3}  # [SEP] stays
   pieces.warn_of_cuts(["is", "long"])
-  assert len(warnings) == 1
+  assert len(caplog.messages) == 1
 
 
 def test_a_longer_text_than_expected_is_an_error(folder):

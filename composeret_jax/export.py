@@ -1,0 +1,185 @@
+"""Turns the newest checkpoint of a run into a bundle: a folder that answers queries without the training code."""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+import uuid
+
+from flax import nnx
+import jax
+import ml_collections
+import numpy as np
+from safetensors.numpy import save_file
+
+from composeret_jax.bundle import layout
+from composeret_jax.ema import evaluation_params
+from composeret_jax.evaluation import Features
+from composeret_jax.model import build_model, RetrievalModel
+from composeret_jax.processes import is_first
+from composeret_jax.reporting import show_evaluation
+from composeret_jax.run_config import config_to_json
+from composeret_jax.serving_programs import export_program, named_weights, row_shapes, serving_programs
+from composeret_jax.texts import open_texts, Texts
+from composeret_jax.train import Run
+from composeret_jax.weights.pretrained import load_trunk
+from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import DECODER_VERSION
+from data_pipelines.texts.readers import TokenReader
+from data_pipelines.texts.vocabulary import Vocabulary
+
+# The most words that an LSTM is given; a BERT has a length of its own.
+MAX_WORDS = 256
+
+RESIZE = "shorter side to image_size (bilinear, anti-aliased), then the centre"
+
+
+def export(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path) -> None:
+  """Evaluates the newest checkpoint in `workdir`, and writes it to `folder`, whole or not at all.
+
+  A bundle that is there is replaced. Raises InputError when something else is, or when there is no checkpoint.
+  """
+  folder = folder.resolve()
+  check_replaceable(folder)
+  run = Run(config, workdir)
+  state = run.trained_state()
+  params = evaluation_params(state.params, state.optimizer_state)
+  features = run.evaluator.features(params, state.batch_stats, state.frozen)
+  evaluation = run.evaluator.count(features)
+  show_evaluation(int(state.step), evaluation, run.dataset)
+  if not is_first():
+    return
+  texts = serving_texts(run)
+  model = serving_model(config, texts, params, state.batch_stats)
+  with replaced(folder) as partial:
+    facts = {"step": int(state.step), "metrics": evaluation.metrics, "config": config_to_json(config)}
+    write_bundle(partial, *model, texts.reader, features, facts, config.data.image_size)
+  print(f"Bundle: {folder}")
+
+
+def serving_texts(run: Run) -> Texts:
+  """As the run's own, but where a frozen BERT's features were looked up in a table, BERT itself."""
+  config = run.config.model.text_encoder.copy_and_resolve_references()
+  config.fine_tune = True
+  return open_texts(config, run.dataset.train_triplets.texts(), run.dataset.queries.texts, run.config.eval.batch_size)
+
+
+def serving_model(
+  config: ml_collections.ConfigDict, texts: Texts, params: Mapping[str, Any], batch_stats: Mapping[str, Any]
+) -> tuple[RetrievalModel, dict, dict]:
+  """The model that reads pixels and token ids; its parameters and statistics, with what was trained in its places."""
+  whole_encoder = config.model.copy_and_resolve_references()
+  whole_encoder.image_encoder.frozen = False
+  model = build_model(whole_encoder, texts.build_encoder, config.seed)
+  if config.model.image_encoder.frozen:
+    load_trunk(config.model.image_encoder.pretrained, model.image_encoder.trunk)
+  whole = (nnx.as_pure(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat))
+  return model, *map(overlaid, whole, (params, batch_stats))
+
+
+def overlaid(whole: Mapping, part: Mapping) -> dict:
+  """`whole` with the leaves of `part` in place of its own."""
+  return {
+    name: value if name not in part else overlaid(value, part[name]) if isinstance(value, Mapping) else part[name]
+    for name, value in whole.items()
+  }
+
+
+def write_bundle(
+  folder: pathlib.Path,
+  model: RetrievalModel,
+  params: Mapping[str, Any],
+  batch_stats: Mapping[str, Any],
+  reader: TokenReader,
+  features: Features,
+  facts: Mapping[str, Any],
+  image_size: int,
+) -> None:
+  """All files of a bundle into an empty folder; `facts` are fields of its description that come from the run."""
+  weights = named_weights(params, batch_stats) | {layout.MEAN_REFERENCE: features.mean_reference}
+  save_file(weights, folder / layout.WEIGHTS)
+  text = write_texts(folder, reader)
+  feature_dim = features.images.shape[1]
+  shapes = row_shapes(image_size, feature_dim, text["max_length"])
+  programs = serving_programs(model, params, batch_stats)
+  for name, program in programs.items():
+    (folder / layout.program_file(name)).write_bytes(export_program(program, weights, shapes[name]))
+  write_info(
+    folder,
+    {
+      **facts,
+      "format_version": layout.FORMAT_VERSION,
+      "jax_version": jax.__version__,
+      "feature_dim": feature_dim,
+      "mean_norm": float(np.linalg.norm(features.images, axis=1).mean()),
+      "image_size": image_size,
+      "resize": RESIZE,
+      "decoder_version": DECODER_VERSION,
+      "text": text,
+      "programs": list(programs),
+      "arrays": {name: {"dtype": "F32", "shape": list(array.shape)} for name, array in sorted(weights.items())},
+      "files": {path.name: layout.describe_file(path) for path in sorted(folder.iterdir())},
+    },
+  )
+
+
+def write_texts(folder: pathlib.Path, reader: TokenReader) -> dict[str, Any]:
+  """The vocabulary or the tokenizer, and what the description says of it."""
+  if isinstance(reader.tokens, Vocabulary):
+    file = folder / layout.TEXT_FILES[layout.WORDS]
+    file.write_text(json.dumps(reader.tokens.words, indent=0) + "\n")
+    return {"kind": layout.WORDS, "max_length": max(MAX_WORDS, reader.length)}
+  reader.tokens.tokenizer.save(str(folder / layout.TEXT_FILES[layout.WORD_PIECES]))
+  return {"kind": layout.WORD_PIECES, "max_length": reader.tokens.max_length}
+
+
+def write_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
+  """The description and its checksum: last, as it has those of all other files."""
+  content = (json.dumps(info, indent=2, sort_keys=True) + "\n").encode()
+  (folder / layout.INFO).write_bytes(content)
+  (folder / layout.CHECKSUM).write_text(layout.checksum_line(content))
+
+
+def check_replaceable(folder: pathlib.Path) -> None:
+  """Raises InputError when there is something at `folder` other than a bundle or an empty folder."""
+  if not folder.exists() or (folder / layout.INFO).is_file():
+    return
+  if not folder.is_dir() or any(folder.iterdir()):
+    raise InputError(f"--bundle={folder} is there and is no bundle: it is not overwritten")
+
+
+@contextlib.contextmanager
+def replaced(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """An empty folder to write to, which takes the place of `folder` when the block ends well, and is gone otherwise."""
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  partial = _beside(folder, "partial")
+  partial.mkdir()
+  try:
+    yield partial
+    for path in (*partial.iterdir(), partial):
+      _to_disk(path)
+    _take_place(partial, folder)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _take_place(partial: pathlib.Path, folder: pathlib.Path) -> None:
+  old = _beside(folder, "old")
+  if folder.exists():
+    folder.rename(old)
+  partial.rename(folder)
+  _to_disk(folder.parent)
+  shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(folder: pathlib.Path, part: str) -> pathlib.Path:
+  return folder.with_name(f".{folder.name}.{part}-{uuid.uuid4().hex[:8]}")
+
+
+def _to_disk(path: pathlib.Path) -> None:
+  descriptor = os.open(path, os.O_RDONLY)
+  os.fsync(descriptor)
+  os.close(descriptor)
