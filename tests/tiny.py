@@ -2,10 +2,15 @@
 
 import pathlib
 
+from flax import nnx
 import ml_collections
 import numpy as np
 from PIL import Image
+from safetensors.numpy import save_file
 
+from composeret_jax.encoders.resnet import ResNet
+from composeret_jax.model import trunk_sizes
+from composeret_jax.weights.pretrained import trunk_slots
 from configs import mit_states
 
 ADJECTIVES = {"dark": 40, "medium": 120, "light": 220}
@@ -43,3 +48,11 @@ def config(raw_folder: pathlib.Path, prepared_folder: pathlib.Path) -> ml_collec
   config.checkpoint_every_steps = 4
   config.eval.batch_size = 8
   return config
+
+
+def write_trunk(config: ml_collections.ConfigDict, file: pathlib.Path, seed: int) -> None:
+  """Random weights of the configuration's trunk."""
+  rng = np.random.default_rng(seed)
+  slots = trunk_slots(ResNet(**trunk_sizes(config.model.image_encoder), feature_dim=1, rngs=nnx.Rngs(0)).trunk)
+  values = {name: rng.uniform(-0.2, 0.2, slot.shape) + name.endswith("running_var") for name, slot in slots.items()}
+  save_file({name: value.astype(np.float32) for name, value in values.items()}, file)

@@ -113,6 +113,19 @@ def test_the_average_of_the_parameters_is_exported(config, tmp_path):
   check_equals_evaluation(*exported(config, tmp_path))
 
 
+def test_a_frozen_trunk_is_whole_in_the_bundle(config, tmp_path):
+  file = tmp_path / "trunk.safetensors"
+  tiny.write_trunk(config, file, seed=0)
+  config.model.image_encoder.update(pretrained=str(file), frozen=True)
+  bundle, run, features = exported(config, tmp_path)
+  config.model.image_encoder.frozen = False
+  pixels = Run(config, tmp_path / "other").dataset.gallery_pixels[np.arange(len(features.images))]
+  np.testing.assert_allclose(bundle.encode(pixels), unit(features.images), atol=1e-5)
+  queries = run.dataset.queries
+  composed = bundle.compose(pixels[queries.references], queries.texts)
+  np.testing.assert_allclose(composed, unit(features.composed), atol=1e-5)
+
+
 @pytest.mark.parametrize("num", [1, 3, 64, 65])
 def test_rows_are_the_same_in_any_batch(original, num):
   _, bundle, run, _ = original

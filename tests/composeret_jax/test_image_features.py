@@ -6,30 +6,23 @@ from flax import nnx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from composeret_jax.encoders.resnet import ResNet
 from composeret_jax.model import trunk_sizes
 from composeret_jax.train import Run, train
-from composeret_jax.weights.pretrained import load_trunk, trunk_slots
+from composeret_jax.weights.pretrained import load_trunk
 from data_pipelines.input_error import InputError
+from tests import tiny
 
 
 @pytest.fixture
 def frozen(config, tmp_path):
   """A tiny run on a frozen trunk of random weights."""
   file = tmp_path / "trunk.safetensors"
-  write_trunk(config, file, seed=0)
+  tiny.write_trunk(config, file, seed=0)
   config.model.image_encoder.pretrained = str(file)
   config.model.image_encoder.frozen = True
   return config
-
-
-def write_trunk(config, file, seed):
-  rng = np.random.default_rng(seed)
-  slots = trunk_slots(ResNet(**trunk_sizes(config.model.image_encoder), feature_dim=1, rngs=nnx.Rngs(0)).trunk)
-  values = {name: rng.uniform(-0.2, 0.2, slot.shape) + name.endswith("running_var") for name, slot in slots.items()}
-  save_file({name: value.astype(np.float32) for name, value in values.items()}, file)
 
 
 def losses(workdir):
@@ -67,7 +60,7 @@ def test_resident_features_train_alike(frozen, tmp_path):
 
 def test_another_trunk_does_not_resume(frozen, tmp_path):
   train(frozen, tmp_path / "run")
-  write_trunk(frozen, tmp_path / "trunk.safetensors", seed=1)
+  tiny.write_trunk(frozen, tmp_path / "trunk.safetensors", seed=1)
   with pytest.raises(InputError, match="another trunk"):
     Run(frozen, tmp_path / "run").newest_state()
 
