@@ -58,7 +58,7 @@ def losses(config, model, batch):
   rngs = [RowKeys(jax.random.key(seed), jnp.arange(len(TEXTS))) for seed in range(2)]
 
   def call(model, batch):
-    features = encode_batch(model, batch, None, rngs[0])
+    features = encode_batch(model, batch, None, lambda images, _: images, rngs[0])
     return weighted_losses(model, *features, loss=loss, weights=weights, rngs=rngs[1])
 
   model.train()
