@@ -33,12 +33,15 @@ def build(
   dtype: str,
   composer_only: bool,
   steps_per_call: int = 1,
+  num_microbatches: int = 1,
+  loss_block_rows: int = 0,
 ) -> tuple[Callable[[], None], Callable[[], None], int, str]:
   """As torch_step's; one call does `steps_per_call` steps, in a loop on the device where they are more than one."""
   config = base.get_config()
   config.model = models.get_config("compose_ae")
   config.model.image_encoder.dtype = dtype
   config.loss, config.batch_size = loss, len(batch["reference"])
+  config.train.num_microbatches, config.loss_block_rows = num_microbatches, loss_block_rows
   model = _composer(dim) if composer_only else _whole(config, vocabulary_size, dim)
   optimizer = build_optimizer(config)
   step = make_train_step(model, optimizer, config)
