@@ -1,7 +1,6 @@
 """Exact search: the best gallery rows for each query by inner product, streamed in blocks over all devices."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ from jaxtyping import Array, Float, Int, Num
 import numpy as np
 
 from composeret_jax.devices import AXIS, data_mesh, on_every_device, rows_split
+from composeret_jax.top_k import chunk_size, top_k
 
 NO_ROW = -1
 
@@ -42,7 +42,7 @@ def rank_gallery(
   k = min(k, len(gallery) - (exclude is not None))
   mesh = data_mesh()
   device_rows = -(-min(gallery_block, len(gallery)) // mesh.size)
-  chunk = _chunk_size(device_rows, k)
+  chunk = chunk_size(device_rows, k)
   device_rows = -(-device_rows // chunk) * chunk  # whole chunks
   block_rows = device_rows * mesh.size
 
@@ -78,11 +78,6 @@ def _place(rows: Num[np.ndarray, "num ..."], start: int, size: int, sharding: Na
   return jax.make_array_from_callback((size, *rows.shape[1:]), sharding, read)
 
 
-def _chunk_size(num_scores: int, k: int) -> int:
-  """The power of two that makes `_top_k` sort least: sqrt(num_scores / k), rounded down; 1 where k is that large."""
-  return 2 ** max(0, int(math.log2(num_scores / max(k, 1)) / 2))
-
-
 @functools.partial(jax.jit, static_argnames=("num_gallery", "chunk", "mesh"))
 def _merge(best, queries, gallery, start, *, num_gallery: int, chunk: int, mesh: Mesh):
   """The best rows of a block of queries among those they had and a block of the gallery from row `start` on.
@@ -98,7 +93,7 @@ def _merge(best, queries, gallery, start, *, num_gallery: int, chunk: int, mesh:
     scores = jnp.matmul(vectors, gallery_vectors.T, precision=jax.lax.Precision.HIGHEST)
     usable = (rows < num_gallery) & (rows != excluded[:, None]) & (gallery_groups == query_groups[:, None])
     k = best[0].shape[1]
-    own_scores, places = _top_k(jnp.where(usable, scores, -jnp.inf), min(k, len(rows)), chunk)
+    own_scores, places = top_k(jnp.where(usable, scores, -jnp.inf), min(k, len(rows)), chunk)
     own = own_scores, rows[places]
     candidates = (jax.lax.all_gather(array, AXIS, axis=1, tiled=True) for array in own)
     all_scores, all_rows = (jnp.concatenate(pair, axis=1) for pair in zip(best, candidates, strict=True))
@@ -109,20 +104,3 @@ def _merge(best, queries, gallery, start, *, num_gallery: int, chunk: int, mesh:
   whole, split = PartitionSpec(), PartitionSpec(AXIS)
   merge = jax.shard_map(merge, mesh=mesh, in_specs=(whole, whole, split, whole), out_specs=whole, check_vma=False)
   return merge(best, queries, gallery, start)
-
-
-def _top_k(
-  scores: Float[Array, "num num_scores"], k: int, chunk: int
-) -> tuple[Float[Array, "num k"], Int[Array, "num k"]]:
-  """jax.lax.top_k, with less to sort: only the `k` chunks of neighbours with the largest maxima are looked into.
-
-  Exact, ties too: k chunks whose maxima come first hold k scores that come before any score elsewhere.
-  """
-  if k * chunk >= scores.shape[1]:
-    return tuple(jax.lax.top_k(scores, k))
-  chunks = scores.reshape(len(scores), -1, chunk)
-  _, found = jax.lax.top_k(chunks.max(axis=2), k)
-  found = jnp.sort(found, axis=1)  # back in gallery order
-  narrowed = jnp.take_along_axis(chunks, found[:, :, None], axis=1).reshape(len(scores), -1)
-  top_scores, places = jax.lax.top_k(narrowed, k)
-  return top_scores, jnp.take_along_axis(found, places // chunk, axis=1) * chunk + places % chunk

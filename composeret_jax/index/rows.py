@@ -1,5 +1,6 @@
 """What an index keeps of an image."""
 
+import collections
 from collections.abc import Sequence
 import dataclasses
 
@@ -39,7 +40,7 @@ class Rows:
     expected = np.float32, (num, feature_dim), np.float32, (num,), num
     if found != expected:
       raise InputError(f"rows for the index are {found}, expected {expected}")
-    ids = [entry.id for entry in self.entries]
-    repeated = sorted({id for id in ids if ids.count(id) > 1}) if len(set(ids)) < num else []
-    if repeated or "" in ids:
-      raise InputError(f"ids must be distinct and not empty; found twice or empty: {repeated or ['']}")
+    counts = collections.Counter(entry.id for entry in self.entries)
+    wrong = [id for id, count in counts.items() if count > 1 or not id]
+    if wrong:
+      raise InputError(f"ids of rows for the index are empty or there twice, expected distinct ones: {wrong[:5]}")
