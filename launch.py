@@ -1,4 +1,4 @@
-"""Prepares, trains, evaluates, imports, exports: `python launch.py --config=configs/shapes.py --workdir=RUN`."""
+"""The program's modes, from raw data to search: `python launch.py --config=configs/shapes.py --workdir=RUN`."""
 
 import pathlib
 import sys
@@ -6,7 +6,8 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "eval", "prepare", "import", "export")
+MODES = ("train", "eval", "prepare", "import", "export", "index", "search")
+WITHOUT_CONFIG = ("index", "search")
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A file of configs/, with :model; --config.FIELD=VALUE overrides."
@@ -18,7 +19,20 @@ _COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of pr
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the job has.", lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.", lower_bound=0)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
-_BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes.")
+_BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes, and that index and search use.")
+_INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
+_IMAGES = flags.DEFINE_string(
+  "images", None, "For --mode=index: a folder, or gallery: that of --config's data set."
+)
+_CAPTIONS = flags.DEFINE_string("captions", None, "For --mode=index of a folder: CSV with columns id and caption.")
+_DELETE = flags.DEFINE_multi_string("delete", [], "For --mode=index: an image to remove, by id; may be repeated.")
+_PRUNE = flags.DEFINE_bool("prune", False, "For --mode=index: removes what --images no longer has.")
+_ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "For --mode=index.")
+_IMAGE = flags.DEFINE_string("image", None, "For --mode=search: the reference, an id of the index or a file.")
+_TEXT = flags.DEFINE_multi_string("text", [], "For --mode=search: what to change; repeated, one turn after the other.")
+_K = flags.DEFINE_integer("k", 10, "For --mode=search: how many images.", lower_bound=1)
+_JSON = flags.DEFINE_bool("json", False, "For --mode=search: prints JSON.")
+_PICTURE = flags.DEFINE_string("picture", "results.png", "For --mode=search: the picture to write.")
 
 
 def main(_) -> None:
@@ -28,17 +42,52 @@ def main(_) -> None:
   from data_pipelines.input_error import InputError
 
   try:
-    _run(_MODE.value)
+    {"index": _index, "search": _search}.get(_MODE.value, _run)()
   except (InputError, NonFiniteLossError) as error:
     sys.exit(f"error: {error}")
 
 
-def _run(mode: str) -> None:
+def _index() -> None:
+  from composeret_jax.bundle import load
+  from composeret_jax.index.command import fill_index
+  from composeret_jax.index.sources import folder_images
+
+  _require(_BUNDLE, _INDEX)
+  images = None
+  if _IMAGES.value == "gallery" and _CONFIG.value is not None:
+    from composeret_jax.gallery_images import gallery_images
+
+    images = gallery_images(_CONFIG.value)
+  elif _IMAGES.value or not _DELETE.value:
+    _require(_IMAGES)
+    images = folder_images(pathlib.Path(_IMAGES.value), pathlib.Path(_CAPTIONS.value) if _CAPTIONS.value else None)
+  options = {"delete": _DELETE.value, "on_bad_image": _ON_BAD_IMAGE.value, "prune": _PRUNE.value}
+  fill_index(load(_BUNDLE.value), _INDEX.value, images, **options)
+
+
+def _search() -> None:
+  from composeret_jax.search_command import search
+  from composeret_jax.searcher import Searcher
+
+  _require(_BUNDLE, _INDEX, _IMAGE)
+  searcher = Searcher.open(_BUNDLE.value, _INDEX.value)
+  search(searcher, _IMAGE.value, _TEXT.value, k=_K.value, as_json=_JSON.value, picture=pathlib.Path(_PICTURE.value))
+
+
+def _require(*needed: flags.FlagHolder) -> None:
+  from data_pipelines.input_error import InputError
+
+  missing = [f"--{flag.name}" for flag in needed if not flag.value]
+  if missing:
+    raise InputError(f"{', '.join(missing)} is not set: --mode={_MODE.value} needs it")
+
+
+def _run() -> None:
   from composeret_jax import export, import_original, processes, train
   from composeret_jax.run_config import check_config
   from data_pipelines.datasets import prepare
-  from data_pipelines.input_error import InputError
 
+  mode = _MODE.value
   config = _CONFIG.value
   explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   if _DISTRIBUTED.value or any(value is not None for value in explicit):
@@ -47,17 +96,14 @@ def _run(mode: str) -> None:
     check_config(config, num_devices=1)
     prepare(config.data)
     return
-  if not _WORKDIR.value:
-    raise InputError(f"--workdir is not set: --mode={mode} needs it")
+  _require(_WORKDIR)
   workdir = pathlib.Path(_WORKDIR.value)
   if mode == "import":
-    if not _CHECKPOINT.value:
-      raise InputError("--checkpoint is not set: --mode=import needs it")
+    _require(_CHECKPOINT)
     import_original.import_checkpoint(config, workdir, pathlib.Path(_CHECKPOINT.value))
     return
   if mode == "export":
-    if not _BUNDLE.value:
-      raise InputError("--bundle is not set: --mode=export needs it")
+    _require(_BUNDLE)
     export.export(config, workdir, pathlib.Path(_BUNDLE.value))
     return
   {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
@@ -67,7 +113,10 @@ def parse_flags(arguments: list[str]) -> list[str]:
   """absl's flags; a mistake in them is one message without a traceback."""
   try:
     rest = flags.FLAGS(arguments)
-    _CONFIG.value.keys()  # that there is no such file shows only here
+    if _CONFIG.value is not None:
+      _CONFIG.value.keys()  # that there is no such file shows only here
+    elif _MODE.value not in WITHOUT_CONFIG:
+      raise flags.Error(f"--config is not set: --mode={_MODE.value} needs it")
     return rest
   except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError) as error:
     message = str(error)
@@ -79,6 +128,5 @@ def parse_flags(arguments: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-  flags.mark_flag_as_required("config")
   logging.set_verbosity(logging.WARNING)
   app.run(main, flags_parser=parse_flags)

@@ -1,4 +1,4 @@
-"""An index in a folder, searched exactly: segments that are only ever added and dropped, and a manifest that names them.
+"""An index in a folder, searched exactly: segments, only ever added and dropped, and a manifest that names them.
 
 Killed at any moment, the folder is the index before the change or after it; what a killed change left behind is
 removed by the next one.
@@ -14,7 +14,7 @@ import threading
 
 import numpy as np
 
-from composeret_jax.index.manifest import Manifest, MANIFEST, read_manifest, SegmentInfo, write_manifest
+from composeret_jax.index.manifest import MANIFEST, Manifest, read_manifest, SegmentInfo, write_manifest
 from composeret_jax.index.nearest import Nearest
 from composeret_jax.index.rows import Entry, Rows
 from composeret_jax.index.segment import open_segment, Segment, write_segment
@@ -110,7 +110,9 @@ class ExactIndex:
     with self._searching:
       ids, nearest = self._by_id
     scores, rows = nearest(queries, k)
-    return [[(ids[row], float(score)) for row, score in zip(*found, strict=True)] for found in zip(rows, scores)]
+    return [
+      [(ids[row], float(score)) for row, score in zip(*found, strict=True)] for found in zip(rows, scores, strict=True)
+    ]
 
   def close(self) -> None:
     """Merges small segments, so that there are few, and lets others write."""
@@ -157,7 +159,7 @@ class ExactIndex:
   def _commit(self, segments: Iterable[SegmentInfo], added: Mapping[str, Segment]) -> None:
     """The change happens here: the manifest is replaced. What it no longer names is removed after that."""
     kept = tuple(info for info in segments if info.live)
-    manifest = Manifest(self.fingerprint, self.feature_dim, kept)
+    manifest = Manifest(self.fingerprint, self.feature_dim, self._manifest.num_written + len(added), kept)
     write_manifest(self._folder, manifest)
     self._manifest = manifest
     opened = self._segments | added
@@ -190,9 +192,7 @@ class ExactIndex:
     return places
 
   def _next_name(self) -> str:
-    """Larger than all that are there, so that no name is used for two things."""
-    last = max((info.name for info in self._manifest.segments), default="segment-00000000")
-    return f"segment-{int(last.rpartition('-')[2]) + 1:08d}"
+    return f"segment-{self._manifest.num_written + 1:08d}"
 
   def _remove_leftovers(self) -> None:
     for path in [*self._folder.glob("segment-*"), *self._folder.glob(".segment-*.partial")]:

@@ -32,10 +32,14 @@ class SegmentInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-  """Whose features the index holds, and where; segments in the order in which they were written."""
+  """Whose features the index holds, and where; segments in the order in which they were written.
+
+  `num_written` counts all that ever were: no name is used for two segments.
+  """
 
   fingerprint: str
   feature_dim: int
+  num_written: int = 0
   segments: tuple[SegmentInfo, ...] = ()
 
 
@@ -53,6 +57,7 @@ def read_manifest(folder: pathlib.Path) -> Manifest:
     manifest = Manifest(**fields, segments=segments)
     _require(isinstance(manifest.fingerprint, str), "fingerprint")
     _require(_is_count(manifest.feature_dim, 1), "feature_dim")
+    _require(_is_count(manifest.num_written, len(segments)), "num_written")
     _require(len({info.name for info in segments}) == len(segments), "names of segments")
   except InputError:
     raise

@@ -1,0 +1,44 @@
+"""`--mode=index`: fills an index, removes images from it, and says what was done."""
+
+from collections.abc import Sequence
+import time
+
+from composeret_jax.bundle import Bundle
+from composeret_jax.index.build import build
+from composeret_jax.index.locations import create_index
+from composeret_jax.index.protocol import Index
+from composeret_jax.index.sources import SourceImage
+
+
+def fill_index(
+  bundle: Bundle,
+  location: str,
+  images: Sequence[SourceImage] | None,
+  *,
+  delete: Sequence[str] = (),
+  on_bad_image: str = "fail",
+  prune: bool = False,
+) -> None:
+  """Removes the ids of `delete`, brings the index to `images` where they are given (`build`), and prints a summary."""
+  index = create_index(location, bundle.fingerprint, bundle.feature_dim)
+  try:
+    if delete:
+      index.delete(delete)
+      print(f"Removed: {len(set(delete)):,}")
+    if images is not None:
+      _build(bundle, index, images, on_bad_image, prune)
+  finally:
+    index.close()
+  print(f"Index: {location}, {len(index):,} images")
+
+
+def _build(bundle: Bundle, index: Index, images: Sequence[SourceImage], on_bad_image: str, prune: bool) -> None:
+  start = time.monotonic()
+  summary = build(bundle, index, images, on_bad_image=on_bad_image, prune=prune)
+  rate = summary.num_encoded / (time.monotonic() - start)
+  print(
+    f"Encoded: {summary.num_encoded:,} ({rate:,.0f} images/s), already there: {summary.num_skipped:,}, "
+    f"with a new caption or path: {summary.num_described:,}, removed because they are gone: {summary.num_removed:,}"
+  )
+  if summary.bad_images:
+    print("\n".join([f"Left out, not readable: {len(summary.bad_images):,}", *summary.bad_images]))
