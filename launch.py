@@ -21,9 +21,7 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.",
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
 _BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes, and that index and search use.")
 _INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
-_IMAGES = flags.DEFINE_string(
-  "images", None, "For --mode=index: a folder, or gallery: that of --config's data set."
-)
+_IMAGES = flags.DEFINE_string("images", None, "For --mode=index: a folder, or gallery: that of --config's data set.")
 _CAPTIONS = flags.DEFINE_string("captions", None, "For --mode=index of a folder: CSV with columns id and caption.")
 _DELETE = flags.DEFINE_multi_string("delete", [], "For --mode=index: an image to remove, by id; may be repeated.")
 _PRUNE = flags.DEFINE_bool("prune", False, "For --mode=index: removes what --images no longer has.")

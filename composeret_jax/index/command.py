@@ -1,12 +1,14 @@
 """`--mode=index`: fills an index, removes images from it, and says what was done."""
 
 from collections.abc import Sequence
+import contextlib
 import time
 
 from composeret_jax.bundle import Bundle
 from composeret_jax.index.build import build
 from composeret_jax.index.locations import create_index
 from composeret_jax.index.protocol import Index
+from composeret_jax.index.same_bundle import check_same_bundle
 from composeret_jax.index.sources import SourceImage
 
 
@@ -21,15 +23,14 @@ def fill_index(
 ) -> None:
   """Removes the ids of `delete`, brings the index to `images` where they are given (`build`), and prints a summary."""
   index = create_index(location, bundle.fingerprint, bundle.feature_dim)
-  try:
+  with contextlib.closing(index):
+    check_same_bundle(index, bundle)
     if delete:
       index.delete(delete)
       print(f"Removed: {len(set(delete)):,}")
     if images is not None:
       _build(bundle, index, images, on_bad_image, prune)
-  finally:
-    index.close()
-  print(f"Index: {location}, {len(index):,} images")
+    print(f"Index: {location}, {len(index):,} images")
 
 
 def _build(bundle: Bundle, index: Index, images: Sequence[SourceImage], on_bad_image: str, prune: bool) -> None:

@@ -53,10 +53,14 @@ class ExactIndex:
     _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = _take_lock(folder)
-    if not (folder / MANIFEST).exists():
-      write_manifest(folder, Manifest(fingerprint, feature_dim))
-    index = cls(folder, lock)
-    index._remove_leftovers()
+    try:
+      if not (folder / MANIFEST).exists():
+        write_manifest(folder, Manifest(fingerprint, feature_dim))
+      index = cls(folder, lock)
+      index._remove_leftovers()
+    except BaseException:
+      os.close(lock)
+      raise
     return index
 
   @property

@@ -1,13 +1,14 @@
 """What every index can do."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from composeret_jax.index.rows import Entry, Rows
 
 
+@runtime_checkable
 class Index(Protocol):
   """Unit features of one bundle, by id. One process writes, any number read what was there when they opened it."""
 
