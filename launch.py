@@ -6,8 +6,8 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "eval", "prepare", "import", "export", "index", "search")
-WITHOUT_CONFIG = ("index", "search")
+MODES = ("train", "eval", "prepare", "import", "export", "index", "search", "serve")
+WITHOUT_CONFIG = ("index", "search", "serve")
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A file of configs/, with :model; --config.FIELD=VALUE overrides."
@@ -19,7 +19,7 @@ _COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of pr
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the job has.", lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.", lower_bound=0)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
-_BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes, and that index and search use.")
+_BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes; the others use it.")
 _INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
 _IMAGES = flags.DEFINE_string("images", None, "For --mode=index: a folder, or gallery: that of --config's data set.")
 _CAPTIONS = flags.DEFINE_string("captions", None, "For --mode=index of a folder: CSV with columns id and caption.")
@@ -32,6 +32,9 @@ _K = flags.DEFINE_integer("k", 10, "For --mode=search: how many images.", lower_
 _JSON = flags.DEFINE_bool("json", False, "For --mode=search: prints JSON.")
 _PICTURE = flags.DEFINE_string("picture", "results.png", "For --mode=search: the picture to write.")
 
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "For --mode=serve: the address; 0.0.0.0 is all of this machine's.")
+_PORT = flags.DEFINE_integer("port", 7860, "For --mode=serve.", lower_bound=1, upper_bound=65535)
+
 
 def main(_) -> None:
   """Does what --mode says."""
@@ -40,7 +43,7 @@ def main(_) -> None:
   from data_pipelines.input_error import InputError
 
   try:
-    {"index": _index, "search": _search}.get(_MODE.value, _run)()
+    {"index": _index, "search": _search, "serve": _serve}.get(_MODE.value, _run)()
   except (InputError, NonFiniteLossError) as error:
     sys.exit(f"error: {error}")
 
@@ -70,6 +73,14 @@ def _search() -> None:
   _require(_BUNDLE, _INDEX, _IMAGE)
   searcher = Searcher.open(_BUNDLE.value, _INDEX.value)
   search(searcher, _IMAGE.value, _TEXT.value, k=_K.value, as_json=_JSON.value, picture=pathlib.Path(_PICTURE.value))
+
+
+def _serve() -> None:
+  from composeret_jax.page.server import serve
+  from composeret_jax.searcher import Searcher
+
+  _require(_BUNDLE, _INDEX)
+  serve(Searcher.open(_BUNDLE.value, _INDEX.value), _HOST.value, _PORT.value)
 
 
 def _require(*needed: flags.FlagHolder) -> None:

@@ -2,8 +2,18 @@
 
 from setuptools import find_packages, setup
 
+# The page.
+SERVE = ["gradio>=6.31"]
+
+# An index in Milvus: its client, and Milvus Lite, which runs in the process.
+MILVUS = ["milvus-lite>=3.2", "pymilvus>=3.0"]
+
+# The tests drive the page in a browser, by playwright, where one is installed.
 DEV = [
+  *SERVE,
+  *MILVUS,
   "beartype>=0.20",
+  "playwright>=1.60",
   "pytest>=8",
   "pytest-xdist>=3.6",
   "ruff>=0.9",
@@ -30,6 +40,7 @@ setup(
   license="Apache-2.0",
   python_requires=">=3.11,<3.14",
   packages=find_packages(include=["composeret_jax*", "data_pipelines*"]),
+  package_data={"composeret_jax.page": ["page.css"]},
   install_requires=[
     "absl-py>=2.1",
     "array-record>=0.8",
@@ -55,6 +66,8 @@ setup(
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
+    "serve": SERVE,
+    "milvus": MILVUS,
     "bench": BENCH,
     "dev": DEV,
     "parity": PARITY,

@@ -78,8 +78,14 @@ class Searcher:
 
   def from_image(self, image: ImageInput) -> Query:
     """A query that no text has turned yet; raises InputError when the image cannot be read."""
-    features, norms = self.bundle.encode_with_norms([image])
-    return Query(features[0], float(norms[0]), image=image)
+    return self.from_images([image])[0]
+
+  def from_images(self, images: Sequence[ImageInput]) -> list[Query]:
+    """`from_image` for many, in one batch."""
+    features, norms = self.bundle.encode_with_norms(images)
+    return [
+      Query(feature, float(norm), image=image) for feature, norm, image in zip(features, norms, images, strict=True)
+    ]
 
   def from_id(self, id: str) -> Query:
     """From what the index keeps of an image, which is not encoded again; raises InputError when it has no such id."""

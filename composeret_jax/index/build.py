@@ -5,12 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import concurrent.futures
 import dataclasses
 import hashlib
-import io
 import itertools
 import time
 
 import numpy as np
-from PIL import Image, ImageOps
 import tqdm
 
 from composeret_jax.bundle import Bundle
@@ -18,13 +16,13 @@ from composeret_jax.index.protocol import Index
 from composeret_jax.index.rows import Entry, Rows
 from composeret_jax.index.same_bundle import check_same_bundle
 from composeret_jax.index.sources import SourceImage
+from composeret_jax.index.thumbnail import thumbnail
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import decode_image, readable
+from data_pipelines.pixels.decode import decode_image
 
 BATCH = 64  # encoded together; what is written are whole batches, so that a build that was killed makes the same ones
 COMMIT_ROWS = 4096
 COMMIT_SECONDS = 20.0  # no more work than this is lost with a killed process
-THUMBNAIL_SIDE = 160
 NUM_READERS = 4
 BAD_IMAGE = ("fail", "skip")
 
@@ -140,19 +138,8 @@ def _read(image: SourceImage, known: Entry | None, size: int) -> _Read | InputEr
     entry = Entry(image.id, hashlib.sha256(encoded).hexdigest(), image.caption, image.path)
     if known is not None and known.sha256 == entry.sha256:
       return _Read(entry)
-    return _Read(entry, decode_image(encoded, size, name), _thumbnail(encoded, name))
+    return _Read(entry, decode_image(encoded, size, name), thumbnail(encoded, name))
   except OSError as error:
     return InputError(f"{name} cannot be read: {error.strerror}")
   except InputError as error:
     return error
-
-
-def _thumbnail(encoded: bytes, name: str) -> bytes:
-  """A JPEG of the whole image, at most THUMBNAIL_SIDE pixels wide and high."""
-  stream = io.BytesIO()
-  with readable(name), Image.open(io.BytesIO(encoded)) as image:
-    image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    upright.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    upright.save(stream, "JPEG", quality=85)
-  return stream.getvalue()

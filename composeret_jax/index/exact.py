@@ -107,6 +107,13 @@ class ExactIndex:
     """What is kept of these images, in this order; raises InputError with the ids that are not there."""
     return self._rows(self._find(ids))
 
+  def find(self, words: str, limit: int) -> list[str]:
+    """Ids of images that have every one of the words, in any case, in their caption or id; spread over all that do."""
+    wanted = words.casefold().split()
+    found = sorted(id for id, entry in self.entries().items() if _has(entry, wanted))
+    step = max(1, len(found) // limit)
+    return found[::step][:limit]
+
   def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """For each query the ids and inner products of the `k` images with the largest, best first, ties by id."""
     if not self._places or not len(queries):
@@ -206,6 +213,11 @@ class ExactIndex:
   def _check_writing(self) -> None:
     if self._lock is None:
       raise InputError(f"{self._folder} was opened to read, not to write")
+
+
+def _has(entry: Entry, words: Sequence[str]) -> bool:
+  text = f"{entry.caption}\n{entry.id}".casefold()
+  return all(word in text for word in words)
 
 
 def _with_dead(segments: Iterable[SegmentInfo], places: Iterable[Place]) -> list[SegmentInfo]:

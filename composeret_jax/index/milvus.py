@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import functools
 import hashlib
+import json
 import logging
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -133,6 +135,14 @@ class MilvusIndex:
     )
 
   @_milvus_errors
+  def find(self, words: str, limit: int) -> list[str]:
+    """Ids of images that have every one of the words, upper and lower case as there, in their caption or id."""
+    patterns = [_like(word) for word in words.split()]
+    condition = " and ".join(f"(caption like {like} or id like {like})" for like in patterns) or 'key != ""'
+    rows = self._client.query(self._collection, filter=condition, output_fields=["id"], limit=limit)
+    return [row["id"] for row in rows]
+
+  @_milvus_errors
   def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """The ids and inner products of the `k` images with the largest; equal ones that are found are in order of id.
 
@@ -193,6 +203,12 @@ def _create_collection(client: MilvusClient, fingerprint: str, feature_dim: int)
 
 def _key(id: str) -> str:
   return hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _like(word: str) -> str:
+  """A quoted pattern for what contains the word; nothing in the word is special."""
+  escaped = re.sub(r"[%_\\]", r"\\\g<0>", word)
+  return json.dumps(f"%{escaped}%", ensure_ascii=False)
 
 
 def _keys_in_parts(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -45,6 +45,12 @@ class Index(Protocol):
     """What is kept of these images, in this order; raises InputError with the ids that are not there."""
     ...
 
+  def find(self, words: str, limit: int) -> list[str]:
+    """Ids of at most `limit` images that have every one of the words in their caption or id; of any where there is
+    none.
+    """
+    ...
+
   def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """For each of the float32 [num, dim] the ids and inner products of the `k` images with the largest, best first.
 

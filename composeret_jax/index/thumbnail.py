@@ -1,0 +1,20 @@
+"""The small picture that is kept of an image."""
+
+import io
+
+from PIL import Image, ImageOps
+
+from data_pipelines.pixels.decode import readable
+
+SIDE = 160
+
+
+def thumbnail(encoded: bytes, name: str) -> bytes:
+  """A JPEG of the image, at most SIDE pixels wide and high; raises InputError with `name` when it is not whole."""
+  stream = io.BytesIO()
+  with readable(name), Image.open(io.BytesIO(encoded)) as image:
+    image.draft("RGB", (SIDE, SIDE))
+    upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright.thumbnail((SIDE, SIDE))
+    upright.save(stream, "JPEG", quality=85)
+  return stream.getvalue()
