@@ -1,6 +1,6 @@
 """Turns the newest checkpoint of a run into a bundle: a folder that answers queries without the training code."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import json
 import os
@@ -34,6 +34,9 @@ from data_pipelines.texts.vocabulary import Vocabulary
 # The most words that an LSTM is given; a BERT has a length of its own.
 MAX_WORDS = 256
 
+NUM_EXAMPLES = 6
+LONGEST_EXAMPLE = 60  # characters
+
 RESIZE = "shorter side to image_size (bilinear, anti-aliased), then the centre"
 
 
@@ -55,9 +58,20 @@ def export(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pat
   texts = serving_texts(run)
   model = serving_model(config, texts, params, state.batch_stats)
   with replaced(folder) as partial:
-    facts = {"step": int(state.step), "metrics": evaluation.metrics, "config": config_to_json(config)}
+    facts = {
+      "step": int(state.step),
+      "metrics": evaluation.metrics,
+      "config": config_to_json(config),
+      "example_texts": example_texts(run.dataset.queries.texts),
+    }
     write_bundle(partial, *model, texts.reader, features, facts, config.data.image_size)
   print(f"Bundle: {folder}")
+
+
+def example_texts(texts: Sequence[str]) -> list[str]:
+  """A few of the distinct short ones, spread over all of them: what a page offers to try."""
+  short = [text for text in dict.fromkeys(texts) if len(text) <= LONGEST_EXAMPLE]
+  return short[:: max(1, len(short) // NUM_EXAMPLES)][:NUM_EXAMPLES]
 
 
 def serving_texts(run: Run) -> Texts:

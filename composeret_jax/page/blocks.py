@@ -36,7 +36,7 @@ element.addEventListener("click", (event) => {
 AFTERWARDS = """
 () => {
   if (matchMedia("(pointer: fine)").matches) document.querySelector("#change textarea")?.focus();
-  else document.querySelector("#line")?.scrollIntoView({behavior: "smooth"});
+  else (document.querySelector("#trouble .trouble") ?? document.querySelector("#line")).scrollIntoView();
 }
 """
 
@@ -77,8 +77,8 @@ class Page:
       for rank, found in enumerate(results, 1)
     ]
 
-  def from_id(self, id: str) -> Reference:
-    """A turn: an image of the index."""
+  def from_id(self, id: object) -> Reference:
+    """A turn: an image of the index; raises InputError for what is not the id of one."""
     if not isinstance(id, str):
       raise InputError(f"The reference is a {type(id).__name__}, expected the id of an image.")
     if id not in self.searcher.index:
@@ -134,7 +134,7 @@ def _from_base64(image: str) -> bytes:
     raise InputError(f"`image` is not base64: {error}") from error
 
 
-def _checked_text(text: str) -> str:
+def _checked_text(text: object) -> str:
   if not isinstance(text, str) or not text.strip():
     raise InputError("There is no text. Say what should be different.")
   if len(text) > MAX_TEXT:
@@ -145,7 +145,9 @@ def _checked_text(text: str) -> str:
 def build_blocks(searcher: Searcher) -> gr.Blocks:
   """The page over a searcher."""
   page = Page(searcher)
-  with gr.Blocks(title="Composed image search", analytics_enabled=False, delete_cache=(600, 600)) as blocks:
+  with gr.Blocks(
+    title="Composed image search", analytics_enabled=False, fill_width=True, delete_cache=(600, 600)
+  ) as blocks:
     parts = _lay_out(searcher)
     _connect(page, parts, blocks.load)
     gr.api(page.search, api_name="search", queue=False)
@@ -215,7 +217,7 @@ def _connect(page: Page, parts: _Parts, load: Callable) -> None:
     return show(conversation.said(page.from_upload(encoded, "uploaded picture")), k)
 
   def change(conversation, k, image_weight, text_weight, text):
-    said = Change(_checked_text(text), image_weight, text_weight)
+    said = Change(_checked_text(text), float(image_weight), float(text_weight))
     return show(conversation.said(said), k) | {parts.text: ""}
 
   def try_text(conversation, k, image_weight, text_weight, event: gr.EventData):
@@ -225,20 +227,21 @@ def _connect(page: Page, parts: _Parts, load: Callable) -> None:
     return show(conversation.without(int(event.value)), k)
 
   def again(conversation, k, image_weight, text_weight):
-    return show(conversation.with_weights(image_weight, text_weight), k)
+    return show(conversation.with_weights(float(image_weight), float(text_weight)), k)
 
   def browse(words):
     return dict(zip(shown, (*page.browse(words), ""), strict=False))
 
+  options = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+
   def on(event: Callable, handler: Callable, inputs: Sequence):
-    options = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     return event(_telling(handler, parts.trouble), inputs, shown, **options)
 
   for event in (load, parts.words.submit):
     on(event, browse, [parts.words])
   for event in (parts.image_weight.release, parts.text_weight.release, parts.k.release):
     on(event, again, weighted)
-  on(parts.file.upload, upload, [*talk, parts.file]).then(lambda: None, None, parts.file, queue=False)
+  on(parts.file.upload, upload, [*talk, parts.file]).then(lambda: None, None, parts.file, **options)
   for done in (
     on(parts.images.choose, choose, talk),
     on(parts.text.submit, change, [*weighted, parts.text]),

@@ -25,4 +25,4 @@ def serve(searcher: Searcher, host: str, port: int) -> None:
   """Serves until it is interrupted."""
   app = build_app(searcher)
   print(f"Page: http://{host}:{port}  ({len(searcher.index):,} images; ends with Ctrl+C)")
-  uvicorn.run(app, host=host, port=port, log_level="warning")
+  uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
