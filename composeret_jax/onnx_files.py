@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 import numpy as np
 
 from composeret_jax.bundle.layout import COMPOSE_FEATURES, COMPOSE_QUERY, COMPOSE_TEXTS, ENCODE_GALLERY
+from composeret_jax.layers.convolution import plain_convolutions
 from composeret_jax.serving_programs import Program
 from data_pipelines.input_error import InputError
 
@@ -95,7 +96,8 @@ def _convert(
   inputs = [jax.ShapeDtypeStruct(("batch", *rows[key].shape[1:]), rows[key].dtype) for key in INPUTS[name]]
   options = {"model_name": name, "input_names": INPUTS[name], "output_names": OUTPUTS}
   try:
-    to_onnx(lambda *rows: program(constants, *rows), inputs, **options, return_mode="file", output_path=str(file))
+    with plain_convolutions():
+      to_onnx(lambda *rows: program(constants, *rows), inputs, **options, return_mode="file", output_path=str(file))
   except Exception as error:  # the converter raises what its operations raise; its message names the operation
     raise InputError(f"{name} cannot be converted to ONNX: {type(error).__name__}: {error}") from error
 

@@ -48,6 +48,7 @@ def check_all_programs(folder):
 
 
 def test_a_compose_ae_with_an_lstm(config, tmp_path):
+  config.model.image_encoder.stage_sizes = (1, 1)  # the last maps are so small that a CPU does them in another way
   check_all_programs(exported(config, tmp_path))
 
 
