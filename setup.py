@@ -8,14 +8,10 @@ SERVE = ["gradio>=6.31"]
 # An index in Milvus: its client, and Milvus Lite, which runs in the process.
 MILVUS = ["milvus-lite>=3.2", "pymilvus>=3.0"]
 
-# --mode=export --onnx.
-ONNX = ["jax2onnx>=0.13", "onnx>=1.20", "onnxruntime>=1.24"]
-
 # The tests drive the page in a browser, by playwright, where one is installed.
 DEV = [
   *SERVE,
   *MILVUS,
-  *ONNX,
   "beartype>=0.20",
   "playwright>=1.60",
   "pytest>=8",
@@ -72,7 +68,6 @@ setup(
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
     "serve": SERVE,
     "milvus": MILVUS,
-    "onnx": ONNX,
     "bench": BENCH,
     "dev": DEV,
     "parity": PARITY,

@@ -19,7 +19,6 @@ from composeret_jax.bundle import layout
 from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Features
 from composeret_jax.model import build_model, RetrievalModel
-from composeret_jax.onnx_files import Samples, TEXT_LENGTH, write_onnx
 from composeret_jax.processes import is_first
 from composeret_jax.reporting import show_evaluation
 from composeret_jax.run_config import config_to_json
@@ -35,18 +34,14 @@ from data_pipelines.texts.vocabulary import Vocabulary
 # The most words that an LSTM is given; a BERT has a length of its own.
 MAX_WORDS = 256
 
-NUM_SAMPLES = 4
 NUM_EXAMPLES = 6
 LONGEST_EXAMPLE = 60  # characters
 
 RESIZE = "shorter side to image_size (bilinear, anti-aliased), then the centre"
 
 
-def export(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path, *, onnx: bool = False
-) -> None:
-  """Evaluates the newest checkpoint in `workdir`, and writes it to `folder`, whole or not at all; with ONNX files as
-  well where `onnx`.
+def export(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path) -> None:
+  """Evaluates the newest checkpoint in `workdir`, and writes it to `folder`, whole or not at all.
 
   A bundle that is there is replaced. Raises InputError when something else is, or when there is no checkpoint.
   """
@@ -69,16 +64,8 @@ def export(
       "config": config_to_json(config),
       "example_texts": example_texts(run.dataset.queries.texts),
     }
-    samples = onnx_samples(run, texts.reader) if onnx else None
-    write_bundle(partial, *model, texts.reader, features, facts, config.data.image_size, samples)
+    write_bundle(partial, *model, texts.reader, features, facts, config.data.image_size)
   print(f"Bundle: {folder}")
-
-
-def onnx_samples(run: Run, reader: TokenReader) -> Samples:
-  """A few of the data set's own images and texts."""
-  texts = run.dataset.queries.texts[:NUM_SAMPLES]
-  pixels = run.dataset.gallery_pixels[np.arange(len(run.dataset.gallery))[: len(texts)]]
-  return Samples(pixels, reader.tokens.encode(texts)[: len(pixels)])
 
 
 def example_texts(texts: Sequence[str]) -> list[str]:
@@ -124,11 +111,8 @@ def write_bundle(
   features: Features,
   facts: Mapping[str, Any],
   image_size: int,
-  samples: Samples | None = None,
 ) -> None:
-  """All files of a bundle into an empty folder; `facts` are fields of its description that come from the run, and
-  `samples` what ONNX files, which are written where there are some, are checked on.
-  """
+  """All files of a bundle into an empty folder; `facts` are fields of its description that come from the run."""
   weights = named_weights(params, batch_stats) | {layout.MEAN_REFERENCE: features.mean_reference}
   save_file(weights, folder / layout.WEIGHTS)
   text = write_texts(folder, reader)
@@ -137,9 +121,6 @@ def write_bundle(
   programs = serving_programs(model, params, batch_stats)
   for name, program in programs.items():
     (folder / layout.program_file(name)).write_bytes(export_program(program, weights, shapes[name]))
-  if samples is not None:
-    text["onnx_length"] = min(TEXT_LENGTH, text["max_length"])
-    write_onnx(folder, programs, weights, samples, text["onnx_length"])
   write_info(
     folder,
     {

@@ -153,17 +153,10 @@ class Trunk(nnx.Module):
   ) -> Float[Array, "batch map_height map_width channels"]:
     """Returns maps 32 times smaller than the images, with four stages."""
     maps = nnx.relu(self.stem_norm(self.stem(normalise(pixels))))
-    maps = max_pool(maps)
+    maps = nnx.max_pool(maps, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
     for block in self.blocks:
       maps = block(maps)
     return maps.astype(jnp.float32)
-
-
-def max_pool(maps: Float[Array, "batch height width channels"]) -> Float[Array, "batch out_height out_width channels"]:
-  """The maximum of each 3x3 window, at every second place, padded by one."""
-  # Padded apart: jax2onnx leaves a pooling's own padding out. XLA makes one operation of both.
-  padded = jnp.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
-  return nnx.max_pool(padded, window_shape=(3, 3), strides=(2, 2))
 
 
 def normalise(pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:

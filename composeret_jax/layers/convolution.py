@@ -1,9 +1,5 @@
 """Convolutions as matrix products over gathered patches, where that is the faster way."""
 
-from collections.abc import Iterator
-import contextlib
-import contextvars
-
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -13,8 +9,6 @@ from composeret_jax.layers.linear import torch_linear_init
 
 # XLA's CPU convolution is a hundred times slower than one matrix product when the output map is this small.
 SMALL_MAP = 2
-
-_plain = contextvars.ContextVar("plain", default=False)
 
 
 class Conv2d(nnx.Module):
@@ -49,22 +43,12 @@ class BiasedConv2d(nnx.Module):
     return convolve(maps, self.kernel[...], 1) + self.bias[...]
 
 
-@contextlib.contextmanager
-def plain_convolutions() -> Iterator[None]:
-  """What is traced meanwhile has no choice between platforms in it, which ONNX knows nothing of."""
-  before = _plain.set(True)
-  try:
-    yield
-  finally:
-    _plain.reset(before)
-
-
 def convolve(
   maps: Float[Array, "batch height width in"], kernel: Float[Array, "size size in out"], stride: int
 ) -> Float[Array, "batch out_height out_width out"]:
   """Convolution with padding (size - 1) / 2; on a CPU and for small output maps as one matrix product."""
   largest_output = -(-max(maps.shape[1:3]) // stride)
-  if kernel.shape[0] == 1 or largest_output > SMALL_MAP or _plain.get():
+  if kernel.shape[0] == 1 or largest_output > SMALL_MAP:
     return _xla_convolve(maps, kernel, stride)
   return jax.lax.platform_dependent(
     maps,
