@@ -23,6 +23,13 @@ BENCH = [
   "torch>=2.9",
 ]
 
+# Newer jax2onnx excludes orbax-checkpoint 0.12; 0.13.0 resolves, and converts the same programs.
+ONNX = [
+  "jax2onnx>=0.13,<0.14",
+  "onnx>=1.20",
+  "onnxruntime>=1.24",
+]
+
 setup(
   name="composeret-jax",
   version="0.1.0",
@@ -57,6 +64,7 @@ setup(
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
     "bench": BENCH,
     "dev": DEV,
+    "onnx": ONNX,
     "parity": PARITY,
   },
 )
