@@ -48,7 +48,7 @@ def write_onnx(
   Raises InputError with the program, and the operation that cannot be converted, or how far results are off.
   """
   weights = {name: jnp.asarray(array) for name, array in weights.items()}
-  features, norms = programs[ENCODE_GALLERY](weights, pixels)
+  features, norms = jax.jit(programs[ENCODE_GALLERY])(weights, pixels)
   rows = {"pixels": pixels, "tokens": tokens, "reference_features": features, "reference_norms": norms}
   for name, program in programs.items():
     file = folder / onnx_file(name)
@@ -98,7 +98,7 @@ def _check(
     found = session.run(OUTPUTS, dict(inputs))
   except Exception as error:  # onnxruntime's errors have no class in common
     raise InputError(f"{file.name} was converted, and onnxruntime cannot run it: {error}") from error
-  for output, array, expected in zip(OUTPUTS, found, program(weights, *inputs.values()), strict=True):
+  for output, array, expected in zip(OUTPUTS, found, jax.jit(program)(weights, *inputs.values()), strict=True):
     expected = np.asarray(expected)
     if not np.allclose(array, expected, rtol=TOLERANCE, atol=TOLERANCE):
       off = np.abs(array - expected).max()

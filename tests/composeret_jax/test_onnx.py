@@ -100,7 +100,12 @@ def test_a_result_that_is_off_is_refused(monkeypatch, tmp_path):
   pixels = np.full((2, 4, 4, 3), 100, np.uint8)
   with pytest.raises(InputError, match="encode_gallery's features are off by 1 under onnxruntime"):
     onnx_export.write_onnx(
-      tmp_path, {"encode_gallery": program}, {"factor": np.float32(1)}, shapes, pixels, np.zeros((2, 1), np.int32)
+      tmp_path,
+      {"encode_gallery": program},
+      {"factor": np.ones((), np.float32)},
+      shapes,
+      pixels,
+      np.zeros((2, 1), np.int32),
     )
 
 
@@ -117,6 +122,6 @@ def test_rewritten_pools_keep_their_padding():
       maps, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), (1, 1), (1, 1), (0, 0)]
     )
 
-  maps = -np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+  maps = -jnp.arange(16, dtype=jnp.float32).reshape(1, 4, 4, 1)
   (found,) = evaluated(jax.make_jaxpr(pool)(maps), maps)
   np.testing.assert_array_equal(found[0, :, :, 0], [[0, -1], [-4, -5]])
