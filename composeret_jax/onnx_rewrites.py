@@ -12,7 +12,7 @@ from jax.extend import core
 import numpy as np
 
 
-def evaluated(closed: core.ClosedJaxpr, *inputs: jax.Array) -> list[jax.Array]:
+def evaluated(closed: core.ClosedJaxpr, *inputs: jax.typing.ArrayLike) -> list[jax.Array]:
   """What the traced program gives for `inputs`, with RULES in place of the operations that they name."""
   values = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
   values |= zip(closed.jaxpr.invars, inputs, strict=True)

@@ -54,8 +54,8 @@ def check_equals_bundle(folder, bundle, num):
       np.testing.assert_allclose(array, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", models.MODELS)
-def test_every_composer(config, tmp_path, model):
+@pytest.mark.parametrize("model", ["compose_ae", "tirg", "tirg_last_conv"])
+def test_it_answers_as_the_bundle_does(config, tmp_path, model):
   fields = models.get_config(model)
   config.model.composer, config.model.loss_weights = fields.composer, fields.loss_weights
   bundle = exported(config, tmp_path)
@@ -63,20 +63,16 @@ def test_every_composer(config, tmp_path, model):
   assert {path.name for path in (tmp_path / "bundle").glob("*.onnx")} == files <= bundle.info["files"].keys()
   for num in (1, 5):
     check_equals_bundle(tmp_path / "bundle", bundle, num)
+  with (tmp_path / "bundle" / "compose_query.onnx").open("r+b") as file:
+    file.write(b"x")
+  with pytest.raises(InputError, match="compose_query.onnx has changed"):
+    load(tmp_path / "bundle")
 
 
 def test_bert(config, tmp_path):
   bert = tiny_bert.make(tmp_path / "bert")
   config.model.text_encoder.update(name="bert", path=str(bert), fine_tune=True)
   check_equals_bundle(tmp_path / "bundle", exported(config, tmp_path), 3)
-
-
-def test_a_changed_file_is_found(config, tmp_path):
-  exported(config, tmp_path)
-  with (tmp_path / "bundle" / "compose_query.onnx").open("r+b") as file:
-    file.write(b"x")
-  with pytest.raises(InputError, match="compose_query.onnx has changed"):
-    load(tmp_path / "bundle")
 
 
 def test_an_operation_that_cannot_be_converted_is_named():
