@@ -59,7 +59,7 @@ def _max_pool(equation, maps):
 
 def _pad(equation, array, value):
   """jax2onnx pads no array with an open size; `evaluated`'s programs have no gaps between elements."""
-  return [_padded(array, value, [(before, after) for before, after, _ in equation.params["padding_config"]])]
+  return [_padded(array, value, [(int(before), int(after)) for before, after, _ in equation.params["padding_config"]])]
 
 
 def _padded(array, value, widths: Sequence[tuple[int, int]]):
