@@ -20,6 +20,7 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.", lower_bound=0)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
 _BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes; the others use it.")
+_ONNX = flags.DEFINE_bool("onnx", False, "For --mode=export: ONNX files as well; needs the extra onnx.")
 _INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
 _IMAGES = flags.DEFINE_string("images", None, "For --mode=index: a folder, or gallery: that of --config's data set.")
 _CAPTIONS = flags.DEFINE_string("captions", None, "For --mode=index of a folder: CSV with columns id and caption.")
@@ -113,7 +114,7 @@ def _run() -> None:
     return
   if mode == "export":
     _require(_BUNDLE)
-    export.export(config, workdir, pathlib.Path(_BUNDLE.value))
+    export.export(config, workdir, pathlib.Path(_BUNDLE.value), onnx=_ONNX.value)
     return
   {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
 

@@ -8,10 +8,18 @@ SERVE = ["gradio>=6.31"]
 # An index in Milvus: its client, and Milvus Lite, which runs in the process.
 MILVUS = ["milvus-lite>=3.2", "pymilvus>=3.0"]
 
+# Newer jax2onnx excludes orbax-checkpoint 0.12; 0.13.0 resolves, and converts the same programs.
+ONNX = [
+  "jax2onnx>=0.13,<0.14",
+  "onnx>=1.20",
+  "onnxruntime>=1.24",
+]
+
 # The tests drive the page in a browser, by playwright, where one is installed.
 DEV = [
   *SERVE,
   *MILVUS,
+  *ONNX,
   "beartype>=0.20",
   "playwright>=1.60",
   "pytest>=8",
@@ -70,6 +78,7 @@ setup(
     "milvus": MILVUS,
     "bench": BENCH,
     "dev": DEV,
+    "onnx": ONNX,
     "parity": PARITY,
   },
 )

@@ -19,6 +19,7 @@ from composeret_jax.bundle import layout
 from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Features
 from composeret_jax.model import build_model, RetrievalModel
+from composeret_jax.onnx_export import check_installed, write_onnx
 from composeret_jax.processes import is_first
 from composeret_jax.reporting import show_evaluation
 from composeret_jax.run_config import config_to_json
@@ -37,14 +38,22 @@ MAX_WORDS = 256
 NUM_EXAMPLES = 6
 LONGEST_EXAMPLE = 60  # characters
 
+# Queries that ONNX files are checked on.
+NUM_SAMPLES = 8
+
 RESIZE = "shorter side to image_size (bilinear, anti-aliased), then the centre"
 
 
-def export(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path) -> None:
+def export(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path, *, onnx: bool = False
+) -> None:
   """Evaluates the newest checkpoint in `workdir`, and writes it to `folder`, whole or not at all.
 
-  A bundle that is there is replaced. Raises InputError when something else is, or when there is no checkpoint.
+  A bundle that is there is replaced. Raises InputError when something else is, or when there is no checkpoint; with
+  `onnx` also when the packages for it are not installed, or a program cannot be converted.
   """
+  if onnx:
+    check_installed()
   folder = folder.resolve()
   check_replaceable(folder)
   run = Run(config, workdir)
@@ -64,7 +73,8 @@ def export(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pat
       "config": config_to_json(config),
       "example_texts": example_texts(run.dataset.queries.texts),
     }
-    write_bundle(partial, *model, texts.reader, features, facts, config.data.image_size)
+    samples = sample_queries(run, texts.reader) if onnx else None
+    write_bundle(partial, *model, texts.reader, features, facts, config.data.image_size, samples)
   print(f"Bundle: {folder}")
 
 
@@ -111,8 +121,12 @@ def write_bundle(
   features: Features,
   facts: Mapping[str, Any],
   image_size: int,
+  samples: tuple[np.ndarray, np.ndarray] | None,
 ) -> None:
-  """All files of a bundle into an empty folder; `facts` are fields of its description that come from the run."""
+  """All files of a bundle into an empty folder; `facts` are fields of its description that come from the run.
+
+  With `samples`, pixels and tokens of some queries, programs are written as ONNX too, and checked on these.
+  """
   weights = named_weights(params, batch_stats) | {layout.MEAN_REFERENCE: features.mean_reference}
   save_file(weights, folder / layout.WEIGHTS)
   text = write_texts(folder, reader)
@@ -121,6 +135,8 @@ def write_bundle(
   programs = serving_programs(model, params, batch_stats)
   for name, program in programs.items():
     (folder / layout.program_file(name)).write_bytes(export_program(program, weights, shapes[name]))
+  if samples:
+    write_onnx(folder, programs, weights, shapes, *samples)
   write_info(
     folder,
     {
@@ -138,6 +154,13 @@ def write_bundle(
       "files": {path.name: layout.describe_file(path) for path in sorted(folder.iterdir())},
     },
   )
+
+
+def sample_queries(run: Run, reader: TokenReader) -> tuple[np.ndarray, np.ndarray]:
+  """The references' pixels and the tokens of the first NUM_SAMPLES of the evaluation's queries."""
+  queries = run.dataset.queries
+  references = np.asarray(queries.references[:NUM_SAMPLES])
+  return run.dataset.gallery_pixels[references], reader.tokens.encode(queries.texts[:NUM_SAMPLES])
 
 
 def write_texts(folder: pathlib.Path, reader: TokenReader) -> dict[str, Any]:

@@ -49,6 +49,11 @@ def program_file(program: str) -> str:
   return f"{program}.stablehlo"
 
 
+def onnx_file(program: str) -> str:
+  """The name of a program's ONNX file, which a bundle may have beside the other."""
+  return f"{program}.onnx"
+
+
 def checksum_line(info: bytes) -> str:
   """What CHECKSUM holds for these bytes of INFO."""
   return f"{hashlib.sha256(info).hexdigest()}  {INFO}\n"
