@@ -1,8 +1,10 @@
 """Checkpoints: everything that the next step depends on, saved in the background, the newest ones and the best."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+import functools
 import operator
 import pathlib
+import time
 from typing import Any
 
 import jax
@@ -10,12 +12,38 @@ import ml_collections
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from composeret_jax.checksums import changed_files, write_checksums
+from composeret_jax.processes import is_first
 from composeret_jax.run_config import config_from_json, config_to_json
 from composeret_jax.train_step import TrainState
 
 
+class DamagedCheckpointError(ValueError):
+  """A checkpoint is not as it was saved. The message names it, and the file or what went wrong."""
+
+
+def _whole(read: Callable) -> Callable:
+  """Whatever a damaged checkpoint makes its readers run into, as one error."""
+
+  @functools.wraps(read)
+  def checked(self, step: int, *arguments):
+    changed = changed_files(self.path(step))
+    if changed:
+      raise DamagedCheckpointError(f"{self.path(step)} is damaged: {changed[0]} is not the file that was saved")
+    try:
+      return read(self, step, *arguments)
+    except Exception as error:
+      raise DamagedCheckpointError(f"{self.path(step)} cannot be read: {error}") from error
+
+  return checked
+
+
 class Checkpoints:
-  """The checkpoints of one run. Use as a context manager: leaving it waits for the save in flight."""
+  """The checkpoints of one run. Use as a context manager: leaving it waits for the save in flight.
+
+  Orbax restores changed bytes without a word. So a finished checkpoint gets its files' checksums, when the next one
+  begins or at the end, and is not read when they are others.
+  """
 
   def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, texts: Mapping[str, Any]):
     """Keeps `config.num_newest_checkpoints` and the best by `config.best_metric`; `texts` is what was read."""
@@ -34,6 +62,7 @@ class Checkpoints:
     return self
 
   def __exit__(self, *_) -> None:
+    self._seal()
     self._manager.close()
 
   def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
@@ -41,7 +70,27 @@ class Checkpoints:
     items = ocp.args.Composite(
       state=ocp.args.StandardSave(_as_tree(state)), made_with=ocp.args.JsonSave(self._made_with)
     )
+    self._seal()
     self._manager.save(step, args=items, metrics=metrics)
+
+  def steps(self) -> list[int]:
+    """The steps of all complete checkpoints, the newest first."""
+    return sorted(self._manager.all_steps(), reverse=True)
+
+  def set_aside(self, steps: Sequence[int]) -> None:
+    """Moves checkpoints, which are damaged, to `damaged_checkpoints` beside the others; the first process does."""
+    if steps and is_first():
+      aside = self._directory.with_name("damaged_checkpoints")
+      aside.mkdir(exist_ok=True)
+      for step in steps:
+        self.path(step).rename(aside / f"{step}-{time.time_ns()}")
+    self._manager.reload()
+
+  def _seal(self) -> None:
+    self._manager.wait_until_finished()
+    if is_first():
+      for step in self._manager.all_steps():
+        write_checksums(self.path(step))
 
   def latest_step(self) -> int | None:
     """The newest complete checkpoint's step."""
@@ -57,13 +106,21 @@ class Checkpoints:
     """Where the checkpoint of a step is."""
     return self._directory / str(step)
 
+  @_whole
   def made_with(self, step: int) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
-    """The configuration, and what identifies the words or the BERT, that a checkpoint was trained with."""
+    """The configuration, and what identifies the words or the BERT, that a checkpoint was trained with.
+
+    Raises DamagedCheckpointError, as `restore` does.
+    """
     saved = self._manager.restore(step, args=ocp.args.Composite(made_with=ocp.args.JsonRestore()))["made_with"]
     return config_from_json(saved["config"]), saved["texts"]
 
+  @_whole
   def restore(self, step: int, like: TrainState) -> TrainState:
-    """The state of a step, with the shapes, dtypes and shardings of `like`, and what is frozen from there."""
+    """The state of a step, with the shapes, dtypes and shardings of `like`, and what is frozen from there.
+
+    Raises DamagedCheckpointError when it is not whole, or holds arrays of other shapes.
+    """
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _as_tree(like))
     restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
     return TrainState(**restored, frozen=like.frozen)

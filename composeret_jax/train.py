@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 import functools
 import pathlib
+import sys
 
 import jax
 from jaxtyping import Shaped
 import ml_collections
 
-from composeret_jax.checkpoints import Checkpoints
+from composeret_jax.checkpoints import Checkpoints, DamagedCheckpointError
 from composeret_jax.devices import data_mesh, on_every_device
 from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Evaluation, Evaluator
@@ -19,6 +20,7 @@ from composeret_jax.model import build_model
 from composeret_jax.optimizers import build_optimizer
 from composeret_jax.parallel import Parallel
 from composeret_jax.peak_flops import peak_flops
+from composeret_jax.preemption import Preemption
 from composeret_jax.processes import first_one_first, is_first
 from composeret_jax.profiling import parse_steps, StepTrace
 from composeret_jax.reporting import open_reporter, progress_bar, show_evaluation
@@ -28,6 +30,7 @@ from composeret_jax.speed import Speed
 from composeret_jax.texts import check_same_texts, open_texts
 from composeret_jax.train_step import create_state, make_train_step, TrainState
 from composeret_jax.weights.pretrained import load_trunk
+from composeret_jax.workdir_lock import locked
 from data_pipelines.datasets import num_loaders, open_dataset
 from data_pipelines.input_error import InputError
 from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
@@ -61,15 +64,29 @@ class Run:
     self.parallel = Parallel(config.parallel, self.mesh, config.train.steps_per_call)
 
   def newest_state(self) -> TrainState:
-    """The newest checkpoint's state, or the first state; raises InputError when the checkpoint is another run's."""
-    step = self.checkpoints.latest_step()
+    """The state of the newest checkpoint that is whole, or the first state where there is none.
+
+    Raises InputError when the checkpoint is another run's, when all are damaged, and when the newest one is and
+    `config.on_bad_checkpoint` is "stop".
+    """
+    steps, start = self.checkpoints.steps(), self._first_state()
+    for step in steps:
+      try:
+        return self._restored(step, start)
+      except DamagedCheckpointError as error:
+        if self.config.on_bad_checkpoint == "stop" or step == steps[-1]:
+          raise InputError(str(error)) from error
+        print(f"{error}. Going back to the one before it.", file=sys.stderr)
+    return start
+
+  def _first_state(self) -> TrainState:
     image_encoder = self.config.model.image_encoder
-    if step is None and image_encoder.pretrained and not image_encoder.frozen:
+    if self.checkpoints.latest_step() is None and image_encoder.pretrained and not image_encoder.frozen:
       load_trunk(image_encoder.pretrained, self.model.image_encoder.trunk)
     start = create_state(self.model, self.optimizer, self.config.seed)
-    start = jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(start)
-    if step is None:
-      return start
+    return jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(start)
+
+  def _restored(self, step: int, start: TrainState) -> TrainState:
     config, made_with = self.checkpoints.made_with(step)
     where = str(self.checkpoints.path(step))
     check_same_run(config, self.config, where)
@@ -127,9 +144,17 @@ class Run:
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains from the newest checkpoint in `workdir`, or from the start, to `num_train_steps`; evaluates and reports.
 
-  Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteLossError when a loss is.
+  Asked by a signal to end, it saves a checkpoint and exits (preemption.py). Raises InputError for a configuration, data
+  or a workdir that cannot be used, NonFiniteLossError when a loss is.
   """
-  run = Run(config, workdir)
+  with Preemption(config.preemption_grace_seconds) as preemption:
+    run = Run(config, workdir)
+    with locked(workdir):
+      _train(run, preemption)
+
+
+def _train(run: Run, preemption: Preemption) -> None:
+  config, workdir = run.config, run.workdir
   state = run.newest_state()
   first_step, last_step = int(state.step), config.num_train_steps
   if first_step >= last_step:
@@ -144,6 +169,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       f"config.train.steps_per_call is {steps_per_call}, expected a divisor of {first_step}, the step of the newest "
       f"checkpoint in {workdir}"
     )
+  run.checkpoints.set_aside([step for step in run.checkpoints.steps() if step > first_step])
   batches = run.train_batches(first_step)
   peak = peak_flops(config.model.image_encoder.dtype, config.peak_flops)
   speed = Speed(2 * config.batch_size, peak, steps_per_call)
@@ -152,6 +178,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   watch = FiniteWatch(run.checkpoints.describe_latest)
   with run.checkpoints as checkpoints, open_reporter(workdir, config, first_step) as reporter, trace:
     progress = progress_bar(first_step, last_step)
+    preemption.wait_for_steps()
     for step in range(first_step + steps_per_call, last_step + 1, steps_per_call):
       with speed.waiting():
         batch = next(batches)
@@ -161,6 +188,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       trace.after(step, losses)
       watch.take(step, losses)
       progress.update(steps_per_call)
+      stopping = preemption.asked() and step < last_step
       if step % config.log_every_steps == 0 or step == last_step:
         losses = watch.check()
         progress.set_postfix(loss=f"{losses['total']:.4f}", images_per_s=f"{speed.images_per_second():.0f}")
@@ -171,10 +199,14 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
           evaluation = run.evaluate(state)
         reporter.evaluation(step, evaluation, run.dataset)
         checkpoints.save(step, state, evaluation.metrics)
-      elif step % config.checkpoint_every_steps == 0:
+      elif step % config.checkpoint_every_steps == 0 or stopping:
         watch.check()
         checkpoints.save(step, state)
+      if stopping:
+        break
     progress.close()
+  if stopping:
+    preemption.stop(step)
   show_evaluation(last_step, evaluation, run.dataset)
 
 

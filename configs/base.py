@@ -36,6 +36,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.eval_every_steps = 5_000
   config.checkpoint_every_steps = 1_000
   config.num_newest_checkpoints = 2
+  config.on_bad_checkpoint = "previous"  # or "stop": what to do when the newest one is damaged
+  config.preemption_grace_seconds = 25.0  # a run that is asked to end is gone after these, saved or not
   config.best_metric = "R@1"  # the best checkpoint by it is kept too
 
   config.profile_steps = ""  # "10:15" writes a profiler trace of steps 10 to 14 to the workdir's profile/

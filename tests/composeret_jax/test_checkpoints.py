@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from composeret_jax.checkpoints import Checkpoints
+from composeret_jax.checkpoints import Checkpoints, DamagedCheckpointError
 from composeret_jax.train_step import TrainState
 
 
@@ -56,5 +56,25 @@ def test_a_state_of_another_shape_is_refused(config, tmp_path):
   save(tmp_path, config, {3: None})
   other = state(0)
   other.params["layer"]["kernel"] = jnp.zeros((5, 5))
-  with pytest.raises(ValueError, match="shape"):
+  with pytest.raises(DamagedCheckpointError, match="shape"):
     Checkpoints(tmp_path, config, {"words": []}).restore(3, other)
+
+
+def test_a_changed_cut_or_missing_file_is_named_and_not_read(config, tmp_path):
+  save(tmp_path, config, {3: None})
+  folder = tmp_path / "checkpoints" / "3"
+  checkpoints = Checkpoints(tmp_path, config, {"words": []})
+  files = [file for file in folder.rglob("*") if file.is_file() and file.stat().st_size]
+  assert len(files) > 10
+  for file in files:
+    content = file.read_bytes()
+    middle = len(content) // 2
+    for damage in (content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :], content[:middle], None):
+      file.unlink()
+      if damage is not None:
+        file.write_bytes(damage)
+      if damage is not None or file.name != "files.sha256":  # without it nothing is known of the others
+        with pytest.raises(DamagedCheckpointError, match="3 is damaged: "):
+          checkpoints.restore(3, state(0))
+    file.write_bytes(content)
+  checkpoints.restore(3, state(0))

@@ -130,3 +130,32 @@ def test_a_call_of_steps_that_does_not_meet_the_checkpoint_is_refused(config, tm
   config.train.steps_per_call = 3
   with pytest.raises(InputError, match="steps_per_call is 3, expected a divisor of 4"):
     train(config, tmp_path)
+
+
+@pytest.fixture
+def damaged(config, tmp_path):
+  """A run of eight steps whose last checkpoint, of 4 and 8, has a changed byte."""
+  train(config, tmp_path)
+  (file,) = sorted((tmp_path / "checkpoints/8/state/ocdbt.process_0/d").iterdir(), key=lambda f: f.stat().st_size)[-1:]
+  content = bytearray(file.read_bytes())
+  content[len(content) // 2] ^= 1
+  file.write_bytes(content)
+  return tmp_path
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_goes_on_to_the_bit(finished, config, damaged, capsys):
+  train(config, damaged)
+  said = capsys.readouterr().err
+  assert "checkpoints/8 is damaged: state/ocdbt.process_0/d/" in said
+  assert "Going back to the one before it" in said
+  assert losses(damaged) == losses(finished[0])
+  assert [line["step"] for line in lines(damaged) if "train/total" in line] == list(range(1, 9))
+  assert sorted(int(path.name) for path in (damaged / "checkpoints").iterdir()) == [4, 8]
+  assert [path.name.split("-")[0] for path in (damaged / "damaged_checkpoints").iterdir()] == ["8"]
+
+
+def test_a_damaged_checkpoint_stops_a_run_that_is_told_to(config, damaged):
+  config.on_bad_checkpoint = "stop"
+  with pytest.raises(InputError, match="checkpoints/8 is damaged"):
+    train(config, damaged)
+  assert (damaged / "checkpoints/8").exists()

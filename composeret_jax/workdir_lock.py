@@ -1,0 +1,43 @@
+"""Keeps a second run out of a workdir."""
+
+from collections.abc import Iterator
+import contextlib
+import errno
+import fcntl
+import os
+import pathlib
+
+from composeret_jax.processes import is_first
+from data_pipelines.input_error import InputError
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+  """Holds the workdir for this job, whose first process takes it; the system lets go of a killed process' lock.
+
+  Raises InputError when another run has it, or it cannot be written.
+  """
+  if not is_first():
+    yield
+    return
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+  except OSError as error:
+    raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
+  try:
+    _take(lock, workdir)
+    yield
+  finally:
+    os.close(lock)
+
+
+def _take(lock: int, workdir: pathlib.Path) -> None:
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+      raise InputError(f"--workdir={workdir} is used by another run: it is training there now") from error
+    raise InputError(f"--workdir={workdir} cannot be locked: {error.strerror}") from error

@@ -1,0 +1,111 @@
+"""Signals to runs in processes of their own."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from composeret_jax.preemption import EXIT_CODE
+from composeret_jax.train import train
+from tests.composeret_jax.test_train import losses
+from tests.test_launch import command, run
+
+LONG = ("--config.num_train_steps=4000", "--config.checkpoint_every_steps=4000", "--config.eval_every_steps=4000")
+
+
+def start(arguments):
+  return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_steps(workdir, process, num=3):
+  deadline = time.monotonic() + 240
+  while time.monotonic() < deadline and process.poll() is None:
+    file = workdir / "metrics.jsonl"
+    if file.exists() and len(file.read_text().splitlines()) >= num:
+      return
+    time.sleep(0.02)
+  process.kill()
+  pytest.fail(process.communicate()[1])
+
+
+def saved_steps(workdir):
+  return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
+
+
+def stopped(process):
+  """Its last words; fails unless it ended as a preempted run does."""
+  _, errors = process.communicate(timeout=120)
+  assert process.returncode == EXIT_CODE, errors[-3000:]
+  return errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_end_saves_its_step_and_goes_on_to_the_bit(
+  raw_mit_states, prepared, config, tmp_path, number
+):
+  arguments = command(raw_mit_states, prepared, *LONG, workdir=tmp_path / "run")
+  process = start(arguments)
+  wait_for_steps(tmp_path / "run", process)
+  process.send_signal(number)
+  errors = stopped(process)
+  (step,) = saved_steps(tmp_path / "run")
+  assert f"Stopped by {number.name} after step {step:,}" in errors
+  assert list(losses(tmp_path / "run")) == list(range(1, step + 1))
+
+  config.num_train_steps, config.checkpoint_every_steps = step + 3, 4000
+  train(config, tmp_path / "run")
+  train(config, tmp_path / "whole")
+  assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+def test_a_signal_before_the_first_step_ends_at_once(raw_mit_states, prepared, tmp_path):
+  process = start(command(raw_mit_states, prepared, *LONG, workdir=tmp_path / "run"))
+  time.sleep(0.3)
+  process.send_signal(signal.SIGKILL if process.poll() is not None else 0)
+  while not (tmp_path / "run/.lock").exists() and process.poll() is None:
+    time.sleep(0.01)
+  process.send_signal(signal.SIGTERM)
+  stopped(process)
+  assert saved_steps(tmp_path / "run") in ([], [1])
+
+
+def test_two_processes_stop_at_one_step_and_go_on(raw_mit_states, prepared, tmp_path):
+  def both(workdir, *overrides):
+    with socket.socket() as probe:
+      probe.bind(("localhost", 0))
+      address = f"localhost:{probe.getsockname()[1]}"
+    flags = [f"--coordinator_address={address}", "--num_processes=2"]
+    arguments = command(raw_mit_states, prepared, *LONG, *overrides, workdir=workdir)
+    return [start([*arguments, *flags, f"--process_id={i}"]) for i in range(2)]
+
+  processes = both(tmp_path / "run")
+  wait_for_steps(tmp_path / "run", processes[0])
+  processes[1].send_signal(signal.SIGTERM)
+  errors = [stopped(process) for process in processes]
+  (step,) = saved_steps(tmp_path / "run")
+  assert f"Stopped by SIGTERM after step {step:,}" in errors[1]
+  assert f"Stopped by a signal to another process after step {step:,}" in errors[0]
+
+  end = f"--config.num_train_steps={step + 3}"
+  for workdir in (tmp_path / "run", tmp_path / "whole"):
+    for process in both(workdir, end):
+      _, errors = process.communicate(timeout=240)
+      assert process.returncode == 0, errors[-3000:]
+  assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+def test_a_second_run_in_a_workdir_is_refused(raw_mit_states, prepared, tmp_path):
+  arguments = command(raw_mit_states, prepared, *LONG, workdir=tmp_path / "run")
+  process = start(arguments)
+  wait_for_steps(tmp_path / "run", process)
+  before = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
+  second = run(arguments)
+  process.send_signal(signal.SIGTERM)
+  stopped(process)
+  assert second.returncode == 1
+  assert "is used by another run: it is training there now" in second.stderr
+  assert "Traceback" not in second.stderr
+  assert json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0]) == before
