@@ -36,7 +36,7 @@ def start(cases, num_devices, *arguments):
 
 
 def results(process):
-  output, errors = process.communicate(timeout=600)
+  output, errors = process.communicate(timeout=1800)
   assert process.returncode == 0, errors[-3000:]
   return json.loads(output.split("RESULT ")[1])
 
