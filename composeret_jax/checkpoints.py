@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from composeret_jax.checksums import changed_files, write_checksums
-from composeret_jax.processes import is_first
+from composeret_jax.processes import first_one_first, is_first
 from composeret_jax.run_config import config_from_json, config_to_json
 from composeret_jax.train_step import TrainState
 
@@ -23,13 +23,10 @@ class DamagedCheckpointError(ValueError):
 
 
 def _whole(read: Callable) -> Callable:
-  """Whatever a damaged checkpoint makes its readers run into, as one error."""
+  """Whatever makes a checkpoint unreadable, as one error: one that was not finished has no checksums."""
 
   @functools.wraps(read)
   def checked(self, step: int, *arguments):
-    changed = changed_files(self.path(step))
-    if changed:
-      raise DamagedCheckpointError(f"{self.path(step)} is damaged: {changed[0]} is not the file that was saved")
     try:
       return read(self, step, *arguments)
     except Exception as error:
@@ -42,7 +39,7 @@ class Checkpoints:
   """The checkpoints of one run. Use as a context manager: leaving it waits for the save in flight.
 
   Orbax restores changed bytes without a word. So a finished checkpoint gets its files' checksums, when the next one
-  begins or at the end, and is not read when they are others.
+  begins or at the end, by which `check` knows it again.
   """
 
   def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, texts: Mapping[str, Any]):
@@ -77,14 +74,23 @@ class Checkpoints:
     """The steps of all complete checkpoints, the newest first."""
     return sorted(self._manager.all_steps(), reverse=True)
 
+  def check(self, step: int) -> None:
+    """Raises DamagedCheckpointError when a file is not the one that was saved; reads all of them."""
+    changed = changed_files(self.path(step))
+    if changed:
+      raise DamagedCheckpointError(f"{self.path(step)} is damaged: {changed[0]} is not the file that was saved")
+
   def set_aside(self, steps: Sequence[int]) -> None:
     """Moves checkpoints, which are damaged, to `damaged_checkpoints` beside the others; the first process does."""
-    if steps and is_first():
-      aside = self._directory.with_name("damaged_checkpoints")
-      aside.mkdir(exist_ok=True)
-      for step in steps:
-        self.path(step).rename(aside / f"{step}-{time.time_ns()}")
-    self._manager.reload()
+    if not steps:
+      return
+    aside = self._directory.with_name("damaged_checkpoints")
+    with first_one_first("set_aside"):
+      if is_first():
+        aside.mkdir(exist_ok=True)
+        for step in steps:
+          self.path(step).rename(aside / f"{step}-{time.time_ns()}")
+      self._manager.reload()
 
   def _seal(self) -> None:
     self._manager.wait_until_finished()

@@ -87,6 +87,7 @@ class Run:
     return jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(start)
 
   def _restored(self, step: int, start: TrainState) -> TrainState:
+    self.checkpoints.check(step)
     config, made_with = self.checkpoints.made_with(step)
     where = str(self.checkpoints.path(step))
     check_same_run(config, self.config, where)
