@@ -1,4 +1,4 @@
-"""SHA-256 of a folder's files, kept in the folder: what has changed since."""
+"""SHA-256 of files, and of a folder's files kept in the folder: what has changed since."""
 
 import hashlib
 import os
@@ -7,11 +7,17 @@ import pathlib
 CHECKSUMS = "files.sha256"  # as `sha256sum --check` reads it
 
 
+def file_sha256(file: pathlib.Path) -> str:
+  """A file's SHA-256 in hexadecimal digits."""
+  with file.open("rb") as stream:
+    return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def write_checksums(folder: pathlib.Path) -> None:
   """Writes the checksums of all files under a folder that is finished, unless they are there."""
   if (folder / CHECKSUMS).exists():
     return
-  lines = [f"{_sha256(folder / name)}  {name}\n" for name in _files(folder)]
+  lines = [f"{file_sha256(folder / name)}  {name}\n" for name in _files(folder)]
   partial = folder / f".{CHECKSUMS}.partial"
   partial.write_text("".join(lines))
   os.replace(partial, folder / CHECKSUMS)
@@ -30,15 +36,10 @@ def changed_files(folder: pathlib.Path) -> list[str]:
 
 
 def _is_other(file: pathlib.Path, checksum: str) -> bool:
-  return not file.is_file() or _sha256(file) != checksum
+  return not file.is_file() or file_sha256(file) != checksum
 
 
 def _files(folder: pathlib.Path) -> list[str]:
   paths = (path for path in folder.rglob("*") if path.is_file())
   names = (path.relative_to(folder).as_posix() for path in paths)
   return sorted(name for name in names if not name.endswith(f"{CHECKSUMS}.partial"))
-
-
-def _sha256(file: pathlib.Path) -> str:
-  with file.open("rb") as stream:
-    return hashlib.file_digest(stream, "sha256").hexdigest()

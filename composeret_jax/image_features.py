@@ -11,10 +11,11 @@ import ml_collections
 import numpy as np
 import tqdm
 
+from composeret_jax.checksums import file_sha256
 from composeret_jax.devices import data_mesh, fetch, on_every_device, place, rows_split
 from composeret_jax.encoders.resnet import Trunk
 from composeret_jax.model import trunk_sizes
-from composeret_jax.weights.files import find_weights, sha256
+from composeret_jax.weights.files import find_weights
 from composeret_jax.weights.pretrained import FIELD, load_trunk
 from data_pipelines.datasets import Dataset
 from data_pipelines.input_error import InputError
@@ -65,7 +66,7 @@ def encode_images(trunk: Trunk, pixels: PixelSource, batch_size: int) -> Float[n
 
 def trunk_made_with(config: ml_collections.ConfigDict) -> dict[str, str]:
   """What identifies the frozen trunk of a whole configuration in its checkpoints."""
-  return {"trunk_sha256": sha256(find_weights(config.model.image_encoder.pretrained, FIELD))}
+  return {"trunk_sha256": file_sha256(find_weights(config.model.image_encoder.pretrained, FIELD))}
 
 
 def check_same_trunk(saved: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:

@@ -12,12 +12,13 @@ import ml_collections
 import numpy as np
 import tqdm
 
+from composeret_jax.checksums import file_sha256
 from composeret_jax.devices import data_mesh, fetch, on_every_device, place, rows_split
 from composeret_jax.encoders.bert import Bert
 from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.encoders.projected import FeatureTable, ProjectedTextEncoder
 from composeret_jax.weights.bert import CONFIG, load_bert, read_config
-from composeret_jax.weights.files import find_folder, sha256, WEIGHTS
+from composeret_jax.weights.files import find_folder, WEIGHTS
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.readers import RowReader, TextReader, TokenReader
 from data_pipelines.texts.vocabulary import padded, Vocabulary
@@ -89,7 +90,7 @@ def _word_pieces(folder: pathlib.Path, texts: Iterable[str]) -> WordPieces:
 
 def _fingerprints(folder: pathlib.Path) -> dict[str, str]:
   names = [CONFIG, WEIGHTS, *TOKENIZER_FILES]
-  return {name: sha256(folder / name) for name in names if (folder / name).is_file()}
+  return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
 
 
 def encode_texts(

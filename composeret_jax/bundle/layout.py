@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any
 
+from composeret_jax.checksums import file_sha256
 from data_pipelines.input_error import InputError
 
 FORMAT_VERSION = 1  # a new number whenever a program that reads the old one would go wrong
@@ -103,12 +104,6 @@ def required_files(info: Mapping[str, Any]) -> set[str]:
 def describe_file(path: pathlib.Path) -> dict[str, Any]:
   """What INFO says of a file."""
   return {"size": path.stat().st_size, "sha256": file_sha256(path)}
-
-
-def file_sha256(path: pathlib.Path) -> str:
-  """A file's SHA-256 in hexadecimal digits."""
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _inside(folder: pathlib.Path, name: str) -> pathlib.Path:

@@ -1,7 +1,6 @@
 """Weights and tokenisers as files: a local folder, or a repository of the Hugging Face hub."""
 
 from collections.abc import Sequence
-import hashlib
 import pathlib
 import re
 
@@ -62,12 +61,6 @@ def read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
       return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 (it has no __iter__)
   except (safetensors.SafetensorError, OSError, TypeError) as error:
     raise InputError(f"{file} cannot be read as safetensors: {_first_line(error)}") from error
-
-
-def sha256(file: pathlib.Path) -> str:
-  """The file's SHA-256 in hexadecimal digits."""
-  with file.open("rb") as opened:
-    return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _first_line(error: Exception) -> str:

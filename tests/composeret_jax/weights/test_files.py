@@ -1,11 +1,9 @@
-import hashlib
-
 import huggingface_hub
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from composeret_jax.weights.files import find_folder, find_weights, read_safetensors, required, sha256
+from composeret_jax.weights.files import find_folder, find_weights, read_safetensors, required
 from data_pipelines.input_error import InputError
 
 
@@ -57,8 +55,3 @@ def test_a_broken_file_is_named(tmp_path):
   with pytest.raises(InputError, match=r"broken\.safetensors cannot be read as safetensors"):
     read_safetensors(broken)
   np.testing.assert_array_equal(read_safetensors(tmp_path / "whole.safetensors")["a"], np.arange(1000))
-
-
-def test_sha256_is_the_standard_one(tmp_path):
-  (tmp_path / "a").write_bytes(b"composed image retrieval")
-  assert sha256(tmp_path / "a") == hashlib.sha256(b"composed image retrieval").hexdigest()
