@@ -111,15 +111,14 @@ class Page:
   def shown(self, conversation: Conversation, k: int) -> tuple[Conversation, str, str, str]:
     """After a change of the conversation."""
     if not conversation.turns:
-      return self.browse("")
+      return self.browse(conversation, "")
     results = self.found(conversation, k)
     changed = isinstance(conversation.turns[-1], Change)
     line = "Closest to what you said" if changed else "Images like it. What should be different?"
     return conversation, conversation_list(conversation), heading(line), image_grid(results, with_scores=True)
 
-  def browse(self, words: str) -> tuple[Conversation, str, str, str]:
-    """Before anything is said: images to choose from."""
-    conversation = Conversation()
+  def browse(self, conversation: Conversation, words: str) -> tuple[Conversation, str, str, str]:
+    """Images to choose from; the conversation stays as it is."""
     images = self.to_choose_from(words)
     line = "Choose a picture to start from" if images else f"No picture has all of these words: {words}"
     return conversation, conversation_list(conversation), heading(line), image_grid(images, with_scores=False)
@@ -229,8 +228,8 @@ def _connect(page: Page, parts: _Parts, load: Callable) -> None:
   def again(conversation, k, image_weight, text_weight):
     return show(conversation.with_weights(float(image_weight), float(text_weight)), k)
 
-  def browse(words):
-    return dict(zip(shown, (*page.browse(words), ""), strict=False))
+  def browse(conversation, words):
+    return dict(zip(shown, (*page.browse(conversation, words), ""), strict=False))
 
   options = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 
@@ -238,7 +237,7 @@ def _connect(page: Page, parts: _Parts, load: Callable) -> None:
     return event(_telling(handler, parts.trouble), inputs, shown, **options)
 
   for event in (load, parts.words.submit):
-    on(event, browse, [parts.words])
+    on(event, browse, [parts.conversation, parts.words])
   for event in (parts.image_weight.release, parts.text_weight.release, parts.k.release):
     on(event, again, weighted)
   on(parts.file.upload, upload, [*talk, parts.file]).then(lambda: None, None, parts.file, **options)
@@ -247,7 +246,7 @@ def _connect(page: Page, parts: _Parts, load: Callable) -> None:
     on(parts.text.submit, change, [*weighted, parts.text]),
     on(parts.examples.try_text, try_text, weighted),
     on(parts.turns.take_back, take_back, talk),
-    on(parts.over.click, lambda: browse(""), []),
+    on(parts.over.click, lambda: browse(Conversation(), ""), []),
   ):
     done.then(fn=None, js=AFTERWARDS)
 

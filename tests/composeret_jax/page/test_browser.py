@@ -192,6 +192,10 @@ def test_pictures_are_found_by_their_caption_and_examples_can_be_tried(page, sea
   assert shown_ids(page) == ["010", "012", "014", "016", "018"]
   choose(page, "012")
   page.wait_for_selector("#turns .turns li")
+  page.fill("#words textarea", "box 00")
+  page.press("#words textarea", "Enter")
+  page.wait_for_function("document.querySelectorAll('#images button').length === 5")
+  assert turns(page) == ["hat"]
   page.click('.examples button:has-text("red striped")')
   wait_for_turns(page, ["hat", "“red striped”"])
   assert shown_ids(page) == found(searcher, "012", "red striped")
