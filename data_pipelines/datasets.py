@@ -112,7 +112,8 @@ def _usable(config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], 
   if config.on_bad_image != "skip":
     return whole
   bad = _bad_images(config, tables, images, split)
-  good, good_queries = without_images(images, bad), queries and without_their_queries(queries, images, bad)
+  good = without_images(images, bad)
+  good_queries = None if queries is None else without_their_queries(queries, images, bad)
   if not len(good) or good_queries is not None and not len(good_queries):
     raise InputError(
       f"{config.dataset}: without bad images no {split} query is left; the first: {next(iter(bad.values()))}"
