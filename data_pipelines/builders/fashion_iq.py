@@ -1,6 +1,6 @@
 """FashionIQ from its captions, its splits and a folder of images, of which many are no longer to be had."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -77,12 +77,12 @@ class FashionIQ(TableBuilder, skip_registration=True):
     Raises InputError when a category has none, or a query names an image that its category's split does not list.
     """
     rows = {(image.group, image.label): row for row, image in enumerate(self.read_images(split))}
-    on_disk = set(images_on_disk(pathlib.Path(self.raw_folder)))
-    queries = [
-      _query(category, annotation, rows)
-      for category, annotation in self._annotations(split)
-      if on_disk.issuperset(annotation[:2])
-    ]
+    listed, queries = set(self._entries(split)), []
+    for category, annotation in self._annotations(split):
+      ends = [(category, name) for name in annotation[:2]]
+      _check_listed(ends, listed)
+      if rows.keys() >= set(ends):
+        queries.append(_query(category, annotation, rows))
     without = set(self.options["categories"]) - {query.group for query in queries}
     if without:
       raise InputError(f"{self.raw_folder}: no {split} query of {', '.join(sorted(without))} has both its images")
@@ -107,12 +107,15 @@ class Annotation(NamedTuple):
   captions: Sequence[str]
 
 
-def _query(category: str, annotation: Annotation, rows: Mapping[tuple[str, str], int]) -> Query:
-  for name in annotation[:2]:
-    if (category, name) not in rows:
+def _check_listed(images: Iterable[tuple[str, str]], listed: Set[tuple[str, str]]) -> None:
+  for category, name in images:
+    if (category, name) not in listed:
       raise InputError(
         f"captions/cap.{category}.val.json names {excerpt(name)[1:-1]}, image_splits/split.{category}.val.json does not"
       )
+
+
+def _query(category: str, annotation: Annotation, rows: Mapping[tuple[str, str], int]) -> Query:
   return Query(
     reference=rows[category, annotation.reference],
     modification=modification_text(annotation.captions),

@@ -75,7 +75,7 @@ def one_query(**fields) -> bytes:
   return json.dumps([{name: value for name, value in query.items() if value is not None}]).encode()
 
 
-def label(name=tiny_datasets.fashion200k_name("test", 0), caption="black top") -> bytes:
+def label(name="women/test/a_caption/0/0_0.jpeg", caption="black top") -> bytes:
   return f"{name}\t0.9\t{caption}\n".encode()
 
 
@@ -119,7 +119,7 @@ BAD = [
   ("fashion_iq", CAPTIONS, one_query(captions=["red " * 10_000]), "query 0: a text of 10,000 words"),
   ("fashion_iq", CAPTIONS, one_query(captions=["\ud800"]), "query 0: .* is not Unicode"),
   ("fashion_iq", CAPTIONS, one_query(candidate="../secret"), "query 0: '../secret', expected a path below"),
-  ("fashion_iq", CAPTIONS, one_query(candidate="nobody"), "missing: .*nobody"),
+  ("fashion_iq", CAPTIONS, one_query(candidate="nobody"), "val.json names nobody, image_splits/split.shirt.val.json"),
   ("fashion_iq", CAPTIONS, one_query(candidate="dress0"), "val.json names dress0, image_splits/split.shirt.val.json"),
   ("fashion_iq", SPLIT, b"7", "split.shirt.val.json: a JSON int, expected a list"),
   ("fashion_iq", SPLIT, b"[7]", "expected a list of image names, found 7"),
@@ -133,7 +133,7 @@ BAD = [
   ("css3d", DESCRIPTION, changed_test(labels=np.array([1])), "test has 3 images, but 1 labels"),
   ("css3d", DESCRIPTION, changed_test(mods=[]), "no queries"),
   ("css3d", DESCRIPTION, changed_test(objects_img=[], labels=[]), "no images|names image 0, of 0"),
-  ("css3d", DESCRIPTION, changed_test(objects_img=[[]] * 9, labels=range(9)), "6 images .* are missing"),
+  ("css3d", DESCRIPTION, changed_test(objects_img=[[]] * 9, labels=list(range(9))), "6 images .* are missing"),
   ("css3d", DESCRIPTION, changed_test(mods=[{"from": [0], "to": [1]}]), "to_str"),
   ("css3d", DESCRIPTION, changed_test(mods=[{"from": [0], "to": [1], "to_str": 7}]), "to_str is 7, expected a text"),
   ("css3d", DESCRIPTION, changed_test(mods=[{"from": [0], "to": [1], "to_str": " "}]), "0: a blank text"),
