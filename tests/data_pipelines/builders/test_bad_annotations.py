@@ -263,7 +263,7 @@ def all_raw(tmp_path_factory):
   return {name: MAKE[name](tmp_path_factory.mktemp(name) / "raw") for name in ("fashion_iq", "fashion200k", "css3d")}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(FILES)
 def test_no_annotation_file_ends_in_another_error_than_ours(all_raw, tmp_path_factory, drawn):
   """It is read, or refused with its name."""
