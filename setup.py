@@ -21,6 +21,7 @@ DEV = [
   *MILVUS,
   *ONNX,
   "beartype>=0.20",
+  "hypothesis>=6.150",
   "playwright>=1.60",
   "pytest>=8",
   "pytest-xdist>=3.6",

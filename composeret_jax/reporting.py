@@ -91,14 +91,14 @@ def progress_bar(first: int, total: int) -> tqdm.tqdm:
 
 
 def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None:
-  """Prints the table of recalls, and what was left out for want of images; the first process does."""
+  """Prints the table of recalls, and what was left out; the first process does."""
   if not is_first():
     return
   print(f"Step {step}: {len(dataset.queries):,} queries, {len(dataset.gallery):,} images, recall in percent")
   print(recall_table(evaluation.metrics))
   if any(dataset.num_left_out.values()):
     left_out = ", ".join(f"{name} {number:,}" for name, number in dataset.num_left_out.items())
-    print(f"Left out, because images are missing: {left_out}")
+    print(f"Left out, with images that are missing or cannot be decoded: {left_out}")
   sys.stdout.flush()
 
 

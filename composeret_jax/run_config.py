@@ -53,6 +53,7 @@ CHOICES = {
   "protocol": tuple(PROTOCOLS),
   "data.dataset": tuple(BUILDERS),
   "data.pixels": ("store", "decode"),
+  "data.on_bad_image": ("fail", "skip"),
   "model.composer": tuple(COMPOSERS),
   "model.image_encoder.dtype": ("float32", "bfloat16"),
   "model.image_encoder.block": tuple(BLOCKS),

@@ -50,6 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.placement = "stream"  # or "device": all training images on every device, when they fit
   config.data.device_memory_share = 0.5  # of a device's memory that placement "device" may fill with images
   config.data.pixels = "store"  # decode once, into a file beside the prepared data; or "decode", in every epoch again
+  config.data.on_bad_image = "fail"  # or "skip": leaves out what cannot be decoded, with its queries, and counts it
   config.data.num_workers = 2  # processes that decode; 0 decodes in this one
 
   config.augment = ml_collections.ConfigDict()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import pathlib
+import sys
 
 import ml_collections
 import numpy as np
@@ -11,12 +12,15 @@ import numpy as np
 from data_pipelines.builders.prepare import BUILDERS, open_tables
 from data_pipelines.builders.tables import EncodedImages, read_columns, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.pixels.bad_images import bad_images
+from data_pipelines.pixels.decode import DECODER_VERSION
 from data_pipelines.pixels.source import DecodedPixels, PixelSource
 from data_pipelines.pixels.store import open_store
 from data_pipelines.queries.css3d import ModificationSampler
 from data_pipelines.queries.fashion200k import CaptionSampler
 from data_pipelines.queries.listed import ListedSampler
 from data_pipelines.queries.mit_states import AdjectiveSampler
+from data_pipelines.queries.skipped import without_images, without_their_queries
 from data_pipelines.queries.tables import ImageTable, QueryTable, TripletSampler
 
 
@@ -25,7 +29,7 @@ class Dataset:
   """Training images and their triplets; the test gallery and its queries.
 
   `open_pixels` gives an image table's pixels, those of "train" or "test". `num_left_out` says how many images and
-  queries are left out because images are missing, as metrics by name.
+  queries are left out because images are missing or cannot be decoded, as metrics by name.
   """
 
   train_images: ImageTable
@@ -60,14 +64,14 @@ def open_dataset(config: ml_collections.ConfigDict, text_query: str) -> Dataset:
   if text_query not in text_queries:
     raise InputError(f"config.text_query is {text_query!r}, {config.dataset} has only {', '.join(text_queries)}")
   tables = _open_tables(config)
-  train_images = _images(tables, "train")
+  train, test = (_usable(config, tables, split, text_query) for split in ("train", "test"))
   return Dataset(
-    train_images=train_images,
-    train_triplets=_train_triplets(config.dataset, tables, train_images, text_query),
-    gallery=_images(tables, "test"),
-    queries=_queries(tables["queries"], "test", text_query),
+    train_images=train.images,
+    train_triplets=train.triplets,
+    gallery=test.images,
+    queries=test.queries,
     open_pixels=functools.partial(_open_pixels, config, tables["images"]),
-    num_left_out=tables["queries"].info.metadata["num_left_out"],
+    num_left_out={**tables["queries"].info.metadata["num_left_out"], **test.num_left_out, **train.num_left_out},
   )
 
 
@@ -78,7 +82,68 @@ def prepare(config: ml_collections.ConfigDict) -> None:
   """
   tables = _open_tables(config)
   for split in ("train", "test"):
-    _open_pixels(config, tables["images"], _images(tables, split), split)
+    images = _images(tables, split)
+    if config.on_bad_image == "skip":
+      images = without_images(images, _bad_images(config, tables, images, split))
+    _open_pixels(config, tables["images"], images, split)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Split:
+  """A split's images; its queries where they are listed, and its sampler where it is trained on."""
+
+  images: ImageTable
+  queries: QueryTable | None
+  triplets: TripletSampler | None
+  num_left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+  @property
+  def num_queries(self) -> int:
+    """How many queries are listed, or how many images can be references of drawn ones."""
+    return self.triplets.num_items if self.queries is None else len(self.queries)
+
+
+def _usable(config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], split: str, text_query: str) -> _Split:
+  """The split, without what cannot be decoded where `config` says so."""
+  images = _images(tables, split)
+  listed = split in BUILDERS[config.dataset].QUERY_SPLITS
+  queries = _queries(tables["queries"], split, text_query) if listed else None
+  whole = _split(config.dataset, split, images, queries, text_query)
+  if config.on_bad_image != "skip":
+    return whole
+  bad = _bad_images(config, tables, images, split)
+  good = without_images(images, bad)
+  good_queries = None if queries is None else without_their_queries(queries, images, bad)
+  if not len(good) or good_queries is not None and not len(good_queries):
+    raise InputError(
+      f"{config.dataset}: without bad images no {split} query is left; the first: {next(iter(bad.values()))}"
+    )
+  usable = _split(config.dataset, split, good, good_queries, text_query)
+  infix = "train_" if split == "train" else ""
+  num_queries = whole.num_queries - usable.num_queries
+  return dataclasses.replace(
+    usable, num_left_out={f"num_bad_{infix}images": len(bad), f"num_bad_{infix}queries": num_queries}
+  )
+
+
+def _split(dataset: str, split: str, images: ImageTable, queries: QueryTable | None, text_query: str) -> _Split:
+  triplets = _train_triplets(dataset, images, queries, text_query) if split == "train" else None
+  return _Split(images, queries, triplets)
+
+
+def _bad_images(
+  config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], images: ImageTable, split: str
+) -> Mapping[int, str]:
+  name = f"bad-{split}-{config.image_size}-{tables['images'].version}-{DECODER_VERSION}.json"
+  file = _prepared_folder(tables["images"]) / name
+  bad = bad_images(images, config.image_size, file, config.num_workers)
+  if bad:
+    print(
+      f"{len(bad):,} of {len(images):,} {split} images cannot be decoded and are left out; {file} lists them. The "
+      f"first: {next(iter(bad.values()))}",
+      file=sys.stderr,
+    )
+  return bad
 
 
 def num_loaders(config: ml_collections.ConfigDict) -> int:
@@ -94,23 +159,24 @@ def _open_tables(config: ml_collections.ConfigDict) -> dict[str, TableBuilder]:
 def _open_pixels(config: ml_collections.ConfigDict, table: TableBuilder, images: ImageTable, split: str) -> PixelSource:
   if config.pixels == "decode":
     return DecodedPixels(images, config.image_size)
-  # <prepared>/<data set>-<fingerprint>/<data set>/images/<version>
-  prepared = pathlib.Path(table.data_path).parents[2]
+  prepared = _prepared_folder(table)
   source = f"{prepared.name} {table.version}"
   return open_store(
     images, config.image_size, prepared / "pixels", split=split, source=source, num_workers=config.num_workers
   )
 
 
-def _train_triplets(
-  dataset: str, tables: dict[str, TableBuilder], images: ImageTable, text_query: str
-) -> TripletSampler:
+def _prepared_folder(table: TableBuilder) -> pathlib.Path:
+  """<prepared>/<data set>-<fingerprint> of <prepared>/<data set>-<fingerprint>/<data set>/images/<version>."""
+  return pathlib.Path(table.data_path).parents[2]
+
+
+def _train_triplets(dataset: str, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
   complete = text_query == "complete"
   if dataset == "mit_states":
     return AdjectiveSampler(images.labels, complete_text=complete)
   if dataset == "fashion200k":
     return CaptionSampler(images.labels, complete_text=complete)
-  queries = _queries(tables["queries"], "train", text_query)
   if dataset == "css3d":
     return ModificationSampler(queries, images.labels)
   return ListedSampler(queries, images.labels)

@@ -1,13 +1,16 @@
 """CSS3D from its pickled description and its folder of rendered images."""
 
 from collections.abc import Mapping, Sequence
+import operator
 import pathlib
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.builders.tables import Image, Query, TableBuilder
+from data_pipelines.builders.annotations import check_text, excerpt
+from data_pipelines.builders.rows import Image, Query
+from data_pipelines.builders.tables import TableBuilder
 from data_pipelines.input_error import InputError
 
 DESCRIPTION = "css_toy_dataset_novel2_small.dup.npy"
@@ -43,30 +46,73 @@ class Css3d(TableBuilder, skip_registration=True):
   def read_images(self, split: str) -> Sequence[Image]:
     """The images of a split, by number; raises InputError when one is missing."""
     description, root = self._describe(split), pathlib.Path(self.raw_folder)
-    labels = range(len(description["objects_img"]))
-    if split == "test" and "labels" in description:
-      labels = description["labels"]
-    names = [f"images/css_{split}_{number:06d}.png" for number in range(len(description["objects_img"]))]
+    names = [f"images/css_{split}_{number:06d}.png" for number in range(description.num_images)]
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
       raise InputError(f"{len(missing):,} images that {DESCRIPTION} describes are missing: {root / missing[0]}, ...")
-    return [Image(name, str(label), root / name) for name, label in zip(names, labels, strict=True)]
+    return [Image(name, label, root / name) for name, label in zip(names, description.labels, strict=True)]
 
   def read_queries(self, split: str) -> Sequence[Query]:
     """Every (from, to) pair of every modification."""
-    labels = [image.label for image in self.read_images(split)]
+    description = self._describe(split)
     return [
-      Query(int(reference), modification["to_str"], "", labels[target], group=str(number))
-      for number, modification in enumerate(self._describe(split)["mods"])
-      for reference, target in zip(modification["from"], modification["to"], strict=True)
+      Query(reference, modification.text, "", description.labels[target], group=str(number))
+      for number, modification in enumerate(description.modifications)
+      for reference, target in zip(modification.references, modification.targets, strict=True)
     ]
 
-  def _describe(self, split: str) -> Mapping[str, Any]:
+  def _describe(self, split: str) -> "SplitDescription":
     path = pathlib.Path(self.raw_folder) / DESCRIPTION
     try:
-      return read_description(path)[split]
-    except (pickle.UnpicklingError, AttributeError, EOFError, LookupError, TypeError, ValueError) as error:
-      raise InputError(f"{path} cannot be read as CSS3D's description: {error}") from error
+      return checked_description(read_description(path)[split], split)
+    except OSError as error:
+      raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except Exception as error:  # whatever a damaged pickle makes its reader run into
+      raise InputError(f"{path} cannot be read as CSS3D's description: {excerpt(str(error))[1:-1]}") from error
+
+
+class Modification(NamedTuple):
+  """One text, and the image pairs that it leads from and to, as numbers in their split."""
+
+  text: str
+  references: Sequence[int]
+  targets: Sequence[int]
+
+
+class SplitDescription(NamedTuple):
+  """What the description says of a split."""
+
+  labels: Sequence[str]
+  modifications: Sequence[Modification]
+
+  @property
+  def num_images(self) -> int:
+    """How many images the split has."""
+    return len(self.labels)
+
+
+def checked_description(content: Mapping[str, Any], split: str) -> SplitDescription:
+  """The split with its numbers and texts checked; raises ValueError for what cannot be."""
+  num_images = len(content["objects_img"])
+  labels = content["labels"] if split == "test" and "labels" in content else range(num_images)
+  if len(labels) != num_images:
+    raise ValueError(f"{split} has {num_images:,} images, but {len(labels):,} labels")
+  modifications = [_modification(own, i, num_images) for i, own in enumerate(content["mods"])]
+  return SplitDescription([str(label) for label in labels], modifications)
+
+
+def _modification(content: Mapping[str, Any], number: int, num_images: int) -> Modification:
+  where, text = f"modification {number}", content["to_str"]
+  if not isinstance(text, str):
+    raise ValueError(f"{where}: to_str is {excerpt(text)}, expected a text")
+  check_text(text, where)
+  references, targets = ([operator.index(image) for image in content[end]] for end in ("from", "to"))
+  if len(references) != len(targets):
+    raise ValueError(f"{where} leads from {len(references):,} images to {len(targets):,}")
+  unknown = [image for image in (*references, *targets) if not 0 <= image < num_images]
+  if unknown:
+    raise ValueError(f"{where} names image {unknown[0]}, of {num_images:,}")
+  return Modification(text, references, targets)
 
 
 def read_description(path: pathlib.Path) -> Mapping[str, Any]:

@@ -1,10 +1,13 @@
 """Fashion200k from its label files and its folder of images."""
 
 from collections.abc import Iterator, Mapping, Sequence
+import os
 import pathlib
 from typing import Any
 
-from data_pipelines.builders.tables import Image, Query, TableBuilder
+from data_pipelines.builders.annotations import check_inside, check_text, excerpt, numbered_lines
+from data_pipelines.builders.rows import Image, Query
+from data_pipelines.builders.tables import TableBuilder
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.labels import replacement_text
 
@@ -46,7 +49,7 @@ class Fashion200k(TableBuilder, skip_registration=True):
       for path in sorted(root.glob(f"labels/*_{split}_*.txt"))
       for name, caption in _read_label_file(path)
     ]
-    missing = [image.name for image in images if not image.content.is_file()]
+    missing = [image.name for image in images if not os.path.isfile(image.content)]
     if missing:
       raise InputError(f"{len(missing):,} images of {root / 'labels'} are missing, for example {root / missing[0]}")
     return images
@@ -59,10 +62,10 @@ class Fashion200k(TableBuilder, skip_registration=True):
 
   def _read_query_file(self, known: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     path = pathlib.Path(self.raw_folder) / "test_queries.txt"
-    for number, line in _numbered_lines(path):
+    for number, line in numbered_lines(path):
       names = line.split()
       if len(names) != 2 or not known.keys() >= set(names):
-        raise InputError(f"{path}:{number}: {line!r}, expected two paths that labels/*_test_*.txt have")
+        raise InputError(f"{path}:{number}: {excerpt(line)}, expected two paths that labels/*_test_*.txt have")
       yield names[0], names[1]
 
 
@@ -80,13 +83,10 @@ def _query(images: Sequence[Image], reference: int, target: int) -> Query:
 
 
 def _read_label_file(path: pathlib.Path) -> Iterator[tuple[str, str]]:
-  for number, line in _numbered_lines(path):
-    fields = line.split("\t")
+  for number, line in numbered_lines(path):
+    where, fields = f"{path}:{number}", line.split("\t")
     if len(fields) != 3:
-      raise InputError(f"{path}:{number}: {line!r}, expected path, detection score and caption with tabs between them")
+      raise InputError(f"{where}: {excerpt(line)}, expected path, detection score and caption with tabs between them")
+    check_inside(fields[0], where)
+    check_text(fields[2], where)
     yield fields[0], fields[2]
-
-
-def _numbered_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
-  with path.open(encoding="utf-8") as file:
-    yield from enumerate(file, start=1)

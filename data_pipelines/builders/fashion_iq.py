@@ -1,12 +1,13 @@
 """FashionIQ from its captions, its splits and a folder of images, of which many are no longer to be had."""
 
-from collections.abc import Iterator, Mapping, Sequence
-import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 import os
 import pathlib
 from typing import Any, NamedTuple
 
-from data_pipelines.builders.tables import Image, Query, TableBuilder
+from data_pipelines.builders.annotations import check_inside, check_text, excerpt, read_json_list
+from data_pipelines.builders.rows import Image, Query
+from data_pipelines.builders.tables import TableBuilder
 from data_pipelines.input_error import InputError
 
 CATEGORIES = ("dress", "shirt", "toptee")
@@ -76,12 +77,12 @@ class FashionIQ(TableBuilder, skip_registration=True):
     Raises InputError when a category has none, or a query names an image that its category's split does not list.
     """
     rows = {(image.group, image.label): row for row, image in enumerate(self.read_images(split))}
-    on_disk = set(images_on_disk(pathlib.Path(self.raw_folder)))
-    queries = [
-      _query(category, annotation, rows)
-      for category, annotation in self._annotations(split)
-      if on_disk.issuperset(annotation[:2])
-    ]
+    listed, queries = set(self._entries(split)), []
+    for category, annotation in self._annotations(split):
+      ends = [(category, name) for name in annotation[:2]]
+      _check_listed(ends, listed)
+      if rows.keys() >= set(ends):
+        queries.append(_query(category, annotation, rows))
     without = set(self.options["categories"]) - {query.group for query in queries}
     if without:
       raise InputError(f"{self.raw_folder}: no {split} query of {', '.join(sorted(without))} has both its images")
@@ -106,12 +107,15 @@ class Annotation(NamedTuple):
   captions: Sequence[str]
 
 
-def _query(category: str, annotation: Annotation, rows: Mapping[tuple[str, str], int]) -> Query:
-  for name in annotation[:2]:
-    if (category, name) not in rows:
+def _check_listed(images: Iterable[tuple[str, str]], listed: Set[tuple[str, str]]) -> None:
+  for category, name in images:
+    if (category, name) not in listed:
       raise InputError(
-        f"captions/cap.{category}.val.json names {name}, image_splits/split.{category}.val.json does not"
+        f"captions/cap.{category}.val.json names {excerpt(name)[1:-1]}, image_splits/split.{category}.val.json does not"
       )
+
+
+def _query(category: str, annotation: Annotation, rows: Mapping[tuple[str, str], int]) -> Query:
   return Query(
     reference=rows[category, annotation.reference],
     modification=modification_text(annotation.captions),
@@ -135,11 +139,22 @@ def complete_text(category: str, captions: Sequence[str]) -> str:
 def read_annotations(folder: pathlib.Path, category: str, split: str) -> list[Annotation]:
   """The queries of a category; raises InputError when the file is not as published."""
   path = folder / "captions" / f"cap.{category}.{_FILE_SPLITS[split]}.json"
-  try:
-    queries = json.loads(path.read_text("utf-8"))
-    return [Annotation(query["candidate"], query["target"], tuple(query["captions"])) for query in queries]
-  except (KeyError, TypeError, ValueError) as error:
-    raise InputError(f"{path}: expected a list of candidate, captions and target ({error!r})") from error
+  return [_annotation(query, f"{path}: query {number}") for number, query in enumerate(read_json_list(path))]
+
+
+def _annotation(query: Any, where: str) -> Annotation:
+  names = [query.get(field) for field in ("candidate", "target")] if isinstance(query, dict) else [None]
+  captions = query.get("captions") if isinstance(query, dict) else None
+  if not _texts(names) or not isinstance(captions, list) or not captions or not _texts(captions):
+    raise InputError(f"{where}: expected candidate, captions and target, found {excerpt(query)}")
+  for name in names:
+    check_inside(name, where)
+  check_text(" ".join(captions).strip(".?, "), where)  # of two captions one may be blank: the published files have some
+  return Annotation(*names, tuple(captions))
+
+
+def _texts(values: Sequence[Any]) -> bool:
+  return all(isinstance(value, str) for value in values)
 
 
 def read_names(folder: pathlib.Path, category: str, split: str) -> list[str]:
@@ -151,10 +166,15 @@ def read_names(folder: pathlib.Path, category: str, split: str) -> list[str]:
     annotations = read_annotations(folder, category, split)
     return list(dict.fromkeys(name for annotation in annotations for name in annotation[:2]))
   path = folder / "image_splits" / f"split.{category}.{_FILE_SPLITS[split]}.json"
-  try:
-    return [str(name) for name in json.loads(path.read_text("utf-8"))]
-  except (TypeError, ValueError) as error:
-    raise InputError(f"{path}: expected a list of image names ({error})") from error
+  names = read_json_list(path)
+  for name in names:
+    if not isinstance(name, str):
+      raise InputError(f"{path}: expected a list of image names, found {excerpt(name)} in it")
+    check_inside(name, str(path))
+  if len(set(names)) < len(names):
+    twice = next(name for name in names if names.count(name) > 1)
+    raise InputError(f"{path}: {excerpt(twice)} is listed twice: a gallery holds an image once")
+  return names
 
 
 def images_on_disk(folder: pathlib.Path) -> dict[str, str]:

@@ -3,9 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 import pathlib
+import sys
 from typing import Any
 
-from data_pipelines.builders.tables import Image, Query, TableBuilder
+from data_pipelines.builders.annotations import excerpt
+from data_pipelines.builders.rows import Image, Query
+from data_pipelines.builders.tables import TableBuilder
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.labels import split_label
 
@@ -38,7 +41,11 @@ class MitStates(TableBuilder, skip_registration=True):
     labelled_folders(folder)
 
   def read_images(self, split: str) -> Sequence[Image]:
-    """The images of a split, sorted by folder and file name; raises InputError when there are none."""
+    """The images of a split, sorted by folder and file name; raises InputError when there are none.
+
+    Other files in the folders and folders of other names are left out, as the published loader leaves them; the
+    terminal says which.
+    """
     root = pathlib.Path(self.raw_folder)
     images = [
       Image(str(path.relative_to(root)), folder.name, path)
@@ -46,6 +53,8 @@ class MitStates(TableBuilder, skip_registration=True):
       if (split_label(folder.name)[1] in TEST_NOUNS) == (split == "test")
       for path in sorted(folder.glob("*.jpg"))
     ]
+    if split == "test":
+      _say_what_is_left_out(root)
     if not images:
       raise InputError(f"{root / 'images'} has no {split} images (*.jpg in folders named 'adjective noun')")
     return images
@@ -64,7 +73,29 @@ def labelled_folders(root: pathlib.Path) -> list[pathlib.Path]:
   for folder in folders:
     if folder.name.count(" ") != 1:
       raise InputError(f"{folder}: the folder's name has more than the two words 'adjective noun'")
+    if len(folder.name.split()) != 2:
+      raise InputError(f"{folder}: the folder's name is not the two words 'adjective noun'")
   return [folder for folder in folders if split_label(folder.name)[0] != "adj"]
+
+
+def left_out(root: pathlib.Path) -> list[str]:
+  """What is in `root`/images and is used as nothing: folders without an adjective, files that are no *.jpg; sorted."""
+  folders = labelled_folders(root)
+  others = set((root / "images").iterdir()) - set(folders)
+  others |= {path for folder in folders for path in folder.iterdir()} - {
+    path for folder in folders for path in folder.glob("*.jpg")
+  }
+  return sorted(str(path.relative_to(root)) for path in others if not path.name.startswith("."))
+
+
+def _say_what_is_left_out(root: pathlib.Path) -> None:
+  others = left_out(root)
+  if others:
+    print(
+      f"{root}: {len(others):,} entries are no *.jpg in a folder 'adjective noun' and are left out, for example "
+      f"{excerpt(others[0])}",
+      file=sys.stderr,
+    )
 
 
 def _queries(images: Sequence[Image]) -> Iterator[Query]:

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from data_pipelines.builders.tables import Image, Query, TableBuilder
+from data_pipelines.builders.rows import Image, Query
+from data_pipelines.builders.tables import TableBuilder
 
 SEED = 2019
 COLOURS = {

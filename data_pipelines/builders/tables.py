@@ -1,6 +1,6 @@
 """The tables that every data set is prepared as, and how they are read back."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import pathlib
 from typing import Any, ClassVar
@@ -9,35 +9,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
+from data_pipelines.builders.checked_rows import check_images, check_queries
+from data_pipelines.builders.rows import Image, Query
 from data_pipelines.input_error import InputError
-
-
-@dataclasses.dataclass(frozen=True)
-class Image:
-  """A row of the image table. `content` is an encoded image or the path of one.
-
-  `group` is the part of the data set that the image belongs to, where it has parts (FashionIQ's categories).
-  """
-
-  name: str
-  label: str
-  content: bytes | pathlib.Path | Callable[[], bytes]
-  group: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Query:
-  """A row of the query table: `reference` is a row of the image table, every image labelled `target_label` is right.
-
-  `group` says which queries belong together, where that matters (FashionIQ's categories, CSS3D's modifications).
-  """
-
-  reference: int
-  modification: str
-  complete: str
-  target_label: str
-  group: str = ""
-
 
 FEATURES = {
   "images": {"image": tfds.features.Image(), "name": tfds.features.Text()},
@@ -102,6 +76,17 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """All queries of one of `QUERY_SPLITS`, in order."""
     raise NotImplementedError
 
+  def checked_rows(self, split: str) -> Sequence[Image] | Sequence[Query]:
+    """The rows of this builder's own table; raises InputError where they cannot be used."""
+    where = f"{self.raw_folder or self.name}, {split}"
+    images = self.read_images(split)
+    check_images(images, where)
+    if self.builder_config.name != "queries":
+      return images
+    queries = self.read_queries(split)
+    check_queries(queries, images, where)
+    return queries
+
   def _info(self) -> tfds.core.DatasetInfo:
     features = tfds.features.FeaturesDict(FEATURES[self.builder_config.name])
     return tfds.core.DatasetInfo(
@@ -120,9 +105,18 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
     table = self.builder_config.name
-    rows = self.read_queries(split) if table == "queries" else self.read_images(split)
+    rows = self.checked_rows(split)
     for i, row in enumerate(tqdm.tqdm(rows, desc=f"{self.name} {split} {table}", unit=" rows")):
       yield i, _example(table, row)
+
+
+def _content(image: Image) -> bytes:
+  if callable(image.content):
+    return image.content()
+  try:
+    return image.content if isinstance(image.content, bytes) else image.content.read_bytes()
+  except OSError as error:
+    raise InputError(f"{image.content} cannot be read: {error.strerror}") from error
 
 
 def _example(table: str, row: Image | Query) -> dict:
@@ -130,7 +124,7 @@ def _example(table: str, row: Image | Query) -> dict:
     return dataclasses.asdict(row)
   if table == "labels":
     return {"name": row.name, "label": row.label, "group": row.group}
-  return {"name": row.name, "image": row.content() if callable(row.content) else row.content}
+  return {"name": row.name, "image": _content(row)}
 
 
 class EncodedImages(Sequence[bytes]):

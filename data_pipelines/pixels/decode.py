@@ -18,20 +18,35 @@ from data_pipelines.input_error import InputError
 
 DECODER_VERSION = 1  # a new number whenever pixels change: stores of other numbers are not used
 
+# By content, whatever a file is called. Of Pillow's others some start programs (EPS).
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+# More than 8 bits in a channel, in modes that Pillow makes RGB by cutting off at 255: white images.
+DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
+
+MAX_ASPECT = 200  # a line of 1 x 60,000 pixels would be resized to 224 x 13,440,000
+
 
 def decode_image(encoded: bytes, size: int, name: str) -> np.ndarray:
   """uint8 [size, size, 3] as of `square_pixels`, but a large JPEG is decoded smaller.
 
-  Raises InputError with `name` when the bytes are no whole image.
+  Of an animation the first frame; alpha is dropped, EXIF's orientation and colour profiles are not applied, as in
+  torchvision's loader. Raises InputError with `name` when the bytes are no whole image of `FORMATS` with at most 8 bits
+  a channel, 200 times as long as wide and 178,956,970 pixels.
   """
-  with readable(name), Image.open(io.BytesIO(encoded)) as image:
+  with readable(name), Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+    _check_usable(image)
     shape = _size_with_shorter_side(image.size, size)
     image.draft("RGB", (2 * shape[0], 2 * shape[1]))  # JPEG only: decodes a half, quarter or eighth, not below this
     return _resized_and_cropped(image, shape, size)
 
 
 def square_pixels(image: Image.Image, size: int) -> np.ndarray:
-  """RGB, the shorter side resized to `size` (bilinear, anti-aliased), then the centre: uint8 [size, size, 3]."""
+  """RGB, the shorter side resized to `size` (bilinear, anti-aliased), then the centre: uint8 [size, size, 3].
+
+  Raises ValueError for an image that is too long or has more than 8 bits a channel.
+  """
+  _check_usable(image)
   return _resized_and_cropped(image, _size_with_shorter_side(image.size, size), size)
 
 
@@ -40,8 +55,21 @@ def readable(name: str) -> Iterator[None]:
   """Raises InputError with `name` where an image turns out not to be whole."""
   try:
     yield
-  except (PIL.UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+  except MemoryError:
+    raise
+  except PIL.UnidentifiedImageError as error:
+    raise InputError(f"{name}: not a readable image (empty, damaged, or none of {', '.join(FORMATS)})") from error
+  except Exception as error:  # what a damaged file makes Pillow's parsers run into: IndexError, struct.error, ...
     raise InputError(f"{name}: not a readable image ({error})") from error
+
+
+def _check_usable(image: Image.Image) -> None:
+  """From the header, before pixels are decoded."""
+  width, height = image.size
+  if not 0 < max(width, height) <= MAX_ASPECT * min(width, height):
+    raise ValueError(f"it has {width:,} x {height:,} pixels, expected at most {MAX_ASPECT} times as long as wide")
+  if image.mode in DEEP_MODES:
+    raise ValueError(f"it has more than 8 bits a channel, as Pillow's mode {image.mode}: make it 8 bits")
 
 
 def _resized_and_cropped(image: Image.Image, shape: tuple[int, int], size: int) -> np.ndarray:

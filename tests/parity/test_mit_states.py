@@ -46,7 +46,7 @@ def emoji(tmp_path_factory):
     file.extractall(target, filter="data")
   (root,) = target.iterdir()
   config = ml_collections.ConfigDict(
-    {"dataset": "mit_states", "dir": str(root), "prepared_dir": str(target / "prepared")}
+    {"dataset": "mit_states", "dir": str(root), "prepared_dir": str(target / "prepared"), "on_bad_image": "fail"}
   )
   return open_dataset(config, "modification"), json.loads(expected.read_text())
 

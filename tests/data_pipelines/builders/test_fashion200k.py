@@ -71,9 +71,9 @@ def test_names_a_missing_image(tmp_path):
     (
       "labels/all_train_detect_all.txt",
       "no tabs here\n",
-      r"all_train_detect_all.txt:1: 'no tabs here\\n', expected path",
+      r"all_train_detect_all.txt:1: 'no tabs here', expected path",
     ),
-    ("test_queries.txt", "one_path_only\n", r"test_queries.txt:1: 'one_path_only\\n', expected two paths"),
+    ("test_queries.txt", "one_path_only\n", r"test_queries.txt:1: 'one_path_only', expected two paths"),
     ("test_queries.txt", "not_labelled.jpeg neither.jpeg\n", "test_queries.txt:1: .*expected two paths"),
   ],
 )

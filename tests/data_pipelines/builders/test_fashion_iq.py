@@ -109,7 +109,7 @@ def test_unknown_categories_are_refused(raw, tmp_path, categories):
 def test_a_broken_annotation_is_named(tmp_path):
   raw = tiny_datasets.make_fashion_iq(tmp_path / "raw")
   (raw / "captions" / "cap.shirt.val.json").write_text('[{"candidate": "shirt0"}]')
-  with pytest.raises(InputError, match="cap.shirt.val.json: expected a list of candidate, captions and target"):
+  with pytest.raises(InputError, match="cap.shirt.val.json: query 0: expected candidate, captions and target"):
     open_dataset(data_config(raw, tmp_path / "prepared"), "modification")
 
 

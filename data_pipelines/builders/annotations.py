@@ -1,0 +1,74 @@
+"""Annotation files as data sets are published with: text, read strictly, every refusal with file and line."""
+
+from collections.abc import Iterator
+import json
+import os
+import pathlib
+from typing import Any
+
+from data_pipelines.input_error import InputError
+
+MAX_TEXT_WORDS = 1_000  # a batch is as wide as its longest text; the longest published one has 28
+
+
+def read_text(path: pathlib.Path) -> str:
+  """The file as UTF-8, without a byte order mark, lines ending in "\\n"; raises InputError with the line at fault."""
+  try:
+    content = path.read_bytes()
+    return content.decode("utf-8-sig").replace("\r\n", "\n")
+  except UnicodeDecodeError as error:
+    line = content.count(b"\n", 0, error.start) + 1
+    raise InputError(f"{path}:{line}: not UTF-8 (byte {content[error.start]:#04x}): save the file as UTF-8") from error
+  except OSError as error:
+    raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def numbered_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+  """The lines that are not blank, counted from 1; raises InputError as `read_text`."""
+  for number, line in enumerate(read_text(path).split("\n"), start=1):
+    if line.strip():
+      yield number, line
+
+
+def read_json_list(path: pathlib.Path) -> list[Any]:
+  """The list that a JSON file holds; raises InputError where there is none."""
+  try:
+    content = json.loads(read_text(path))
+  except InputError:
+    raise
+  except (ValueError, RecursionError) as error:
+    raise InputError(f"{path}: not JSON ({error})") from error
+  if not isinstance(content, list):
+    raise InputError(f"{path}: a JSON {type(content).__name__}, expected a list")
+  return content
+
+
+def check_text(text: str, where: str) -> None:
+  """Raises InputError, beginning with `where`, for a blank text, an endless one and one that is no Unicode."""
+  num_words = len(text.split())
+  if not num_words:
+    raise InputError(f"{where}: a blank text, expected words")
+  if num_words > MAX_TEXT_WORDS:
+    raise InputError(f"{where}: a text of {num_words:,} words, expected at most {MAX_TEXT_WORDS:,}: {excerpt(text)}")
+  check_unicode(text, where)
+
+
+def check_unicode(text: str, where: str) -> None:
+  """Raises InputError, beginning with `where`, for half of a surrogate pair, which no UTF-8 file can hold."""
+  try:
+    text.encode("utf-8")
+  except UnicodeEncodeError as error:
+    raise InputError(f"{where}: {excerpt(text)} is not Unicode ({error.reason})") from error
+
+
+def check_inside(name: str, where: str) -> None:
+  """Raises InputError, beginning with `where`, for a path that leads out of the data set's folder, or is none."""
+  if not name or "\0" in name or os.path.isabs(name) or ".." in name.split("/"):
+    raise InputError(f"{where}: {excerpt(name)}, expected a path below the data set's folder")
+  check_unicode(name, where)
+
+
+def excerpt(text: Any) -> str:
+  """Its beginning, quoted, in ASCII: what was found, in one line."""
+  quoted = ascii(text)
+  return quoted if len(quoted) <= 80 else f"{quoted[:77]}..."
