@@ -40,12 +40,12 @@ _PORT = flags.DEFINE_integer("port", 7860, "For --mode=serve.", lower_bound=1, u
 def main(_) -> None:
   """Does what --mode says."""
   # After the flags: a mistyped one is answered at once.
-  from composeret_jax.finite import NonFiniteLossError
+  from composeret_jax.finite import NonFiniteError
   from data_pipelines.input_error import InputError
 
   try:
     {"index": _index, "search": _search, "serve": _serve}.get(_MODE.value, _run)()
-  except (InputError, NonFiniteLossError) as error:
+  except (InputError, NonFiniteError) as error:
     sys.exit(f"error: {error}")
 
 
@@ -94,7 +94,7 @@ def _require(*needed: flags.FlagHolder) -> None:
 
 def _run() -> None:
   from composeret_jax import export, import_original, processes, train
-  from composeret_jax.run_config import check_config
+  from composeret_jax.config_check import check_config
   from data_pipelines.datasets import prepare
 
   mode = _MODE.value

@@ -1,6 +1,7 @@
 """Checkpoints: everything that the next step depends on, saved in the background, the newest ones and the best."""
 
 from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import functools
 import operator
 import pathlib
@@ -134,4 +135,4 @@ class Checkpoints:
 
 def _as_tree(state: TrainState) -> dict:
   """All but what is frozen, which comes from files of its own."""
-  return {name: getattr(state, name) for name in ("step", "params", "batch_stats", "optimizer_state", "key")}
+  return {field.name: getattr(state, field.name) for field in dataclasses.fields(state) if field.name != "frozen"}

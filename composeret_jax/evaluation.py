@@ -11,7 +11,9 @@ import ml_collections
 import numpy as np
 import tqdm
 
+from composeret_jax.answerable import check_gallery, unanswerable_queries
 from composeret_jax.devices import data_mesh, fetch, place, rows_split
+from composeret_jax.finite import check_features
 from composeret_jax.model import RetrievalModel
 from composeret_jax.protocols import PROTOCOLS
 from composeret_jax.retrieval import rank_gallery
@@ -50,13 +52,25 @@ class Evaluator:
   """Evaluates models of one structure on one data set; compiles once, whatever the parameters."""
 
   def __init__(self, model: RetrievalModel, dataset: Dataset, texts: TextReader, config: ml_collections.ConfigDict):
-    """`config` is a run's whole configuration; `texts` gives what the model's text encoder reads."""
+    """`config` is a run's whole configuration; `texts` gives what the model's text encoder reads.
+
+    Raises InputError for a gallery that is empty or has an image twice and, unless the configuration allows them, for
+    queries that no image of their gallery answers.
+    """
+    check_gallery(dataset.gallery)
     self._dataset = dataset
     self._pixels = dataset.gallery_pixels
     self._texts = texts.encode(dataset.queries.texts)
     self._config = config
     self._protocol = PROTOCOLS[config.protocol]
     self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
+    self._left_out = dict(dataset.num_left_out) | unanswerable_queries(
+      dataset.gallery,
+      dataset.queries,
+      self._groups,
+      excludes_reference=self._protocol.excludes_reference,
+      allowed=config.eval.allow_unanswerable_queries,
+    )
     self._sharding = rows_split(data_mesh())
     self._batch_size = -(-config.eval.batch_size // self._sharding.num_devices) * self._sharding.num_devices
     structure = nnx.graphdef(model)
@@ -96,7 +110,11 @@ class Evaluator:
     )
 
   def count(self, features: Features) -> Evaluation:
-    """Ranks the gallery for the composed queries and for their halves, and counts."""
+    """Ranks the gallery for the composed queries and for their halves, and counts.
+
+    Raises NonFiniteError for features that are not finite: a ranking of them is none.
+    """
+    check_features(gallery=features.gallery, composed=features.composed, text_only=features.text_only)
     gallery = features.gallery
     ranks = self._rank(features.composed, gallery)
     halves = {
@@ -106,7 +124,7 @@ class Evaluator:
     metrics = self._count(ranks)
     for name in HALVES:
       metrics |= {f"{name}/{key}": value for key, value in self._count(halves[name]).items()}
-    return Evaluation(metrics | self._dataset.num_left_out, ranks)
+    return Evaluation(metrics | self._left_out, ranks)
 
   def _encode_and_compose(
     self, state, texts: Float[np.ndarray, "num_queries text_dim"]

@@ -1,22 +1,40 @@
-"""Stops a run whose losses are no numbers any more."""
+"""Stops a run whose numbers are no numbers any more."""
 
 from collections.abc import Callable, Mapping
 import math
+import sys
 
 import jax
+from jaxtyping import Float
 import numpy as np
 
+from composeret_jax.processes import is_first
 
-class NonFiniteLossError(RuntimeError):
-  """A loss is NaN or infinite. The message names the step, the losses and the last good checkpoint."""
+ON_NONFINITE = ("stop", "skip")
+
+
+class NonFiniteError(RuntimeError):
+  """A loss, a gradient or a feature is NaN or infinite. The message names it, and the last good checkpoint."""
+
+
+def check_features(**features: Float[np.ndarray, "_ dim"]) -> None:
+  """Raises NonFiniteError with the name, the number and the first of the rows that are not finite."""
+  for name, rows in features.items():
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+      raise NonFiniteError(f"{len(bad):,} of {len(rows):,} {name} features are not finite, the first in row {bad[0]}")
 
 
 class FiniteWatch:
-  """Looks at every step's losses one step late, so that the devices always have the next step to work on."""
+  """Looks at every step's losses one step late, so that the devices always have the next step to work on.
 
-  def __init__(self, describe_last_good: Callable[[], str]):
-    """`describe_last_good` says where to go on from when a loss is not finite."""
+  Losses with `num_skipped_in_a_row` are of steps that skip themselves (train_step.py): these are said.
+  """
+
+  def __init__(self, describe_last_good: Callable[[], str], max_skipped_in_a_row: int):
+    """`describe_last_good` says where to go on from when a run stops."""
     self._describe_last_good = describe_last_good
+    self._max_skipped_in_a_row = max_skipped_in_a_row
     self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
     self._checked: dict[str, float] = {}
 
@@ -26,9 +44,9 @@ class FiniteWatch:
     self._pending = (step, losses)
 
   def check(self) -> dict[str, float]:
-    """Waits for the losses that were taken last, and returns the last step's.
+    """Waits for the losses that were taken last, and returns the last step's, those that are finite.
 
-    Raises NonFiniteLossError when one is not finite.
+    Raises NonFiniteError when one is not finite and its step was not skipped, or so many before it were as are allowed.
     """
     if self._pending:
       last_step, losses = self._pending
@@ -37,10 +55,18 @@ class FiniteWatch:
       num_steps = len(next(iter(by_step.values())))
       for i in range(num_steps):
         self._checked = {name: float(values[i]) for name, values in by_step.items()}
-        self._stop_unless_finite(last_step - num_steps + 1 + i)
-    return self._checked
+        self._judge(last_step - num_steps + 1 + i)
+    return {name: value for name, value in self._checked.items() if math.isfinite(value)}
 
-  def _stop_unless_finite(self, step: int) -> None:
-    if not all(map(math.isfinite, self._checked.values())):
-      values = ", ".join(f"{name} {value}" for name, value in self._checked.items())
-      raise NonFiniteLossError(f"step {step}: not finite ({values}); {self._describe_last_good()}")
+  def _judge(self, step: int) -> None:
+    in_a_row = int(self._checked.get("num_skipped_in_a_row", 0))
+    if not in_a_row and all(map(math.isfinite, self._checked.values())):
+      return
+    values = ", ".join(f"{name} {value}" for name, value in self._checked.items() if "skipped" not in name)
+    found = f"step {step}: not finite ({values})"
+    if not in_a_row:
+      raise NonFiniteError(f"{found}; {self._describe_last_good()}")
+    if in_a_row >= self._max_skipped_in_a_row:
+      raise NonFiniteError(f"{found}, as the {in_a_row - 1} steps before it; {self._describe_last_good()}")
+    if is_first():
+      print(f"{found}; skipped, {int(self._checked['num_skipped'])} until now", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 import functools
+import math
 import pathlib
 import sys
 
@@ -10,6 +11,7 @@ from jaxtyping import Shaped
 import ml_collections
 
 from composeret_jax.checkpoints import Checkpoints, DamagedCheckpointError
+from composeret_jax.config_check import check_config
 from composeret_jax.devices import data_mesh, on_every_device
 from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Evaluation, Evaluator
@@ -25,7 +27,7 @@ from composeret_jax.processes import first_one_first, is_first
 from composeret_jax.profiling import parse_steps, StepTrace
 from composeret_jax.reporting import open_reporter, progress_bar, show_evaluation
 from composeret_jax.resident import resident_images
-from composeret_jax.run_config import check_config, check_same_run
+from composeret_jax.run_config import check_same_run
 from composeret_jax.speed import Speed
 from composeret_jax.texts import check_same_texts, open_texts
 from composeret_jax.train_step import create_state, make_train_step, TrainState
@@ -146,7 +148,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains from the newest checkpoint in `workdir`, or from the start, to `num_train_steps`; evaluates and reports.
 
   Asked by a signal to end, it saves a checkpoint and exits (preemption.py). Raises InputError for a configuration, data
-  or a workdir that cannot be used, NonFiniteLossError when a loss is.
+  or a workdir that cannot be used, NonFiniteError when losses or features are not
+  finite.
   """
   with Preemption(config.preemption_grace_seconds) as preemption:
     run = Run(config, workdir)
@@ -176,7 +179,7 @@ def _train(run: Run, preemption: Preemption) -> None:
   speed = Speed(2 * config.batch_size, peak, steps_per_call)
   train_steps = speed.watched(run.train_steps(), run.flops_per_step)
   trace = StepTrace(parse_steps(config.profile_steps), workdir / "profile")
-  watch = FiniteWatch(run.checkpoints.describe_latest)
+  watch = FiniteWatch(run.checkpoints.describe_latest, config.train.max_skipped_in_a_row)
   with run.checkpoints as checkpoints, open_reporter(workdir, config, first_step) as reporter, trace:
     progress = progress_bar(first_step, last_step)
     preemption.wait_for_steps()
@@ -192,7 +195,9 @@ def _train(run: Run, preemption: Preemption) -> None:
       stopping = preemption.asked() and step < last_step
       if step % config.log_every_steps == 0 or step == last_step:
         losses = watch.check()
-        progress.set_postfix(loss=f"{losses['total']:.4f}", images_per_s=f"{speed.images_per_second():.0f}")
+        progress.set_postfix(
+          loss=f"{losses.get('total', math.nan):.4f}", images_per_s=f"{speed.images_per_second():.0f}"
+        )
         reporter.scalars(step, {f"train/{name}": value for name, value in losses.items()} | speed.report())
       if step % config.eval_every_steps == 0 or step == last_step:
         watch.check()

@@ -27,7 +27,8 @@ class TrainState:
   """Everything that the next step depends on, but the batch.
 
   `step` counts the steps done. `params`, `batch_stats` and `frozen` hold plain arrays, which pass in and out of jit
-  faster than nnx's variables; no step changes `frozen`.
+  faster than nnx's variables; no step changes `frozen`. `num_skipped` counts the steps done that changed nothing, and
+  `num_skipped_in_a_row` those since the last that did.
   """
 
   step: Int[Array, ""]
@@ -36,6 +37,8 @@ class TrainState:
   frozen: Mapping[str, Any]
   optimizer_state: optax.OptState
   key: PRNGKeyArray
+  num_skipped: Int[Array, ""]
+  num_skipped_in_a_row: Int[Array, ""]
 
 
 Batch = Mapping[str, Array]
@@ -53,6 +56,8 @@ def create_state(model: RetrievalModel, optimizer: optax.GradientTransformation,
     frozen=frozen,
     optimizer_state=optimizer.init(params),
     key=jax.random.key(seed),
+    num_skipped=jnp.zeros((), jnp.int32),
+    num_skipped_in_a_row=jnp.zeros((), jnp.int32),
   )
 
 
@@ -64,7 +69,7 @@ def make_train_step(
   axis_name: str | None = None,
   num_shards: int = 1,
 ) -> TrainStep:
-  """The step for a model of this structure: (state, batch, images) -> (state, losses and `gradient_norm`).
+  """The step for a model of this structure: (state, batch, images) -> (state, losses, `gradient_norm` among them).
 
   `config` is a run's whole configuration. `batch` holds texts, and `reference` and `target` as pixels [batch, height,
   width, 3] uint8 or, where `images` holds all training images, as its rows [batch]. Arrays are global; with `axis_name`
@@ -112,10 +117,32 @@ def make_train_step(
       gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
     updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    new_state = TrainState(state.step + 1, params, batch_stats, state.frozen, optimizer_state, state.key)
-    return new_state, {**losses, "gradient_norm": optax.tree.norm(gradients)}
+    new_state = dataclasses.replace(
+      state, step=state.step + 1, params=params, batch_stats=batch_stats, optimizer_state=optimizer_state
+    )
+    losses = {**losses, "gradient_norm": optax.tree.norm(gradients)}
+    return skip_nonfinite(state, new_state, losses) if config.train.on_nonfinite == "skip" else (new_state, losses)
 
   return train_step
+
+
+def skip_nonfinite(before: TrainState, after: TrainState, losses: Losses) -> tuple[TrainState, Losses]:
+  """The state after a step, changed only where its total loss and its gradient are finite; else it counts as skipped.
+
+  The losses stay as they are, and get `num_skipped` and `num_skipped_in_a_row` beside them.
+  """
+  finite = jnp.isfinite(losses["total"]) & jnp.isfinite(losses["gradient_norm"])
+  skipped = 1 - finite.astype(jnp.int32)
+  changed = ("params", "batch_stats", "optimizer_state")
+  kept = {
+    name: jax.tree.map(lambda old, new: jnp.where(finite, new, old), getattr(before, name), getattr(after, name))
+    for name in changed
+  }
+  counts = {
+    "num_skipped": before.num_skipped + skipped,
+    "num_skipped_in_a_row": (before.num_skipped_in_a_row + 1) * skipped,
+  }
+  return dataclasses.replace(after, **kept, **counts), losses | counts
 
 
 def global_rows(num_rows: int, axis_name: str | None) -> Int[Array, " batch"]:

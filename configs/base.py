@@ -61,8 +61,12 @@ def get_config() -> ml_collections.ConfigDict:
   config.train.steps_per_call = 1  # steps in one dispatch; all periods and num_train_steps are multiples of it
   config.train.num_microbatches = 1  # pieces that a batch is encoded in; batch norm then sees one piece at a time
 
+  config.train.on_nonfinite = "stop"  # or "skip": what to do with a step whose loss or gradient is not finite
+  config.train.max_skipped_in_a_row = 10  # a run that has skipped so many steps one after the other stops
+
   config.eval = ml_collections.ConfigDict()
   config.eval.batch_size = 128  # images, texts or queries in one call
   config.eval.query_block = 256  # similarities held at once: query_block x gallery_block, over all devices
   config.eval.gallery_block = 8_192
+  config.eval.allow_unanswerable_queries = False  # counts queries without a right image in the gallery as misses
   return config

@@ -15,6 +15,8 @@ def state(step):
     frozen={"table": jnp.arange(2.0)},
     optimizer_state=({"trace": jnp.full(4, -float(step))}, ()),
     key=jax.random.fold_in(jax.random.key(7), step),
+    num_skipped=jnp.array(2 * step, jnp.int32),
+    num_skipped_in_a_row=jnp.array(3 * step, jnp.int32),
   )
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 from composeret_jax.ema import evaluation_params
-from composeret_jax.finite import NonFiniteLossError
+from composeret_jax.finite import NonFiniteError
 from composeret_jax.train import evaluate, Run, train
 from data_pipelines.input_error import InputError
 
@@ -119,8 +119,28 @@ def test_evaluating_nothing_says_so(config, tmp_path):
 def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(config, tmp_path):
   config.learning_rate = 1e20
   config.checkpoint_every_steps = 1
-  with pytest.raises(NonFiniteLossError, match=r"step \d+: not finite \(.*checkpoint"):
+  with pytest.raises(NonFiniteError, match=r"step \d+: not finite \(.*checkpoint"):
     train(config, tmp_path)
+
+
+def test_a_diverging_run_that_skips_stops_after_so_many_steps(config, tmp_path, capsys):
+  config.learning_rate = 1e20
+  config.checkpoint_every_steps = 1
+  config.train.on_nonfinite = "skip"
+  config.train.max_skipped_in_a_row = 2
+  with pytest.raises(NonFiniteError, match=r"step \d+: not finite .*as the 1 steps before it; .*checkpoint"):
+    train(config, tmp_path)
+  assert "skipped, 1 until now" in capsys.readouterr().err
+  for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
+    assert "NaN" not in line and "Infinity" not in line
+
+
+def test_features_that_are_not_finite_are_not_evaluated(finished, config):
+  run = Run(config, finished[0])
+  state = run.newest_state()
+  params = jax.tree.map(lambda param: param * np.nan, state.params)
+  with pytest.raises(NonFiniteError, match="gallery features are not finite"):
+    run.evaluator(params, state.batch_stats, state.frozen)
 
 
 def test_a_call_of_steps_that_does_not_meet_the_checkpoint_is_refused(config, tmp_path):

@@ -5,8 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from composeret_jax import train_step
+from composeret_jax.devices import data_mesh
 from composeret_jax.model import build_model
+from composeret_jax.objective import encode_batch
 from composeret_jax.optimizers import build_optimizer
+from composeret_jax.parallel import Parallel, scanned
 from composeret_jax.texts import open_texts
 from composeret_jax.train_step import create_state, make_train_step
 
@@ -98,3 +102,74 @@ def test_the_losses_blocks_reach_the_step_and_change_no_loss(config, loss):
   (_, expected), (_, losses) = jax.jit(whole)(state, batch()), jax.jit(blocked)(state, batch())
   for name, value in losses.items():
     assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
+
+
+@pytest.fixture
+def with_poison(monkeypatch):
+  """A batch's `poison` [batch] is added to its references' features: pixels are bytes, and cannot be NaN."""
+
+  def encode(model, batch, *arguments):
+    reference, target, text = encode_batch(model, batch, *arguments)
+    return reference + batch["poison"][:, None], target, text
+
+  monkeypatch.setattr(train_step, "encode_batch", encode)
+
+
+def harmless(size=8):
+  return batch(size) | {"poison": jnp.zeros(size)}
+
+
+def poisoned(size=8):
+  return batch(size) | {"poison": jnp.zeros(size).at[3].set(jnp.nan)}
+
+
+def run_steps(config, kind, batches):
+  """The states and losses after each batch."""
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  parallel = Parallel(kind, data_mesh(), steps_per_call=1)
+  step = parallel.compile(
+    make_train_step(model, optimizer, config, axis_name=parallel.axis_name, num_shards=parallel.num_shards)
+  )
+  state, results = create_state(model, optimizer, seed=0), []
+  for rows in batches:
+    state, losses = step(state, {name: parallel.place(np.asarray(value)) for name, value in rows.items()}, None)
+    results.append((jax.tree.map(jnp.copy, state), jax.device_get(losses)))  # the next step uses the state up
+  return results
+
+
+@pytest.mark.parametrize("kind, num_microbatches", [("jit", 1), ("pmap", 1), ("jit", 2)])
+def test_a_poisoned_batch_is_skipped_and_counted(with_poison, config, kind, num_microbatches):
+  config.train.on_nonfinite = "skip"
+  config.train.num_microbatches = num_microbatches
+  config.ema_decay = 0.5
+  batches = [harmless(), poisoned(), harmless()]
+  (first, _), (second, lost), (third, losses) = run_steps(config, kind, batches)
+  for name in ("params", "batch_stats", "optimizer_state"):
+    jax.tree.map(np.testing.assert_array_equal, getattr(first, name), getattr(second, name))
+  assert np.isnan(lost["total"]) and (lost["num_skipped"], lost["num_skipped_in_a_row"]) == (1, 1)
+  assert [int(state.step) for state in (first, second, third)] == [1, 2, 3]
+  assert np.isfinite(losses["total"]) and (losses["num_skipped"], losses["num_skipped_in_a_row"]) == (1, 0)
+  assert (second.num_skipped, third.num_skipped) == (1, 1)
+  moved = jax.tree.map(lambda a, b: bool((a != b).any()), second.params, third.params)
+  assert np.mean(jax.tree.leaves(moved)) > 0.9
+
+
+def test_skipping_changes_no_step_that_is_finite(config):
+  ((expected, _),) = run_steps(config, "jit", [batch()])
+  config.train.on_nonfinite = "skip"
+  ((state, losses),) = run_steps(config, "jit", [batch()])
+  jax.tree.map(np.testing.assert_array_equal, state.params, expected.params)
+  assert losses["num_skipped"] == 0
+
+
+def test_a_skipped_step_in_a_call_of_several_leaves_the_others(with_poison, config):
+  config.train.on_nonfinite = "skip"
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  rows = [harmless(), poisoned(), poisoned(), harmless()]
+  stacked = jax.tree.map(lambda *values: jnp.stack(values), *rows)
+  _, losses = jax.jit(scanned(make_train_step(model, optimizer, config)))(create_state(model, optimizer, 0), stacked)
+  assert losses["num_skipped"].tolist() == [0, 1, 2, 2]
+  assert losses["num_skipped_in_a_row"].tolist() == [0, 1, 2, 0]
+  assert np.isfinite(losses["total"]).tolist() == [True, False, False, True]

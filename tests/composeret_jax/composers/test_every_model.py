@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from composeret_jax.config_check import check_config
 from composeret_jax.evaluation import Evaluator
 from composeret_jax.model import build_model
 from composeret_jax.optimizers import build_optimizer
-from composeret_jax.run_config import check_config
 from composeret_jax.texts import open_texts
 from composeret_jax.train_step import create_state, make_train_step
 from configs import shapes
@@ -52,10 +52,11 @@ def dataset():
     encoded=[png(rng.integers(0, 256, (16, 16, 3), np.uint8)) for _ in range(NUM_IMAGES)],
     groups=[""] * NUM_IMAGES,
   )
+  references = rng.integers(0, NUM_IMAGES, NUM_QUERIES)
   queries = QueryTable(
-    rng.integers(0, NUM_IMAGES, NUM_QUERIES),
+    references,
     [WORDS[i % 2] for i in range(NUM_QUERIES)],
-    [f"label {i % NUM_IMAGES}" for i in range(NUM_QUERIES)],
+    [f"label {(reference + 1 + i % 5) % NUM_IMAGES}" for i, reference in enumerate(references)],
     [""] * NUM_QUERIES,
   )
   triplets = ListedSampler(queries, images.labels)
@@ -113,8 +114,8 @@ def test_losses_that_the_composer_cannot_give_are_refused():
   with pytest.raises(InputError) as error:
     check_config(config, num_devices=1)
   assert str(error.value).splitlines() == [
-    "config.model.loss_weights.rotational_symmetry is 0.01, expected 0: tirg has no such loss",
     "config.model.loss_weights.text_reconstruction is 0.1, expected 0: tirg has no such loss",
+    "config.model.loss_weights.rotational_symmetry is 0.01, expected 0: tirg has no such loss",
   ]
 
 
