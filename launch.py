@@ -40,6 +40,7 @@ _PORT = flags.DEFINE_integer("port", 7860, "For --mode=serve.", lower_bound=1, u
 def main(_) -> None:
   """Does what --mode says."""
   # After the flags: a mistyped one is answered at once.
+  from composeret_jax.disk import disk_problem
   from composeret_jax.finite import NonFiniteError
   from data_pipelines.input_error import InputError
 
@@ -47,6 +48,11 @@ def main(_) -> None:
     {"index": _index, "search": _search, "serve": _serve}.get(_MODE.value, _run)()
   except (InputError, NonFiniteError) as error:
     sys.exit(f"error: {error}")
+  except Exception as error:
+    problem = disk_problem(error)
+    if problem is None:
+      raise
+    sys.exit(f"error: {problem}")
 
 
 def _index() -> None:

@@ -151,10 +151,9 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   or a workdir that cannot be used, NonFiniteError when losses or features are not
   finite.
   """
-  with Preemption(config.preemption_grace_seconds) as preemption:
-    run = Run(config, workdir)
-    with locked(workdir):
-      _train(run, preemption)
+  check_config(config, jax.device_count())  # before there is a workdir
+  with Preemption(config.preemption_grace_seconds) as preemption, locked(workdir):
+    _train(Run(config, workdir), preemption)
 
 
 def _train(run: Run, preemption: Preemption) -> None:
