@@ -17,7 +17,8 @@ LOCK = ".lock"
 def locked(workdir: pathlib.Path) -> Iterator[None]:
   """Holds the workdir for this job, whose first process takes it; the system lets go of a killed process' lock.
 
-  Raises InputError when another run has it, or it cannot be written.
+  A workdir that has nothing in it in the end, as after a mistake in the configuration, is gone again. Raises InputError
+  when another run has it, or it cannot be written.
   """
   if not is_first():
     yield
@@ -29,7 +30,10 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     raise InputError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
   try:
     _take(lock, workdir)
-    yield
+    try:
+      yield
+    finally:
+      _remove_unused(workdir)
   finally:
     os.close(lock)
 
@@ -41,3 +45,12 @@ def _take(lock: int, workdir: pathlib.Path) -> None:
     if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
       raise InputError(f"--workdir={workdir} is used by another run: it is training there now") from error
     raise InputError(f"--workdir={workdir} cannot be locked: {error.strerror}") from error
+  if not os.fstat(lock).st_nlink:  # its holder has just removed it with the workdir
+    raise InputError(f"--workdir={workdir} is used by another run: it has just ended, try again")
+
+
+def _remove_unused(workdir: pathlib.Path) -> None:
+  with contextlib.suppress(OSError):  # one that cannot be removed stays
+    if os.listdir(workdir) == [LOCK]:
+      (workdir / LOCK).unlink()
+      workdir.rmdir()
