@@ -1,6 +1,6 @@
 """Whether a run can start with a configuration: every field's type and range, and what goes together."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 from typing import Any
 
@@ -39,7 +39,7 @@ from data_pipelines.input_error import InputError
 RULES: dict[str, Rule] = {
   "seed": whole(0),
   "batch_size": whole(1),
-  "num_train_steps": whole(1),
+  "num_train_steps": whole(0),
   "parallel": one_of(PARALLEL),
   "loss": one_of(PAIR_LOSSES),
   "text_query": one_of(("modification", "complete")),
@@ -101,6 +101,8 @@ RULES: dict[str, Rule] = {
   "model.text_encoder.pooling": one_of(tuple(POOLINGS)),
   "model.text_encoder.projection_dim": whole(0),
   "model.text_encoder.fine_tune": boolean,
+  "model.radius": POSITIVE,
+  "model.train_radius": boolean,
   "model.loss_weights.main": NOT_NEGATIVE,
   "model.loss_weights.image_reconstruction": NOT_NEGATIVE,
   "model.loss_weights.text_reconstruction": NOT_NEGATIVE,
@@ -110,6 +112,12 @@ RULES: dict[str, Rule] = {
 # Fields that one data set has beside these.
 RULES_OF_DATASET: dict[str, dict[str, Rule]] = {
   "fashion_iq": {"data.categories": different(one_of(CATEGORIES)), "data.allow_missing_images": boolean},
+}
+
+# What a composer is built with beside its widths, where the configuration says it.
+OPTIONS = "model.composer_options."
+OPTIONS_OF_COMPOSER: dict[str, dict[str, Rule]] = {
+  "sum": {f"{OPTIONS}normalise": boolean, f"{OPTIONS}text_weight": NOT_NEGATIVE},
 }
 
 # Protocols that read labels or groups of one data set.
@@ -123,20 +131,25 @@ LOSS_WEIGHTS = "model.loss_weights."
 def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
   """Raises InputError, one line a mistake and all mistakes at once, unless a run with this configuration can start."""
   fields = dict(flatten(config))
-  dataset = fields.get("data.dataset")
-  rules = RULES | (RULES_OF_DATASET.get(dataset, {}) if isinstance(dataset, str) else {})
-  problems = [f"config.{name} is missing" for name in rules if name not in fields]
-  problems += [
-    f"config.{name} is no field of a run with this data set{nearest(name, tuple(rules))}"
-    for name in fields
-    if name not in rules
-  ]
+  needed = RULES | _rules_of(RULES_OF_DATASET, fields.get("data.dataset"))
+  rules = needed | _rules_of(OPTIONS_OF_COMPOSER, fields.get("model.composer"))
+  problems = [f"config.{name} is missing" for name in needed if name not in fields]
+  problems += [_unknown(name, tuple(rules)) for name in fields if name not in rules]
   wrong = {name: rule(fields[name]) for name, rule in rules.items() if name in fields}
   problems += [_mistake(name, fields[name], expected) for name, expected in wrong.items() if expected]
   right = _RightFields({name: fields[name] for name, expected in wrong.items() if not expected})
   problems += _what_does_not_go_together(right, num_devices)
   if problems:
     raise InputError("\n".join(problems))
+
+
+def _rules_of(rules: Mapping[str, dict[str, Rule]], name: Any) -> dict[str, Rule]:
+  return rules.get(name, {}) if isinstance(name, str) else {}
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+  owner = "option of this composer" if name.startswith(OPTIONS) else "field of a run with this data set"
+  return f"config.{name} is no {owner}{nearest(name, known)}"
 
 
 class _MistakenFieldError(Exception):
@@ -188,8 +201,9 @@ def _pixels_for_devices(fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _endless_warmup(fields: Mapping[str, Any]) -> Iterator[str]:
-  if fields["num_warmup_steps"] >= fields["num_train_steps"]:
-    yield _mistake("num_warmup_steps", fields["num_warmup_steps"], f"less than the {fields['num_train_steps']} steps")
+  num_steps = fields["num_train_steps"]
+  if num_steps and fields["num_warmup_steps"] >= num_steps:
+    yield _mistake("num_warmup_steps", fields["num_warmup_steps"], f"less than the {num_steps} steps")
 
 
 def _no_negatives(fields: Mapping[str, Any]) -> Iterator[str]:

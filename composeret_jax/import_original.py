@@ -52,6 +52,8 @@ def _check_same_layers(model: ml_collections.ConfigDict) -> None:
     raise InputError(f"config.model.text_encoder.projection_dim is {dim}, expected 0: the original has no such layer")
   if model.image_encoder.frozen:
     raise InputError("config.model.image_encoder.frozen is True, expected False: the checkpoint has a trunk of its own")
+  if not model.train_radius:
+    raise InputError("config.model.train_radius is False, expected True: the checkpoint has a learned radius")
 
 
 def _check_vocabulary(state_dict: Mapping[str, np.ndarray], run: Run) -> None:

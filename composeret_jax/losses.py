@@ -29,6 +29,40 @@ def batch_classification_loss(
   return _mean_in_blocks(cross_entropies, (composed, labels), block_rows)
 
 
+def info_nce_loss(
+  composed: Float[Array, "batch dim"], targets: Float[Array, "batch dim"], block_rows: int = 0
+) -> Float[Array, ""]:
+  """The mean of both directions: picking each query's target among the targets, and each target's query.
+
+  Symmetric InfoNCE as CLIP trains with it; arguments are `batch_classification_loss`'s, which is one direction.
+  """
+  forth = batch_classification_loss(composed, targets, block_rows)
+  return (forth + batch_classification_loss(targets, composed, block_rows)) / 2
+
+
+def sigmoid_loss(
+  composed: Float[Array, "batch dim"],
+  targets: Float[Array, "batch dim"],
+  bias: Float[Array, ""],
+  block_rows: int = 0,
+) -> Float[Array, ""]:
+  """Each of the batch x batch pairs is right or wrong by itself: -log sigmoid(+-(inner product + bias)).
+
+  SigLIP's loss: summed over the targets, averaged over the queries; only the diagonal is right. Other arguments are as
+  for `batch_classification_loss`.
+  """
+
+  def of_queries(queries, labels):
+    logits = queries @ targets.T + bias
+    is_right = labels[:, None] == jnp.arange(len(targets))
+    return jax.nn.softplus(jnp.where(is_right, -logits, logits)).sum(axis=-1)
+
+  labels = jnp.arange(len(composed))
+  if not block_rows:
+    return of_queries(composed, labels).mean()
+  return _mean_in_blocks(of_queries, (composed, labels), block_rows)
+
+
 def soft_triplet_loss(
   composed: Float[Array, "batch dim"],
   targets: Float[Array, "batch dim"],

@@ -13,6 +13,8 @@ from composeret_jax.composers import Composer, COMPOSERS
 from composeret_jax.encoders.resnet import FrozenTrunkHead, ResNet, Trunk
 from composeret_jax.layers.dropout import RowKeys
 
+FIRST_BIAS = -10.0  # SigLIP's: at first every pair is unlikely, as nearly all pairs of a batch are wrong
+
 
 class RetrievalModel(nnx.Module):
   """Turns a reference image and a modification text into the feature of the image that they ask for.
@@ -20,13 +22,26 @@ class RetrievalModel(nnx.Module):
   Raw features come from `encode_images`, `encode_texts` and `compose`; `on_sphere` makes composed and image features
   comparable by inner product. `encode_references` gives what `compose` takes: the images' features or, where the
   composer composes maps, the image encoder's maps. Dropout and batch statistics follow nnx's train() and eval().
+  The square of `radius`, which is learned with `train_radius`, is the inverse temperature of the losses on the sphere.
+  With `has_bias` there is a learned number, `bias`, for the sigmoid loss to add to inner products.
   """
 
-  def __init__(self, image_encoder: nnx.Module, text_encoder: nnx.Module, composer: Composer):
+  def __init__(
+    self,
+    image_encoder: nnx.Module,
+    text_encoder: nnx.Module,
+    composer: Composer,
+    *,
+    radius: float = 4.0,
+    train_radius: bool = True,
+    has_bias: bool = False,
+  ):
     self.image_encoder = image_encoder
     self.text_encoder = text_encoder
     self.composer = composer
-    self.radius = nnx.Param(jnp.array(4.0, jnp.float32))  # a typed scalar: a weak type would compile the step again
+    # Typed scalars: a weak type would compile the step again.
+    self.radius = nnx.Param(jnp.array(radius, jnp.float32)) if train_radius else radius
+    self.bias = nnx.Param(jnp.array(FIRST_BIAS, jnp.float32)) if has_bias else None
 
   def encode_images(self, images: Num[Array, "batch ..."]) -> Float[Array, "batch image_dim"]:
     """The raw features of images, given as what the image encoder reads: pixels, or a frozen trunk's features."""
@@ -67,22 +82,36 @@ class RetrievalModel(nnx.Module):
     return self.composer(image, text, conjugate=True, rngs=rngs)
 
   def on_sphere(self, features: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
-    """Features scaled to the sphere of the learned radius; a zero feature stays zero."""
+    """Features scaled to the sphere of the model's radius; a zero feature stays zero."""
     squared_norm = jnp.square(features).sum(axis=-1, keepdims=True)
     return self.radius * features * jax.lax.rsqrt(jnp.maximum(squared_norm, jnp.finfo(jnp.float32).tiny))
 
 
 def build_model(
-  config: ml_collections.ConfigDict, build_text_encoder: Callable[[nnx.Rngs], nnx.Module], seed: int
+  config: ml_collections.ConfigDict,
+  build_text_encoder: Callable[[nnx.Rngs], nnx.Module],
+  seed: int,
+  *,
+  has_bias: bool = False,
 ) -> RetrievalModel:
-  """The model that `config` (the `model` part of a run's configuration) describes, freshly initialised from `seed`."""
+  """The model that `config` (the `model` part of a run's configuration) describes, freshly initialised from `seed`.
+
+  `has_bias` is whether its loss adds a learned bias.
+  """
   rngs = nnx.Rngs(seed)
   image_encoder = build_image_encoder(config.image_encoder, rngs)
   text_encoder = build_text_encoder(rngs)
   composer_class = COMPOSERS[config.composer]
   image_dim = image_encoder.trunk.num_channels if composer_class.composes_maps else image_encoder.feature_dim
-  composer = composer_class(image_dim, text_encoder.feature_dim, rngs=rngs)
-  return RetrievalModel(image_encoder, text_encoder, composer)
+  composer = composer_class(image_dim, text_encoder.feature_dim, **config.get("composer_options", {}), rngs=rngs)
+  return RetrievalModel(
+    image_encoder,
+    text_encoder,
+    composer,
+    radius=config.radius,
+    train_radius=config.train_radius,
+    has_bias=has_bias,
+  )
 
 
 def build_image_encoder(config: ml_collections.ConfigDict, rngs: nnx.Rngs) -> nnx.Module:

@@ -12,19 +12,32 @@ from composeret_jax.model import RetrievalModel
 
 PairLoss = Callable[[Float[Array, "batch dim"], Float[Array, "batch dim"]], Float[Array, ""]]
 
-PAIR_LOSSES = ("batch_based_classification", "soft_triplet")
+PAIR_LOSSES = ("batch_based_classification", "soft_triplet", "info_nce", "sigmoid")
+
+BIASED_LOSSES = ("sigmoid",)  # those with a learned bias, which is the model's
 
 
 def pair_loss(
-  name: str, key: PRNGKeyArray, batch_size: int, *, block_rows: int = 0, axis_name: str | None = None
+  name: str,
+  key: PRNGKeyArray,
+  batch_size: int,
+  *,
+  bias: Float[Array, ""] | None = None,
+  block_rows: int = 0,
+  axis_name: str | None = None,
 ) -> PairLoss:
   """The loss between composed features and targets called `name`; `key` draws the soft triplet's negatives.
 
-  `batch_size` is the global batch's. `block_rows` is as for the losses: it bounds memory and changes no value. With
-  `axis_name` the loss takes a device's own rows and sees all devices'.
+  `batch_size` is the global batch's, `bias` the model's where the loss is one of BIASED_LOSSES. `block_rows` is as for
+  the losses: it bounds memory and changes no value. With `axis_name` the loss takes a device's own rows and sees all
+  devices'.
   """
   if name == "batch_based_classification":
     loss = functools.partial(losses.batch_classification_loss, block_rows=block_rows)
+  elif name == "info_nce":
+    loss = functools.partial(losses.info_nce_loss, block_rows=block_rows)
+  elif name == "sigmoid":
+    loss = functools.partial(losses.sigmoid_loss, bias=bias, block_rows=block_rows)
   else:
     triplets = losses.sample_triplets(key, batch_size)
     loss = functools.partial(losses.soft_triplet_loss, triplets=triplets, block_rows=block_rows)

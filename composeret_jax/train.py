@@ -19,6 +19,7 @@ from composeret_jax.finite import FiniteWatch
 from composeret_jax.flops import program_flops
 from composeret_jax.image_features import check_same_trunk, trunk_made_with, with_features
 from composeret_jax.model import build_model
+from composeret_jax.objective import BIASED_LOSSES
 from composeret_jax.optimizers import build_optimizer
 from composeret_jax.parallel import Parallel
 from composeret_jax.peak_flops import peak_flops
@@ -57,7 +58,8 @@ class Run:
       self.dataset.queries.texts,
       config.eval.batch_size,
     )
-    self.model = build_model(config.model, self.texts.build_encoder, config.seed)
+    has_bias = config.loss in BIASED_LOSSES
+    self.model = build_model(config.model, self.texts.build_encoder, config.seed, has_bias=has_bias)
     self.optimizer = build_optimizer(config)
     self.evaluator = Evaluator(self.model, self.dataset, self.texts.reader, config)
     self.made_with = self.texts.made_with | (trunk_made_with(config) if frozen_trunk else {})
@@ -147,6 +149,7 @@ class Run:
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains from the newest checkpoint in `workdir`, or from the start, to `num_train_steps`; evaluates and reports.
 
+  No steps at all evaluate and save the model as it is built.
   Asked by a signal to end, it saves a checkpoint and exits (preemption.py). Raises InputError for a configuration, data
   or a workdir that cannot be used, NonFiniteError when losses or features are not
   finite.
@@ -161,9 +164,7 @@ def _train(run: Run, preemption: Preemption) -> None:
   state = run.newest_state()
   first_step, last_step = int(state.step), config.num_train_steps
   if first_step >= last_step:
-    if is_first():
-      print(f"{workdir} is trained already.")
-    show_evaluation(first_step, run.evaluate(state), run.dataset)
+    _without_steps(run, state)
     return
 
   steps_per_call = config.train.steps_per_call
@@ -213,6 +214,19 @@ def _train(run: Run, preemption: Preemption) -> None:
   if stopping:
     preemption.stop(step)
   show_evaluation(last_step, evaluation, run.dataset)
+
+
+def _without_steps(run: Run, state: TrainState) -> None:
+  """Evaluates what is there; a model that is not trained at all is saved and reported as of step 0."""
+  step, is_new = int(state.step), run.checkpoints.latest_step() is None
+  if is_first() and not is_new:
+    print(f"{run.workdir} is trained already.")
+  evaluation = run.evaluate(state)
+  if is_new:
+    with run.checkpoints as checkpoints, open_reporter(run.workdir, run.config, step) as reporter:
+      reporter.evaluation(step, evaluation, run.dataset)
+      checkpoints.save(step, state, evaluation.metrics)
+  show_evaluation(step, evaluation, run.dataset)
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

@@ -104,7 +104,14 @@ def make_train_step(
       encode, batch_stats, (rows, batch), config.train.num_microbatches, num_shards
     )
     trained = in_training(params, batch_stats, frozen)
-    loss = pair_loss(config.loss, loss_key, config.batch_size, block_rows=config.loss_block_rows, axis_name=axis_name)
+    loss = pair_loss(
+      config.loss,
+      loss_key,
+      config.batch_size,
+      bias=None if trained.bias is None else trained.bias[...],
+      block_rows=config.loss_block_rows,
+      axis_name=axis_name,
+    )
     losses = weighted_losses(trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows))
     return losses["total"], (losses, statistics(trained))
 

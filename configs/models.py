@@ -38,7 +38,26 @@ def concat() -> ml_collections.ConfigDict:
 
 def sum_of_features() -> ml_collections.ConfigDict:
   """Baseline: image plus text."""
-  return _model("sum")
+  model = _model("sum")
+  model.composer_options.normalise = False  # True: both of length 1 first
+  model.composer_options.text_weight = 1.0
+  return model
+
+
+def zero_shot() -> ml_collections.ConfigDict:
+  """Image plus text, both of length 1: for encoders that share one space, with `num_train_steps` 0."""
+  model = sum_of_features()
+  model.composer_options.normalise = True
+  model.train_radius = False
+  return model
+
+
+def combiner() -> ml_collections.ConfigDict:
+  """CLIP4Cir's Combiner, for encoders that share one space; its logits are cosines times 100."""
+  model = _model("combiner")
+  model.radius = 10.0
+  model.train_radius = False
+  return model
 
 
 def image_only() -> ml_collections.ConfigDict:
@@ -55,6 +74,7 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   """A composer over ResNet-18 and an LSTM, trained with the main loss alone."""
   model = ml_collections.ConfigDict()
   model.composer = composer
+  model.composer_options = ml_collections.ConfigDict()  # what it is built with, by name
   model.image_encoder = ml_collections.ConfigDict()
   model.image_encoder.width = 64
   model.image_encoder.block = "basic"  # or "bottleneck", with stages (3, 4, 6, 3): ResNet-50
@@ -73,6 +93,8 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   model.text_encoder.pooling = "second_to_last_mean"  # or "last_mean", "cls", "last_mean_and_cls"
   model.text_encoder.projection_dim = 0  # width of a linear layer behind BERT; 0 for none
   model.text_encoder.fine_tune = False  # whether BERT is trained; else it encodes each text once
+  model.radius = 4.0  # of the sphere of the features; squared, the losses' first inverse temperature
+  model.train_radius = True
   model.loss_weights = ml_collections.ConfigDict()
   model.loss_weights.main = 1.0
   model.loss_weights.image_reconstruction = 0.0
@@ -88,6 +110,8 @@ MODELS: dict[str, Callable[[], ml_collections.ConfigDict]] = {
   "real_space_concat_ae": real_space_concat_ae,
   "concat": concat,
   "sum": sum_of_features,
+  "zero_shot": zero_shot,
+  "combiner": combiner,
   "image_only": image_only,
   "text_only": text_only,
 }

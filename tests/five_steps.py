@@ -14,6 +14,7 @@ import numpy as np
 from composeret_jax.devices import AXIS, fetch, on_every_device, place
 from composeret_jax.layers.linear import linear
 from composeret_jax.model import build_model
+from composeret_jax.objective import BIASED_LOSSES
 from composeret_jax.optimizers import build_optimizer
 from composeret_jax.parallel import Parallel
 from composeret_jax.texts import open_texts
@@ -54,7 +55,7 @@ def losses(
   config.batch_size = BATCH
   config.train.num_microbatches = num_microbatches
   texts = open_texts(config.model.text_encoder, ["old red new cat"], ["old red"], batch_size=1)
-  model = build_model(config.model, texts.build_encoder, seed=0)
+  model = build_model(config.model, texts.build_encoder, seed=0, has_bias=loss in BIASED_LOSSES)
   if not batch_norm:
     model.image_encoder = LinearImageEncoder(config.model.image_encoder.feature_dim)
   optimizer = build_optimizer(config)

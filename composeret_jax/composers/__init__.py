@@ -1,5 +1,6 @@
 """Composers, one a file: image feature and text feature in, feature of the image that the text asks for out."""
 
+from composeret_jax.composers.combiner import Combiner
 from composeret_jax.composers.compose_ae import ComposeAE
 from composeret_jax.composers.composer import Composer
 from composeret_jax.composers.concat import Concat
@@ -15,6 +16,7 @@ COMPOSERS: dict[str, type[Composer]] = {
   "tirg": Tirg,
   "tirg_last_conv": TirgLastConv,
   "real_space_concat_ae": RealSpaceConcatAE,
+  "combiner": Combiner,
   "concat": Concat,
   "sum": Sum,
   "image_only": ImageOnly,

@@ -8,8 +8,9 @@ from flax import nnx
 class Composer(nnx.Module):
   """Called with (image, text, rngs=...), gives the raw feature of the image that the two together ask for.
 
-  Built with (image_dim, text_dim, rngs=...). A composer that gives `image_reconstruction` and `text_reconstruction` has
-  `decode(composed)`; one that gives `rotational_symmetry` can be called with conjugate=True.
+  Built with (image_dim, text_dim, rngs=...), and options of its own as keywords. A composer that gives
+  `image_reconstruction` and `text_reconstruction` has `decode(composed)`; one that gives `rotational_symmetry` can be
+  called with conjugate=True.
   """
 
   losses: ClassVar[tuple[str, ...]] = ("main",)

@@ -1,11 +1,12 @@
 """Dropout that draws the same for a row of the global batch however the batch is divided."""
 
 import dataclasses
+import math
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 
 @dataclasses.dataclass
@@ -40,5 +41,21 @@ class Dropout(nnx.Module):
     if rngs is None:
       raise ValueError("dropout in training mode draws random numbers: rngs is None, expected RowKeys")
     keep = 1.0 - self.rate
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, keep, inputs.shape[1:]))(rngs.draw())
+    kept = jax.vmap(lambda key: self._kept(key, inputs.shape[1:]))(rngs.draw())
     return jnp.where(kept, inputs / keep, 0)
+
+  def _kept(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Bool[Array, "..."]:
+    return jax.random.bernoulli(key, 1.0 - self.rate, shape)
+
+
+class CoinDropout(Dropout):
+  """Dropout of one half at one random bit a value, for wide layers: a float a value can take longer than the layer."""
+
+  def __init__(self):
+    super().__init__(0.5)
+
+  def _kept(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Bool[Array, "..."]:
+    count = math.prod(shape)
+    words = jax.random.bits(key, (-(-count // 32), 1), jnp.uint32)
+    bits = words >> jnp.arange(32, dtype=jnp.uint32) & 1  # [words, 32]
+    return bits.astype(bool).ravel()[:count].reshape(shape)

@@ -12,7 +12,7 @@ import pytest
 from composeret_jax.composers import COMPOSERS
 from composeret_jax.config_check import check_config, RULES
 from composeret_jax.model import build_model
-from composeret_jax.objective import PAIR_LOSSES
+from composeret_jax.objective import BIASED_LOSSES, PAIR_LOSSES
 from composeret_jax.optimizers import build_optimizer, DECAYS, OPTIMIZERS
 from composeret_jax.texts import open_texts
 from composeret_jax.train_step import create_state, make_train_step
@@ -43,7 +43,8 @@ def test_all_mistakes_are_named_at_once(config):
   config.batch_size = 9
   config.profile_steps = "15:10"
   expected = {
-    "config.loss is 'triplet', expected one of batch_based_classification, soft_triplet (did you mean 'soft_triplet'?)",
+    "config.loss is 'triplet', expected one of batch_based_classification, soft_triplet, info_nce, sigmoid "
+    "(did you mean 'soft_triplet'?)",
     "config.data.image_size is 0, expected at least 1",
     "config.profile_steps: '15:10' is not FIRST:STOP, as 10:15 for steps 10 to 14",
     "config.batch_size is 9, expected a multiple of the 2 devices",
@@ -185,6 +186,8 @@ SIZES = strategies.integers(1, 9)
 TRAINABLE = strategies.fixed_dictionaries(
   {
     "model.composer": strategies.sampled_from(sorted(COMPOSERS)),
+    "model.radius": strategies.sampled_from([1.0, 10.0]),
+    "model.train_radius": strategies.booleans(),
     "model.image_encoder.width": SIZES,
     "model.image_encoder.block": strategies.sampled_from(["basic", "bottleneck"]),
     "model.image_encoder.stage_sizes": strategies.lists(strategies.integers(1, 2), min_size=1, max_size=3).map(tuple),
@@ -219,7 +222,8 @@ def test_what_passes_can_be_trained(changes):
   config.update_from_flattened_dict(changes)
   assume(not mistakes(config))
   text = open_texts(config.model.text_encoder, ["old red"], ["old red"], batch_size=1).build_encoder
-  model, optimizer = build_model(config.model, text, seed=0), build_optimizer(config)
+  model = build_model(config.model, text, seed=0, has_bias=config.loss in BIASED_LOSSES)
+  optimizer = build_optimizer(config)
   pixels = jax.ShapeDtypeStruct((config.batch_size, config.data.image_size, config.data.image_size, 3), jnp.uint8)
   batch = {"reference": pixels, "target": pixels, "tokens": jax.ShapeDtypeStruct((config.batch_size, 2), jnp.int32)}
   state = create_state(model, optimizer, seed=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-LOSSES = ("batch_based_classification", "soft_triplet")
+LOSSES = ("batch_based_classification", "soft_triplet", "info_nce", "sigmoid")
 FOUR = {"num_devices": 4}
 SAME_AS_ONE = {
   "four devices under jit": FOUR,
