@@ -126,8 +126,8 @@ class Evaluator:
 
     Raises NonFiniteError for features that are not finite: a ranking of them is none.
     """
-    check_features(text_only=features.text_only)
     ranks = self.rank(features)
+    check_features(text_only=features.text_only)
     gallery = features.gallery
     halves = {
       "image_only": self._rank(gallery[self._dataset.queries.references], gallery),

@@ -69,9 +69,7 @@ class Cirr(TableBuilder, skip_registration=True):
     """What the split file lists and the disk has."""
     folder = pathlib.Path(self.raw_folder)
     root, missing = image_root(folder), _missing(folder, split)
-    return [
-      Image(path, name, root / path) for name, path in read_names(folder, split).items() if name not in missing
-    ]
+    return [Image(path, name, root / path) for name, path in read_names(folder, split).items() if name not in missing]
 
   def read_queries(self, split: str) -> Sequence[Query]:
     """The queries all of whose images are on the disk."""
