@@ -75,7 +75,7 @@ class Evaluator:
     self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
     self._subsets = subset_rows(dataset.gallery, dataset.queries)
     self._left_out = dict(dataset.num_left_out)
-    if dataset.queries.have_targets or not len(dataset.queries):
+    if not dataset.queries.for_test_server:
       self._left_out |= unanswerable_queries(
         dataset.gallery,
         dataset.queries,

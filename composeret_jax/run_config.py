@@ -52,6 +52,7 @@ def check_same_run(saved: ml_collections.ConfigDict, config: ml_collections.Conf
 
 # What an evaluation on another data set takes of its own configuration; all else is as it was trained.
 OF_THE_DATASET = ("data", "eval", "protocol", "text_query", "best_metric")
+OF_THE_MODEL = ("image_size",)  # fields of data that say what the model sees
 
 
 def on_another_dataset(
@@ -59,11 +60,11 @@ def on_another_dataset(
 ) -> ml_collections.ConfigDict:
   """The configuration of the checkpoint at `where`, on the data set of `config`.
 
-  Raises InputError that names every field of `model` in which they differ, and data.image_size: these are the model's.
+  Raises InputError that names every field of `model` in which they differ, and those of `data` that are the model's.
   """
   own = {name: config.to_dict()[name] for name in OF_THE_DATASET}
   expected = ml_collections.ConfigDict(saved.to_dict() | own)
-  expected.data.image_size = saved.data.image_size
+  expected.data.update({name: saved.data[name] for name in OF_THE_MODEL})
   found = ml_collections.ConfigDict(saved.to_dict() | own | {"model": config.model.to_dict()})
   check_same_run(expected, found, where)
   return found
