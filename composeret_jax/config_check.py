@@ -39,7 +39,7 @@ from data_pipelines.input_error import InputError
 RULES: dict[str, Rule] = {
   "seed": whole(0),
   "batch_size": whole(1),
-  "num_train_steps": whole(0),
+  "num_train_steps": whole(0),  # none evaluates the first weights
   "parallel": one_of(PARALLEL),
   "loss": one_of(PAIR_LOSSES),
   "text_query": one_of(("modification", "complete")),
@@ -112,6 +112,7 @@ RULES: dict[str, Rule] = {
 # Fields that one data set has beside these.
 RULES_OF_DATASET: dict[str, dict[str, Rule]] = {
   "fashion_iq": {"data.categories": different(one_of(CATEGORIES)), "data.allow_missing_images": boolean},
+  "cirr": {"data.allow_missing_images": boolean},
 }
 
 # What a composer is built with beside its widths, where the configuration says it.
@@ -121,7 +122,13 @@ OPTIONS_OF_COMPOSER: dict[str, dict[str, Rule]] = {
 }
 
 # Protocols that read labels or groups of one data set.
-DATASET_OF_PROTOCOL = {"mit_states": "mit_states", "fashion_iq": "fashion_iq", "fashion_iq_compose_ae": "fashion_iq"}
+DATASET_OF_PROTOCOL = {
+  "mit_states": "mit_states",
+  "fashion_iq": "fashion_iq",
+  "fashion_iq_compose_ae": "fashion_iq",
+  "cirr": "cirr",
+  "circo": "circo",
+}
 
 PERIODS = ("num_train_steps", "log_every_steps", "eval_every_steps", "checkpoint_every_steps")
 
@@ -271,7 +278,8 @@ def _metric_names(fields: Mapping[str, Any]) -> tuple[str, ...]:
   protocol = PROTOCOLS[fields["protocol"]]
   groups = fields["data.categories"] if fields["data.dataset"] == "fashion_iq" else ("",)
   ranks, labels = np.zeros((len(groups), protocol.num_ranked), int), ["adjective noun"] * len(groups)
-  return tuple(protocol.metrics(ranks, labels[:1], labels, groups))
+  right_labels = [labels[:1]] * len(groups)
+  return tuple(protocol.metrics(ranks, labels[:1], labels, groups, right_labels=right_labels, subset_ranks=ranks))
 
 
 def _steps_to_profile(fields: Mapping[str, Any]) -> Iterator[str]:

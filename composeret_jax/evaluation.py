@@ -16,9 +16,10 @@ from composeret_jax.devices import data_mesh, fetch, place, rows_split
 from composeret_jax.finite import check_features
 from composeret_jax.model import RetrievalModel
 from composeret_jax.protocols import PROTOCOLS
-from composeret_jax.retrieval import rank_gallery
+from composeret_jax.retrieval import rank_gallery, rank_subsets
 from data_pipelines.datasets import Dataset, num_loaders
 from data_pipelines.loader import image_batches
+from data_pipelines.queries.tables import ImageTable, QueryTable
 from data_pipelines.texts.readers import TextReader
 
 # Beside the composed query, under the same protocol, what each half of the query finds alone.
@@ -48,6 +49,14 @@ class Features:
   mean_reference: Float[np.ndarray, "..."]
 
 
+@dataclasses.dataclass(frozen=True)
+class Ranks:
+  """What queries found in the gallery, best first, and how they ranked their subsets where the data set has these."""
+
+  gallery: Int[np.ndarray, "num_queries ranked"]
+  subsets: Int[np.ndarray, "num_queries num_members"] | None
+
+
 class Evaluator:
   """Evaluates models of one structure on one data set; compiles once, whatever the parameters."""
 
@@ -55,7 +64,7 @@ class Evaluator:
     """`config` is a run's whole configuration; `texts` gives what the model's text encoder reads.
 
     Raises InputError for a gallery that is empty or has an image twice and, unless the configuration allows them, for
-    queries that no image of their gallery answers.
+    queries that no image of their gallery answers. Queries without targets can be ranked, not counted.
     """
     check_gallery(dataset.gallery)
     self._dataset = dataset
@@ -64,13 +73,16 @@ class Evaluator:
     self._config = config
     self._protocol = PROTOCOLS[config.protocol]
     self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
-    self._left_out = dict(dataset.num_left_out) | unanswerable_queries(
-      dataset.gallery,
-      dataset.queries,
-      self._groups,
-      excludes_reference=self._protocol.excludes_reference,
-      allowed=config.eval.allow_unanswerable_queries,
-    )
+    self._subsets = subset_rows(dataset.gallery, dataset.queries)
+    self._left_out = dict(dataset.num_left_out)
+    if not dataset.queries.for_test_server:
+      self._left_out |= unanswerable_queries(
+        dataset.gallery,
+        dataset.queries,
+        self._groups,
+        excludes_reference=self._protocol.excludes_reference,
+        allowed=config.eval.allow_unanswerable_queries,
+      )
     self._sharding = rows_split(data_mesh())
     self._batch_size = -(-config.eval.batch_size // self._sharding.num_devices) * self._sharding.num_devices
     structure = nnx.graphdef(model)
@@ -114,9 +126,9 @@ class Evaluator:
 
     Raises NonFiniteError for features that are not finite: a ranking of them is none.
     """
-    check_features(gallery=features.gallery, composed=features.composed, text_only=features.text_only)
+    ranks = self.rank(features)
+    check_features(text_only=features.text_only)
     gallery = features.gallery
-    ranks = self._rank(features.composed, gallery)
     halves = {
       "image_only": self._rank(gallery[self._dataset.queries.references], gallery),
       "text_only": self._rank(features.text_only, gallery),
@@ -124,7 +136,12 @@ class Evaluator:
     metrics = self._count(ranks)
     for name in HALVES:
       metrics |= {f"{name}/{key}": value for key, value in self._count(halves[name]).items()}
-    return Evaluation(metrics | self._left_out, ranks)
+    return Evaluation(metrics | self._left_out, ranks.gallery)
+
+  def rank(self, features: Features) -> Ranks:
+    """What the composed queries find; raises NonFiniteError for features that are not finite."""
+    check_features(gallery=features.gallery, composed=features.composed)
+    return self._rank(features.composed, features.gallery)
 
   def _encode_and_compose(
     self, state, texts: Float[np.ndarray, "num_queries text_dim"]
@@ -174,9 +191,9 @@ class Evaluator:
   def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num ..."]:
     return np.concatenate([fetch(features)[:count] for features, count in batches])
 
-  def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> np.ndarray:
+  def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> Ranks:
     query_groups, gallery_groups = self._groups
-    return rank_gallery(
+    ranks = rank_gallery(
       queries,
       gallery,
       k=self._protocol.num_ranked,
@@ -186,7 +203,23 @@ class Evaluator:
       query_block=self._config.eval.query_block,
       gallery_block=self._config.eval.gallery_block,
     )
+    return Ranks(ranks, None if self._subsets is None else rank_subsets(queries, gallery, self._subsets))
 
-  def _count(self, ranks: Int[np.ndarray, "num ranked"]) -> dict[str, float]:
+  def _count(self, ranks: Ranks) -> dict[str, float]:
     queries = self._dataset.queries
-    return self._protocol.metrics(ranks, self._dataset.gallery.labels, queries.target_labels, queries.groups)
+    return self._protocol.metrics(
+      ranks.gallery,
+      self._dataset.gallery.labels,
+      queries.target_labels,
+      queries.groups,
+      right_labels=queries.right_labels,
+      subset_ranks=ranks.subsets,
+    )
+
+
+def subset_rows(gallery: ImageTable, queries: QueryTable) -> Int[np.ndarray, "num_queries num_members"] | None:
+  """The gallery rows of each query's subset; None where the data set has no subsets."""
+  if not queries.subsets:
+    return None
+  rows = {label: row for row, label in enumerate(gallery.labels)}
+  return np.array([[rows[label] for label in subset] for subset in queries.subsets])

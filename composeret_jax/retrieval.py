@@ -66,6 +66,17 @@ def rank_gallery(
   return np.concatenate([np.asarray(rows) for _, rows in best])[: len(queries)]
 
 
+def rank_subsets(
+  queries: Float[np.ndarray, "num_queries dim"],
+  gallery: Float[np.ndarray, "num_gallery dim"],
+  subsets: Int[np.ndarray, "num_queries num_members"],
+) -> Int[np.ndarray, "num_queries num_members"]:
+  """Each query's own few gallery rows, best first; ties keep gallery order."""
+  subsets = np.sort(subsets, axis=1)
+  scores = np.einsum("qd,qmd->qm", queries, gallery[subsets])
+  return np.take_along_axis(subsets, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+
+
 def _place(rows: Num[np.ndarray, "num ..."], start: int, size: int, sharding: NamedSharding) -> Num[Array, "size ..."]:
   """Rows from `start`, padded with zeros to `size`; reads only what this process's devices hold."""
 

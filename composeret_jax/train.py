@@ -5,6 +5,7 @@ import functools
 import math
 import pathlib
 import sys
+from typing import Any
 
 import jax
 from jaxtyping import Shaped
@@ -28,12 +29,13 @@ from composeret_jax.processes import first_one_first, is_first
 from composeret_jax.profiling import parse_steps, StepTrace
 from composeret_jax.reporting import open_reporter, progress_bar, show_evaluation
 from composeret_jax.resident import resident_images
-from composeret_jax.run_config import check_same_run
+from composeret_jax.run_config import check_same_run, on_another_dataset
 from composeret_jax.speed import Speed
 from composeret_jax.texts import check_same_texts, open_texts
 from composeret_jax.train_step import create_state, make_train_step, TrainState
 from composeret_jax.weights.pretrained import load_trunk
 from composeret_jax.workdir_lock import locked
+from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.datasets import num_loaders, open_dataset
 from data_pipelines.input_error import InputError
 from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
@@ -42,13 +44,24 @@ from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batc
 class Run:
   """What training and evaluation share: data, model, evaluator and checkpoints, as a configuration describes them."""
 
-  def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path):
-    """Raises InputError for a configuration or data that cannot be used."""
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    split: str = "test",
+    trained_with: tuple[ml_collections.ConfigDict, Mapping[str, Any]] | None = None,
+  ):
+    """`split` has the queries to evaluate; `trained_with` is what checkpoints of another data set were made with.
+
+    Raises InputError for a configuration or data that cannot be used.
+    """
     check_config(config, jax.device_count())
     self.config = config
+    self._trained_config, trained_texts = trained_with or (config, {})
     self.workdir = workdir
     with first_one_first("prepare"):
-      self.dataset = open_dataset(config.data, config.text_query)
+      self.dataset = open_dataset(config.data, config.text_query, split)
       self.dataset.open_all_pixels()
     frozen_trunk = config.model.image_encoder.frozen
     self.dataset = with_features(self.dataset, config) if frozen_trunk else self.dataset
@@ -57,6 +70,7 @@ class Run:
       self.dataset.train_triplets.texts(),
       self.dataset.queries.texts,
       config.eval.batch_size,
+      trained_texts.get("words"),
     )
     has_bias = config.loss in BIASED_LOSSES
     self.model = build_model(config.model, self.texts.build_encoder, config.seed, has_bias=has_bias)
@@ -94,7 +108,7 @@ class Run:
     self.checkpoints.check(step)
     config, made_with = self.checkpoints.made_with(step)
     where = str(self.checkpoints.path(step))
-    check_same_run(config, self.config, where)
+    check_same_run(config, self._trained_config, where)
     check_same_texts(made_with, self.made_with, where)
     check_same_trunk(made_with, self.made_with, where)
     return self.checkpoints.restore(step, start)
@@ -155,6 +169,9 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   finite.
   """
   check_config(config, jax.device_count())  # before there is a workdir
+  if config.num_train_steps and "train" not in BUILDERS[config.data.dataset].IMAGE_SPLITS:
+    dataset = config.data.dataset
+    raise InputError(f"config.num_train_steps is {config.num_train_steps}, expected 0: {dataset} has no training data")
   with Preemption(config.preemption_grace_seconds) as preemption, locked(workdir):
     _train(Run(config, workdir), preemption)
 
@@ -227,10 +244,26 @@ def _without_steps(run: Run, state: TrainState) -> None:
       reporter.evaluation(step, evaluation, run.dataset)
       checkpoints.save(step, state, evaluation.metrics)
   show_evaluation(step, evaluation, run.dataset)
+def trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str = "test") -> Run:
+  """The run of `workdir` on a split of the data set of `config`, which may be another than it was trained on.
+
+  Raises InputError for a configuration or data that cannot be used.
+  """
+  check_config(config, jax.device_count())
+  checkpoints = Checkpoints(workdir, config, {})
+  trained_with = checkpoints.newest_made_with()
+  if trained_with is None or trained_with[0].data.dataset == config.data.dataset:
+    return Run(config, workdir, split=split)
+  if is_first():
+    print(f"{workdir} was trained on {trained_with[0].data.dataset}, and is evaluated on {config.data.dataset}.")
+  return Run(on_another_dataset(trained_with[0], config, str(workdir)), workdir, split=split, trained_with=trained_with)
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Prints the recalls of the newest checkpoint in `workdir`; raises InputError when there is none."""
-  run = Run(config, workdir)
+  """Prints the recalls of the newest checkpoint in `workdir`, on the data set of `config`.
+
+  Raises InputError when there is no checkpoint.
+  """
+  run = trained_run(config, workdir)
   state = run.trained_state()
   show_evaluation(int(state.step), run.evaluate(state), run.dataset)

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from data_pipelines.builders.prepare import BUILDERS, open_tables
-from data_pipelines.builders.tables import EncodedImages, read_columns, TableBuilder
+from data_pipelines.builders.tables import EncodedImages, read_columns, SUBMISSION, TableBuilder
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.bad_images import bad_images
 from data_pipelines.pixels.decode import DECODER_VERSION
@@ -26,10 +26,10 @@ from data_pipelines.queries.tables import ImageTable, QueryTable, TripletSampler
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """Training images and their triplets; the test gallery and its queries.
+  """Training images and their triplets, none where there is nothing to train on; the test gallery and its queries.
 
-  `open_pixels` gives an image table's pixels, those of "train" or "test". `num_left_out` says how many images and
-  queries are left out because images are missing or cannot be decoded, as metrics by name.
+  `open_pixels` gives an image table's pixels, those of "train" or of `gallery_split`. `num_left_out` says how many
+  images and queries are left out because images are missing or cannot be decoded, as metrics by name.
   """
 
   train_images: ImageTable
@@ -38,6 +38,7 @@ class Dataset:
   queries: QueryTable
   open_pixels: Callable[[ImageTable, str], PixelSource]
   num_left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  gallery_split: str = "test"
 
   @functools.cached_property
   def train_pixels(self) -> PixelSource:
@@ -46,25 +47,32 @@ class Dataset:
 
   def open_all_pixels(self) -> None:
     """Opens both, so that stores that are missing are built now."""
-    _ = self.train_pixels, self.gallery_pixels
+    _ = self.gallery_pixels
+    if len(self.train_images):
+      _ = self.train_pixels
 
   @functools.cached_property
   def gallery_pixels(self) -> PixelSource:
     """Those of the gallery, as `train_pixels`."""
-    return self.open_pixels(self.gallery, "test")
+    return self.open_pixels(self.gallery, self.gallery_split)
 
 
-def open_dataset(config: ml_collections.ConfigDict, text_query: str) -> Dataset:
+def open_dataset(config: ml_collections.ConfigDict, text_query: str, split: str = "test") -> Dataset:
   """Opens the data set that `config` (the `data` part of a run's configuration) names, preparing it when it is missing.
 
-  `text_query` is "modification" or "complete". Raises InputError when the data set does not have it, or the raw files
-  are not as expected.
+  `text_query` is "modification" or "complete". `split` says which queries, with their gallery; those of SUBMISSION are
+  for a test server, and all stay, whatever `config` says of bad images. Raises InputError when the data set does not
+  have one of the two, or the raw files are not as expected.
   """
   text_queries = BUILDERS[config.dataset].TEXT_QUERIES
   if text_query not in text_queries:
     raise InputError(f"config.text_query is {text_query!r}, {config.dataset} has only {', '.join(text_queries)}")
   tables = _open_tables(config)
-  train, test = (_usable(config, tables, split, text_query) for split in ("train", "test"))
+  trains = "train" in BUILDERS[config.dataset].IMAGE_SPLITS
+  train = _usable(config, tables, "train", text_query) if trains else _NOTHING_TO_TRAIN_ON
+  if split != "test":
+    _check_split(config.dataset, tables, split)
+  test = _usable(config, tables, split, text_query)
   return Dataset(
     train_images=train.images,
     train_triplets=train.triplets,
@@ -72,16 +80,20 @@ def open_dataset(config: ml_collections.ConfigDict, text_query: str) -> Dataset:
     queries=test.queries,
     open_pixels=functools.partial(_open_pixels, config, tables["images"]),
     num_left_out={**tables["queries"].info.metadata["num_left_out"], **test.num_left_out, **train.num_left_out},
+    gallery_split=BUILDERS[config.dataset].images_of(split),
   )
 
 
 def prepare(config: ml_collections.ConfigDict) -> None:
   """Builds what is missing of the tables and stores of the data set that `config` names, without training.
 
-  Raises InputError when the raw files are not as expected.
+  The store of images that are for a submission alone is left to the submission. Raises InputError when the raw files
+  are not as expected.
   """
   tables = _open_tables(config)
-  for split in ("train", "test"):
+  for split in BUILDERS[config.dataset].IMAGE_SPLITS:
+    if split == SUBMISSION:
+      continue
     images = _images(tables, split)
     if config.on_bad_image == "skip":
       images = without_images(images, _bad_images(config, tables, images, split))
@@ -103,13 +115,17 @@ class _Split:
     return self.triplets.num_items if self.queries is None else len(self.queries)
 
 
+_NO_QUERIES = QueryTable(np.zeros(0, np.int64), [], [], [])
+_NOTHING_TO_TRAIN_ON = _Split(ImageTable([], [], [], []), _NO_QUERIES, ListedSampler(_NO_QUERIES, []))
+
+
 def _usable(config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], split: str, text_query: str) -> _Split:
   """The split, without what cannot be decoded where `config` says so."""
-  images = _images(tables, split)
-  listed = split in BUILDERS[config.dataset].QUERY_SPLITS
-  queries = _queries(tables["queries"], split, text_query) if listed else None
+  builder = BUILDERS[config.dataset]
+  images = _images(tables, builder.images_of(split))
+  queries = _queries(tables["queries"], split, text_query) if split in builder.QUERY_SPLITS else None
   whole = _split(config.dataset, split, images, queries, text_query)
-  if config.on_bad_image != "skip":
+  if config.on_bad_image != "skip" or split == SUBMISSION:
     return whole
   bad = _bad_images(config, tables, images, split)
   good = without_images(images, bad)
@@ -151,6 +167,17 @@ def num_loaders(config: ml_collections.ConfigDict) -> int:
   return config.num_workers if config.pixels == "decode" else 0
 
 
+def _check_split(dataset: str, tables: dict[str, TableBuilder], split: str) -> None:
+  if split not in BUILDERS[dataset].QUERY_SPLITS:
+    having = [name for name, builder in BUILDERS.items() if split in builder.QUERY_SPLITS]
+    raise InputError(f"config.data.dataset is {dataset}, which has no test server, expected {' or '.join(having)}")
+  if split not in tables["queries"].info.splits:
+    raise InputError(
+      f"{dataset} was prepared without some images of its {split} split, and all of its queries must be answered: "
+      "download these images"
+    )
+
+
 def _open_tables(config: ml_collections.ConfigDict) -> dict[str, TableBuilder]:
   options = {name: config[name] for name in BUILDERS[config.dataset].OPTIONS}
   return open_tables(config.dataset, config.dir, config.prepared_dir, options)
@@ -189,5 +216,13 @@ def _images(tables: dict[str, TableBuilder], split: str) -> ImageTable:
 
 def _queries(table: TableBuilder, split: str, text_query: str) -> QueryTable:
   columns = read_columns(table, split)
-  references = np.array(columns["reference"], np.int64)
-  return QueryTable(references, columns[text_query], columns["target_label"], columns["group"])
+  right_labels, subsets = (columns[name] if any(columns[name]) else () for name in ("right_labels", "subset"))
+  return QueryTable(
+    np.array(columns["reference"], np.int64),
+    columns[text_query],
+    columns["target_label"],
+    columns["group"],
+    columns["id"],
+    right_labels,
+    subsets,
+  )

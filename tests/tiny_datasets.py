@@ -90,3 +90,60 @@ def make_css3d(folder: pathlib.Path) -> pathlib.Path:
     for i in range(len(description["objects_img"])):
       write_image(folder / "images" / f"css_{split}_{i:06d}.png", i)
   return folder
+
+
+CIRR_SPLITS = {"train": "train", "val": "dev", "test1": "test1"}  # and how their images are called
+NUM_CIRR_IMAGES = 60  # a submission needs more than 50
+
+
+def cirr_names(split: str) -> list[str]:
+  """Ten sets of six images."""
+  return [f"{CIRR_SPLITS[split]}-{i // 6}-{i % 6}-img0" for i in range(NUM_CIRR_IMAGES)]
+
+
+def cirr_query(split: str, number: int) -> dict:
+  """From the first image of a set to another of the set."""
+  members = cirr_names(split)[6 * number : 6 * number + 6]
+  query = {"pairid": 100 + number, "reference": members[0], "caption": f"the {split} one, {number} times"}
+  if split != "test1":
+    query["target_hard"] = members[1 + number % 5]
+  elif number == 3:
+    query["caption"] = " "  # as the one that is published so
+  return query | {"img_set": {"id": number, "members": members}}
+
+
+def make_cirr(folder: pathlib.Path, *, without: tuple[str, ...] = ()) -> pathlib.Path:
+  """A query of each set of each split; images `without` are missing."""
+  for split, prefix in CIRR_SPLITS.items():
+    names = cirr_names(split)
+    paths = {name: f"./{prefix}/{name}.png" for name in names}
+    _write_json(folder / "captions" / f"cap.rc2.{split}.json", [cirr_query(split, i) for i in range(len(names) // 6)])
+    _write_json(folder / "image_splits" / f"split.rc2.{split}.json", paths)
+    for i, name in enumerate(names):
+      if name not in without:
+        write_image(folder / "img_raw" / paths[name], i)
+  return folder
+
+
+CIRCO_IDS = [3 * i + 7 for i in range(60)]
+
+
+def circo_query(split: str, number: int) -> dict:
+  """From one image to the next three, of which the second is the target."""
+  ids = CIRCO_IDS[4 * number : 4 * number + 4]
+  query = {"reference_img_id": ids[0], "relative_caption": f"has {number} more", "shared_concept": "a thing"}
+  if split == "val":
+    query |= {"target_img_id": ids[2], "gt_img_ids": ids[1:], "semantic_aspects": []}
+  return query | {"id": number}
+
+
+def make_circo(folder: pathlib.Path) -> pathlib.Path:
+  """Ten queries a split; the files as CIRCO's own folder has them."""
+  for split in ("val", "test"):
+    _write_json(folder / "annotations" / f"{split}.json", [circo_query(split, i) for i in range(10)])
+  coco = folder / "COCO2017_unlabeled"
+  images = [{"id": i, "file_name": f"{i:012d}.jpg"} for i in CIRCO_IDS]
+  _write_json(coco / "annotations/image_info_unlabeled2017.json", {"info": {}, "images": images})
+  for i in CIRCO_IDS:
+    write_image(coco / "unlabeled2017" / f"{i:012d}.jpg", i)
+  return folder

@@ -32,14 +32,23 @@ def numbered_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
 
 def read_json_list(path: pathlib.Path) -> list[Any]:
   """The list that a JSON file holds; raises InputError where there is none."""
+  return _read_json(path, list, "a list")
+
+
+def read_json_object(path: pathlib.Path) -> dict[str, Any]:
+  """The object that a JSON file holds; raises InputError where there is none."""
+  return _read_json(path, dict, "an object")
+
+
+def _read_json(path: pathlib.Path, kind: type, kind_in_words: str) -> Any:
   try:
     content = json.loads(read_text(path))
   except InputError:
     raise
   except (ValueError, RecursionError) as error:
     raise InputError(f"{path}: not JSON ({error})") from error
-  if not isinstance(content, list):
-    raise InputError(f"{path}: a JSON {type(content).__name__}, expected a list")
+  if not isinstance(content, kind):
+    raise InputError(f"{path}: a JSON {type(content).__name__}, expected {kind_in_words}")
   return content
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from absl import logging
 import tensorflow_datasets as tfds
 
+from data_pipelines.builders.circo import Circo
+from data_pipelines.builders.cirr import Cirr
 from data_pipelines.builders.css3d import Css3d
 from data_pipelines.builders.fashion200k import Fashion200k
 from data_pipelines.builders.fashion_iq import FashionIQ
@@ -22,6 +24,8 @@ from data_pipelines.builders.tables import FEATURES, TableBuilder
 from data_pipelines.input_error import InputError
 
 BUILDERS: dict[str, type[TableBuilder]] = {
+  "circo": Circo,
+  "cirr": Cirr,
   "css3d": Css3d,
   "fashion200k": Fashion200k,
   "fashion_iq": FashionIQ,

@@ -22,7 +22,9 @@ class Image:
 class Query:
   """A row of the query table: `reference` is a row of the image table, every image labelled `target_label` is right.
 
-  `group` says which queries belong together, where that matters (FashionIQ's categories, CSS3D's modifications).
+  `group` says which queries belong together, where that matters (FashionIQ's categories, CSS3D's modifications). Of
+  some data sets a query has an `id`, several `right_labels`, the target's among them (CIRCO), or a `subset`: labels of
+  a few images to rank apart from all others (CIRR). Queries for a test server have no `target_label`.
   """
 
   reference: int
@@ -30,3 +32,6 @@ class Query:
   complete: str
   target_label: str
   group: str = ""
+  id: str = ""
+  right_labels: tuple[str, ...] = ()
+  subset: tuple[str, ...] = ()

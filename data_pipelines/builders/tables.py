@@ -23,8 +23,14 @@ FEATURES = {
     "complete": tfds.features.Text(),
     "target_label": tfds.features.Text(),
     "group": tfds.features.Text(),
+    "id": tfds.features.Text(),
+    "right_labels": tfds.features.Sequence(tfds.features.Text()),
+    "subset": tfds.features.Sequence(tfds.features.Text()),
   },
 }
+
+# The queries whose answers only a test server knows.
+SUBMISSION = "submission"
 
 
 class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -33,8 +39,9 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   A subclass gives `read_images` and `read_queries`. Rows keep their order.
   """
 
-  VERSION = tfds.core.Version("1.1.0")
+  VERSION = tfds.core.Version("1.2.0")
   BUILDER_CONFIGS: ClassVar[list] = [tfds.core.BuilderConfig(name=name) for name in FEATURES]
+  IMAGE_SPLITS = ("train", "test")  # without "train" where there is nothing to train on
   QUERY_SPLITS = ("train", "test")  # without "train" where training triplets are sampled
   TEXT_QUERIES = ("modification", "complete")
   OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of config.data that change what is prepared
@@ -64,6 +71,15 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """The images that the annotations in `folder` name and the disk lacks, where the builder can do without."""
     return ()
 
+  @classmethod
+  def images_of(cls, split: str) -> str:
+    """The split of the images that a split of queries refers to: where it has none of its own, those of "test"."""
+    return split if split in cls.IMAGE_SPLITS else "test"
+
+  def has_split(self, split: str) -> bool:
+    """Whether the raw files have what a split needs."""
+    return True
+
   def num_left_out(self) -> Mapping[str, int]:
     """What is left out for want of its images, as metrics by name; kept with the prepared tables."""
     return {}
@@ -79,12 +95,12 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def checked_rows(self, split: str) -> Sequence[Image] | Sequence[Query]:
     """The rows of this builder's own table; raises InputError where they cannot be used."""
     where = f"{self.raw_folder or self.name}, {split}"
-    images = self.read_images(split)
+    images = self.read_images(self.images_of(split))
     check_images(images, where)
     if self.builder_config.name != "queries":
       return images
     queries = self.read_queries(split)
-    check_queries(queries, images, where)
+    check_queries(queries, images, where, answered=split != SUBMISSION)
     return queries
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -100,8 +116,8 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _split_generators(self, dl_manager):
     self.raw_folder = dl_manager.manual_dir if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None
     self.info.metadata["num_left_out"] = dict(self.num_left_out())
-    splits = self.QUERY_SPLITS if self.builder_config.name == "queries" else ("train", "test")
-    return {split: self._generate_examples(split) for split in splits}
+    splits = self.QUERY_SPLITS if self.builder_config.name == "queries" else self.IMAGE_SPLITS
+    return {split: self._generate_examples(split) for split in splits if self.has_split(split)}
 
   def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
     table = self.builder_config.name
@@ -141,10 +157,12 @@ class EncodedImages(Sequence[bytes]):
 
 
 def read_columns(builder: TableBuilder, split: str) -> dict[str, list]:
-  """The columns of a prepared table of texts and numbers."""
+  """The columns of a prepared table of texts, numbers and lists of texts."""
   rows = list(builder.as_data_source(split))
   return {name: [_plain(row[name]) for row in rows] for name in builder.info.features}
 
 
 def _plain(value):
+  if np.ndim(value):
+    return tuple(text.decode() for text in value)
   return value.decode() if isinstance(value, bytes) else int(value)

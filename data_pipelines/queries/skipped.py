@@ -32,7 +32,8 @@ def without_images(images: ImageTable, bad: Collection[int]) -> ImageTable:
 def without_their_queries(queries: QueryTable, images: ImageTable, bad: Collection[int]) -> QueryTable:
   """The queries that `without_images(images, bad)` can answer, their references as rows of that.
 
-  Left out are those whose reference is bad, and those of whose target label no image is left.
+  Left out are those whose reference is bad, those of whose target label no image is left, and those that have a subset
+  of which not all images are left.
   """
   good = np.array([row not in bad for row in range(len(images))], bool)
   new_rows = np.cumsum(good) - 1
@@ -40,9 +41,10 @@ def without_their_queries(queries: QueryTable, images: ImageTable, bad: Collecti
   kept = [
     row
     for row, (reference, label) in enumerate(zip(queries.references, queries.target_labels, strict=True))
-    if good[reference] and label in labels
+    if good[reference] and label in labels and (not queries.subsets or labels.issuperset(queries.subsets[row]))
   ]
-  texts, labels, groups = (
-    [column[row] for row in kept] for column in (queries.texts, queries.target_labels, queries.groups)
-  )
-  return QueryTable(new_rows[queries.references[kept]].astype(np.int64), texts, labels, groups)
+  columns = {
+    field.name: [getattr(queries, field.name)[row] for row in kept] if len(getattr(queries, field.name)) else ()
+    for field in dataclasses.fields(queries)
+  }
+  return QueryTable(**columns | {"references": new_rows[queries.references[kept]].astype(np.int64)})

@@ -28,16 +28,26 @@ class ImageTable:
 class QueryTable:
   """Queries over an image table: the reference's row, the text, and the label of the images that are right.
 
-  `groups` says which queries belong together; "" where none do.
+  `groups` says which queries belong together; "" where none do. `ids` name queries, `right_labels` are those of all
+  images that are right, and `subsets` those of images to rank apart from all others: () where the data set has none.
+  Queries for a test server have the target label "".
   """
 
   references: Int[np.ndarray, " num"]
   texts: Sequence[str]
   target_labels: Sequence[str]
   groups: Sequence[str]
+  ids: Sequence[str] = ()
+  right_labels: Sequence[Sequence[str]] = ()
+  subsets: Sequence[Sequence[str]] = ()
 
   def __len__(self) -> int:
     return len(self.texts)
+
+  @property
+  def for_test_server(self) -> bool:
+    """Whether only a test server knows what is right."""
+    return len(self) > 0 and not any(self.target_labels)
 
 
 class Triplet(NamedTuple):

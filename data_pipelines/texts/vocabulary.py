@@ -42,8 +42,8 @@ class Vocabulary:
     return [self._ids.get(word, UNKNOWN) for word in split_words(text)]
 
   def longest(self, texts: Iterable[str]) -> int:
-    """The most words in a text."""
-    return max(len(split_words(text)) for text in texts)
+    """The most words in a text; 0 without texts."""
+    return max((len(split_words(text)) for text in texts), default=0)
 
   def encode(self, texts: Sequence[str], length: int | None = None) -> np.ndarray:
     """The ids of each text as int32 [num, length], padded with PADDING; by default to the longest's, at least 1.

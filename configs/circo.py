@@ -1,0 +1,20 @@
+"""CIRCO: `--config=configs/circo.py:compose_ae` (the default). `data.dir` is the downloaded folder.
+
+There is nothing to train on: it evaluates (`--mode=eval`, `--mode=submit`) what was trained on another data set, with
+that run's --workdir, or weights as they come.
+"""
+
+import ml_collections
+
+from configs import base, models
+
+
+def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
+  """The defaults on CIRCO; evaluates on its validation split."""
+  config = base.get_config()
+  config.model = models.get_config(model)
+  config.num_train_steps = 0
+  config.best_metric = "mAP@5"
+  config.protocol = "circo"
+  config.data.dataset = "circo"
+  return config
