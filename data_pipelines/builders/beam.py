@@ -33,8 +33,10 @@ def beam_rows(rows: Sequence[Any], example: Callable[[str, Any], dict], table: s
   """A transform that gives (row number, example) of all rows; what a row's image is read from, the workers read."""
   import apache_beam
 
-  def keyed(item):
-    number, row = item
-    return number, example(table, row)
+  return (
+    apache_beam.Create(list(enumerate(rows))) | apache_beam.Reshuffle() | apache_beam.MapTuple(_keyed, example, table)
+  )
 
-  return apache_beam.Create(list(enumerate(rows))) | apache_beam.Reshuffle() | apache_beam.Map(keyed)
+
+def _keyed(number: int, row: Any, example: Callable[[str, Any], dict], table: str) -> tuple[int, dict]:
+  return number, example(table, row)

@@ -26,7 +26,10 @@ def config(tmp_path):
 
 def content(config):
   dataset = open_dataset(config, "modification")
-  images = [(table.names, list(table.encoded)) for table in (dataset.train_images, dataset.gallery)]
+  images = [
+    (table.names, [table.encoded[row] for row in range(len(table))])
+    for table in (dataset.train_images, dataset.gallery)
+  ]
   return images, dataset.queries.references.tolist(), dataset.queries.texts, dataset.queries.target_labels
 
 
