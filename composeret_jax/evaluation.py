@@ -186,7 +186,8 @@ class Evaluator:
 
   def _in_batches(self, function: Callable, state, *arrays: np.ndarray) -> Float[np.ndarray, "num ..."]:
     if not len(arrays[0]):
-      return np.zeros((0, *jax.eval_shape(function, *state, *arrays).shape[1:]), np.float32)
+      row = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in arrays]
+      return np.zeros((0, *jax.eval_shape(function, *state, *row).shape[1:]), np.float32)
     starts = range(0, len(arrays[0]), self._batch_size)
     batches = ([array[start : start + self._batch_size] for array in arrays] for start in starts)
     return self._gather((self._apply(function, state, *batch), len(batch[0])) for batch in batches)

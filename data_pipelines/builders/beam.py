@@ -33,10 +33,9 @@ def beam_rows(rows: Sequence[Any], example: Callable[[str, Any], dict], table: s
   """A transform that gives (row number, example) of all rows; what a row's image is read from, the workers read."""
   import apache_beam
 
-  return (
-    apache_beam.Create(list(enumerate(rows))) | apache_beam.Reshuffle() | apache_beam.MapTuple(_keyed, example, table)
-  )
+  return apache_beam.Create(list(enumerate(rows))) | apache_beam.Reshuffle() | apache_beam.Map(_keyed, example, table)
 
 
-def _keyed(number: int, row: Any, example: Callable[[str, Any], dict], table: str) -> tuple[int, dict]:
+def _keyed(numbered: tuple[int, Any], example: Callable[[str, Any], dict], table: str) -> tuple[int, dict]:
+  number, row = numbered
   return number, example(table, row)
