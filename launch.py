@@ -19,6 +19,8 @@ _COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of pr
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the job has.", lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.", lower_bound=0)
 _SUBMISSION = flags.DEFINE_string("submission", None, "The folder that --mode=submit writes a test server's files to.")
+_BEAM_RUNNER = flags.DEFINE_string("beam_runner", None, "For --mode=prepare on Apache Beam: DirectRunner, ...")
+_BEAM_OPTIONS = flags.DEFINE_string("beam_options", "", "The runner's own, in one string: '--parallelism=8 ...'.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
 _BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes; the others use it.")
 _ONNX = flags.DEFINE_bool("onnx", False, "For --mode=export: ONNX files as well; needs the extra onnx.")
@@ -27,6 +29,7 @@ _IMAGES = flags.DEFINE_string("images", None, "For --mode=index: a folder, or ga
 _CAPTIONS = flags.DEFINE_string("captions", None, "For --mode=index of a folder: CSV with columns id and caption.")
 _DELETE = flags.DEFINE_multi_string("delete", [], "For --mode=index: an image to remove, by id; may be repeated.")
 _PRUNE = flags.DEFINE_bool("prune", False, "For --mode=index: removes what --images no longer has.")
+_SHARD = flags.DEFINE_string("shard", None, "For --mode=index: NUMBER/COUNT, the part of --images for this process.")
 _ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "For --mode=index.")
 _IMAGE = flags.DEFINE_string("image", None, "For --mode=search: the reference, an id of the index or a file.")
 _TEXT = flags.DEFINE_multi_string("text", [], "For --mode=search: what to change; repeated, one turn after the other.")
@@ -59,6 +62,7 @@ def main(_) -> None:
 def _index() -> None:
   from composeret_jax.bundle import load
   from composeret_jax.index.command import fill_index
+  from composeret_jax.index.shards import parse_shard
   from composeret_jax.index.sources import folder_images
 
   _require(_BUNDLE, _INDEX)
@@ -71,6 +75,7 @@ def _index() -> None:
     _require(_IMAGES)
     images = folder_images(pathlib.Path(_IMAGES.value), pathlib.Path(_CAPTIONS.value) if _CAPTIONS.value else None)
   options = {"delete": _DELETE.value, "on_bad_image": _ON_BAD_IMAGE.value, "prune": _PRUNE.value}
+  options["shard"] = parse_shard(_SHARD.value) if _SHARD.value else None
   fill_index(load(_BUNDLE.value), _INDEX.value, images, **options)
 
 
@@ -102,6 +107,7 @@ def _require(*needed: flags.FlagHolder) -> None:
 def _run() -> None:
   from composeret_jax import export, import_original, processes, submission, train
   from composeret_jax.config_check import check_config
+  from data_pipelines.builders.beam import Beam
   from data_pipelines.datasets import prepare
 
   mode = _MODE.value
@@ -111,7 +117,7 @@ def _run() -> None:
     processes.join(*explicit)
   if mode == "prepare":
     check_config(config, num_devices=1)
-    prepare(config.data)
+    prepare(config.data, Beam(_BEAM_RUNNER.value, _BEAM_OPTIONS.value) if _BEAM_RUNNER.value else None)
     return
   _require(_WORKDIR)
   workdir = pathlib.Path(_WORKDIR.value)

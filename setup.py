@@ -8,6 +8,9 @@ SERVE = ["gradio>=6.31"]
 # An index in Milvus: its client, and Milvus Lite, which runs in the process.
 MILVUS = ["milvus-lite>=3.2", "pymilvus>=3.0"]
 
+# Rows of a Hugging Face data set, for a catalogue of one's own.
+DATASETS = ["datasets>=5"]
+
 # Newer jax2onnx excludes orbax-checkpoint 0.12; 0.13.0 resolves, and converts the same programs.
 ONNX = [
   "jax2onnx>=0.13,<0.14",
@@ -19,6 +22,7 @@ ONNX = [
 DEV = [
   *SERVE,
   *MILVUS,
+  *DATASETS,
   *ONNX,
   "beartype>=0.20",
   "hypothesis>=6.150",
@@ -65,6 +69,7 @@ setup(
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12",
     "pillow>=11",
+    "pyarrow>=18",  # of tensorflow-datasets; a catalogue's rows may be in Parquet
     "safetensors>=0.6",
     "tensorboardX>=2.6",
     "tensorflow-datasets>=4.9.10",
@@ -77,6 +82,9 @@ setup(
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
     "serve": SERVE,
     "milvus": MILVUS,
+    "datasets": DATASETS,
+    # Needs older protobuf and pyarrow than constraints.txt has: for an environment that only prepares data.
+    "beam": ["apache-beam>=2.70"],
     "bench": BENCH,
     "dev": DEV,
     "onnx": ONNX,

@@ -113,6 +113,12 @@ RULES: dict[str, Rule] = {
 RULES_OF_DATASET: dict[str, dict[str, Rule]] = {
   "fashion_iq": {"data.categories": different(one_of(CATEGORIES)), "data.allow_missing_images": boolean},
   "cirr": {"data.allow_missing_images": boolean},
+  "catalogue": {
+    "data.triplets": text,
+    "data.captions": text,
+    "data.test_share": SHARE,
+    "data.allow_missing_images": boolean,
+  },
 }
 
 # What a composer is built with beside its widths, where the configuration says it.
@@ -282,6 +288,11 @@ def _metric_names(fields: Mapping[str, Any]) -> tuple[str, ...]:
   return tuple(protocol.metrics(ranks, labels[:1], labels, groups, right_labels=right_labels, subset_ranks=ranks))
 
 
+def _two_files_of_rows(fields: Mapping[str, Any]) -> Iterator[str]:
+  if fields["data.triplets"] and fields["data.captions"]:
+    yield _mistake("data.captions", fields["data.captions"], "nothing, as config.data.triplets is set: one of the two")
+
+
 def _steps_to_profile(fields: Mapping[str, Any]) -> Iterator[str]:
   try:
     parse_steps(fields["profile_steps"])
@@ -301,5 +312,6 @@ TOGETHER: tuple[Callable[[Mapping[str, Any]], Iterator[str]], ...] = (
   _texts_that_the_dataset_lacks,
   _protocol_of_another_dataset,
   _unknown_metric,
+  _two_files_of_rows,
   _steps_to_profile,
 )

@@ -64,7 +64,8 @@ class Evaluator:
     """`config` is a run's whole configuration; `texts` gives what the model's text encoder reads.
 
     Raises InputError for a gallery that is empty or has an image twice and, unless the configuration allows them, for
-    queries that no image of their gallery answers. Queries without targets can be ranked, not counted.
+    queries that no image of their gallery answers. Queries without targets can be ranked, not counted; of a gallery
+    without queries only the features are of use.
     """
     check_gallery(dataset.gallery)
     self._dataset = dataset
@@ -75,7 +76,7 @@ class Evaluator:
     self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
     self._subsets = subset_rows(dataset.gallery, dataset.queries)
     self._left_out = dict(dataset.num_left_out)
-    if not dataset.queries.for_test_server:
+    if dataset.queries.have_targets:
       self._left_out |= unanswerable_queries(
         dataset.gallery,
         dataset.queries,
@@ -126,6 +127,9 @@ class Evaluator:
 
     Raises NonFiniteError for features that are not finite: a ranking of them is none.
     """
+    if not len(self._dataset.queries):
+      check_features(gallery=features.gallery)
+      return Evaluation(self._left_out, np.zeros((0, 0), int))
     ranks = self.rank(features)
     check_features(text_only=features.text_only)
     gallery = features.gallery
@@ -161,6 +165,8 @@ class Evaluator:
         own = references[reference_of[queries] - first]
         composed.append(self._in_batches(self._compose, state, own, texts[queries]))
         done.append(queries)
+    if not done:  # a gallery without queries
+      done, composed = [np.zeros(0, int)], [self._in_batches(self._compose, state, references[:0], texts)]
     in_order = np.argsort(np.concatenate(done))
     mean = (total / len(self._dataset.gallery)).astype(np.float32)
     return np.concatenate(images), np.concatenate(composed)[in_order], mean
@@ -179,6 +185,9 @@ class Evaluator:
     return (queries[start : start + self._batch_size] for start in range(0, len(queries), self._batch_size))
 
   def _in_batches(self, function: Callable, state, *arrays: np.ndarray) -> Float[np.ndarray, "num ..."]:
+    if not len(arrays[0]):
+      row = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in arrays]
+      return np.zeros((0, *jax.eval_shape(function, *state, *row).shape[1:]), np.float32)
     starts = range(0, len(arrays[0]), self._batch_size)
     batches = ([array[start : start + self._batch_size] for array in arrays] for start in starts)
     return self._gather((self._apply(function, state, *batch), len(batch[0])) for batch in batches)

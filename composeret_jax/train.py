@@ -244,6 +244,8 @@ def _without_steps(run: Run, state: TrainState) -> None:
       reporter.evaluation(step, evaluation, run.dataset)
       checkpoints.save(step, state, evaluation.metrics)
   show_evaluation(step, evaluation, run.dataset)
+
+
 def trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str = "test") -> Run:
   """The run of `workdir` on a split of the data set of `config`, which may be another than it was trained on.
 

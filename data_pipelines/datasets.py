@@ -9,6 +9,7 @@ import sys
 import ml_collections
 import numpy as np
 
+from data_pipelines.builders.beam import Beam
 from data_pipelines.builders.prepare import BUILDERS, open_tables
 from data_pipelines.builders.tables import EncodedImages, read_columns, SUBMISSION, TableBuilder
 from data_pipelines.input_error import InputError
@@ -68,7 +69,7 @@ def open_dataset(config: ml_collections.ConfigDict, text_query: str, split: str 
   if text_query not in text_queries:
     raise InputError(f"config.text_query is {text_query!r}, {config.dataset} has only {', '.join(text_queries)}")
   tables = _open_tables(config)
-  trains = "train" in BUILDERS[config.dataset].IMAGE_SPLITS
+  trains = "train" in tables["images"].info.splits
   train = _usable(config, tables, "train", text_query) if trains else _NOTHING_TO_TRAIN_ON
   if split != "test":
     _check_split(config.dataset, tables, split)
@@ -84,14 +85,14 @@ def open_dataset(config: ml_collections.ConfigDict, text_query: str, split: str 
   )
 
 
-def prepare(config: ml_collections.ConfigDict) -> None:
+def prepare(config: ml_collections.ConfigDict, beam: Beam | None = None) -> None:
   """Builds what is missing of the tables and stores of the data set that `config` names, without training.
 
-  The store of images that are for a submission alone is left to the submission. Raises InputError when the raw files
-  are not as expected.
+  With `beam` the tables are written by Apache Beam; stores are made here. The store of images that are for a submission
+  alone is left to the submission. Raises InputError when the raw files are not as expected.
   """
-  tables = _open_tables(config)
-  for split in BUILDERS[config.dataset].IMAGE_SPLITS:
+  tables = _open_tables(config, beam)
+  for split in tables["images"].info.splits:
     if split == SUBMISSION:
       continue
     images = _images(tables, split)
@@ -123,14 +124,17 @@ def _usable(config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], 
   """The split, without what cannot be decoded where `config` says so."""
   builder = BUILDERS[config.dataset]
   images = _images(tables, builder.images_of(split))
-  queries = _queries(tables["queries"], split, text_query) if split in builder.QUERY_SPLITS else None
+  if split in tables["queries"].info.splits:
+    queries = _queries(tables["queries"], split, text_query)
+  else:
+    queries = None if split == "train" else _NO_QUERIES
   whole = _split(config.dataset, split, images, queries, text_query)
   if config.on_bad_image != "skip" or split == SUBMISSION:
     return whole
   bad = _bad_images(config, tables, images, split)
   good = without_images(images, bad)
   good_queries = None if queries is None else without_their_queries(queries, images, bad)
-  if not len(good) or good_queries is not None and not len(good_queries):
+  if not len(good) or queries and not good_queries:
     raise InputError(
       f"{config.dataset}: without bad images no {split} query is left; the first: {next(iter(bad.values()))}"
     )
@@ -178,9 +182,9 @@ def _check_split(dataset: str, tables: dict[str, TableBuilder], split: str) -> N
     )
 
 
-def _open_tables(config: ml_collections.ConfigDict) -> dict[str, TableBuilder]:
+def _open_tables(config: ml_collections.ConfigDict, beam: Beam | None = None) -> dict[str, TableBuilder]:
   options = {name: config[name] for name in BUILDERS[config.dataset].OPTIONS}
-  return open_tables(config.dataset, config.dir, config.prepared_dir, options)
+  return open_tables(config.dataset, config.dir, config.prepared_dir, options, beam)
 
 
 def _open_pixels(config: ml_collections.ConfigDict, table: TableBuilder, images: ImageTable, split: str) -> PixelSource:
@@ -202,7 +206,7 @@ def _train_triplets(dataset: str, images: ImageTable, queries: QueryTable | None
   complete = text_query == "complete"
   if dataset == "mit_states":
     return AdjectiveSampler(images.labels, complete_text=complete)
-  if dataset == "fashion200k":
+  if dataset == "fashion200k" or dataset == "catalogue" and queries is None:
     return CaptionSampler(images.labels, complete_text=complete)
   if dataset == "css3d":
     return ModificationSampler(queries, images.labels)

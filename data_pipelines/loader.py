@@ -11,6 +11,7 @@ import jax
 from jaxtyping import Int, Num
 import numpy as np
 
+from data_pipelines.input_error import InputError
 from data_pipelines.pixels.source import PixelSource
 from data_pipelines.queries.tables import Triplet, TripletSampler
 from data_pipelines.texts.readers import TextReader
@@ -27,6 +28,9 @@ class TripletStream:
   """
 
   def __init__(self, sampler: TripletSampler, seed: int):
+    """Raises InputError when there is nothing to draw."""
+    if not sampler.num_items:
+      raise InputError("the data set has no training triplets; config.num_train_steps=0 evaluates the first weights")
     self._sampler = sampler
     self._seed = seed
     self._shuffle_seed = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])

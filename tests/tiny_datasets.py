@@ -147,3 +147,27 @@ def make_circo(folder: pathlib.Path) -> pathlib.Path:
   for i in CIRCO_IDS:
     write_image(coco / "unlabeled2017" / f"{i:012d}.jpg", i)
   return folder
+
+
+# Reference, text and target by the number of the image; image 9 is in no row.
+CATALOGUE_TRIPLETS = [(0, "make it red", 1), (1, "make it long", 2), (3, "make it blue", 4), (5, "make it new", 6)]
+CATALOGUE_CAPTIONS = ["red dress", "blue dress", "red dress", "red coat", "blue coat", "plain hat"]
+
+
+def catalogue_name(number: int) -> str:
+  return f"shelf{number % 2}/{number}.png"
+
+
+def make_catalogue(folder: pathlib.Path, num_images: int = 10) -> pathlib.Path:
+  """A folder of images."""
+  for i in range(num_images):
+    write_image(folder / catalogue_name(i), i)
+  return folder
+
+
+def catalogue_triplets(splits: tuple[str, ...] = ("train", "train", "test", "test")) -> list[dict[str, str]]:
+  """The rows of CATALOGUE_TRIPLETS, as files hold them."""
+  return [
+    {"reference": catalogue_name(a), "text": text, "target": catalogue_name(b), "split": split, "category": "hat"}
+    for (a, text, b), split in zip(CATALOGUE_TRIPLETS, splits, strict=True)
+  ]

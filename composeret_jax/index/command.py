@@ -9,6 +9,7 @@ from composeret_jax.index.build import build
 from composeret_jax.index.locations import create_index
 from composeret_jax.index.protocol import Index
 from composeret_jax.index.same_bundle import check_same_bundle
+from composeret_jax.index.shards import check_shards, Shard
 from composeret_jax.index.sources import SourceImage
 
 
@@ -20,8 +21,15 @@ def fill_index(
   delete: Sequence[str] = (),
   on_bad_image: str = "fail",
   prune: bool = False,
+  shard: Shard | None = None,
 ) -> None:
-  """Removes the ids of `delete`, brings the index to `images` where they are given (`build`), and prints a summary."""
+  """Removes the ids of `delete`, brings the index to `images` where they are given (`build`), and prints a summary.
+
+  With a `shard`, other processes do so with the others at the same time. Raises InputError where they cannot.
+  """
+  if shard is not None:
+    check_shards(location, prune=prune)
+    images = None if images is None else shard.of(images)
   index = create_index(location, bundle.fingerprint, bundle.feature_dim)
   with contextlib.closing(index):
     check_same_bundle(index, bundle)

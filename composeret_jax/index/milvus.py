@@ -197,7 +197,11 @@ def _create_collection(client: MilvusClient, fingerprint: str, feature_dim: int)
   params = client.prepare_index_params()
   params.add_index("feature", index_type="FLAT", metric_type="IP")
   name = PREFIX + fingerprint
-  client.create_collection(name, schema=schema, index_params=params, consistency_level="Strong")
+  try:
+    client.create_collection(name, schema=schema, index_params=params, consistency_level="Strong")
+  except MilvusException:
+    if not client.has_collection(name):  # else another process, with another shard, was a moment before
+      raise
   return name
 
 

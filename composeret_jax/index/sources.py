@@ -1,14 +1,12 @@
 """The images that an index is built of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import csv
 import dataclasses
-import os
 import pathlib
 
 from data_pipelines.input_error import InputError
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+from data_pipelines.pixels.folder import image_names, SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +28,7 @@ def folder_images(folder: pathlib.Path, captions_file: pathlib.Path | None = Non
   """
   if not folder.is_dir():
     raise InputError(f"{folder} is no folder of images")
-  files = {file.relative_to(folder).as_posix(): file.absolute() for file in _image_files(folder)}
+  files = {name: (folder / name).absolute() for name in image_names(folder)}
   if not files:
     raise InputError(f"{folder} has no images ({', '.join(SUFFIXES)})")
   captions = _read_captions(captions_file) if captions_file else {}
@@ -38,17 +36,8 @@ def folder_images(folder: pathlib.Path, captions_file: pathlib.Path | None = Non
   if unknown:
     raise InputError(f"{captions_file} has captions of {len(unknown):,} images that {folder} lacks: {unknown[0]}")
   return [
-    SourceImage(id, captions.get(id, _default_caption(id)), str(file), file.read_bytes)
-    for id, file in sorted(files.items())
+    SourceImage(id, captions.get(id, _default_caption(id)), str(file), file.read_bytes) for id, file in files.items()
   ]
-
-
-def _image_files(folder: pathlib.Path) -> Sequence[pathlib.Path]:
-  found = []
-  for parent, folders, names in os.walk(folder):
-    folders[:] = [name for name in folders if not name.startswith(".")]
-    found += [pathlib.Path(parent, name) for name in names if not name.startswith(".")]
-  return [file for file in found if file.suffix.lower() in SUFFIXES]
 
 
 def _default_caption(id: str) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 from absl import logging
 import tensorflow_datasets as tfds
 
+from data_pipelines.builders.beam import Beam
+from data_pipelines.builders.catalogue import Catalogue
 from data_pipelines.builders.circo import Circo
 from data_pipelines.builders.cirr import Cirr
 from data_pipelines.builders.css3d import Css3d
@@ -24,6 +26,7 @@ from data_pipelines.builders.tables import FEATURES, TableBuilder
 from data_pipelines.input_error import InputError
 
 BUILDERS: dict[str, type[TableBuilder]] = {
+  "catalogue": Catalogue,
   "circo": Circo,
   "cirr": Cirr,
   "css3d": Css3d,
@@ -35,30 +38,32 @@ BUILDERS: dict[str, type[TableBuilder]] = {
 
 
 def open_tables(
-  dataset: str, raw_folder: str, prepared_folder: str, options: Mapping[str, Any] | None = None
+  dataset: str,
+  raw_folder: str,
+  prepared_folder: str,
+  options: Mapping[str, Any] | None = None,
+  beam: Beam | None = None,
 ) -> dict[str, TableBuilder]:
   """The prepared tables `images`, `labels` and `queries` of a data set; builds those that are missing.
 
   `prepared_folder` is where prepared data sets are kept, by default `composeret_jax` in the user's cache folder. What
   is there is used again only while the raw files' names and sizes and the `options` (a value for each of the
-  builder's `OPTIONS`) stay the same. Raises InputError when raw files are not as expected.
+  builder's `OPTIONS`) stay the same. With `beam` they are written by Apache Beam. Raises InputError when raw files are
+  not as expected.
   """
   builder_class, options = BUILDERS[dataset], options or {}
   root = pathlib.Path(prepared_folder or default_prepared_folder()).expanduser()
   manual = _raw_folder(builder_class, dataset, raw_folder, options)
-  data_dir = root / f"{dataset}-{fingerprint(manual, options)}" if manual else root / dataset
-  if manual:
+  version = f"-{fingerprint(manual, builder_class.fingerprinted(options))}" if manual or options else ""
+  data_dir = root / f"{dataset}{version}"
+  arguments = {"data_dir": str(data_dir), "file_format": "array_record", "options": options, "raw_folder": manual}
+  tables = {name: builder_class(config=name, on_beam=beam is not None, **arguments) for name in FEATURES}
+  missing = {name: builder for name, builder in tables.items() if not _is_prepared(builder)}
+  if missing:
     _list_missing_images(builder_class.missing_images(manual, options), data_dir, options)
-  tables = {
-    name: builder_class(config=name, data_dir=str(data_dir), file_format="array_record", options=options)
-    for name in FEATURES
-  }
-  for name, builder in tables.items():
-    with _without_tfds_messages():
-      prepared = builder.is_prepared()
-    if not prepared:
-      print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
-      _prepare(builder, manual)
+  for name, builder in missing.items():
+    print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
+    _prepare(builder, manual, beam)
   return tables
 
 
@@ -67,10 +72,10 @@ def default_prepared_folder() -> pathlib.Path:
   return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
 
 
-def fingerprint(folder: pathlib.Path, options: Mapping[str, Any]) -> str:
+def fingerprint(folder: pathlib.Path | None, options: Mapping[str, Any]) -> str:
   """Eight hexadecimal digits that change with the name or size of any file under `folder`, and with `options`."""
   digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode() if options else b"")
-  for path, size in sorted(_files(folder)):
+  for path, size in sorted(_files(folder) if folder else ()):
     digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
   return digest.hexdigest()[:8]
 
@@ -87,6 +92,8 @@ def _raw_folder(
 ) -> pathlib.Path | None:
   instructions = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS
   if not instructions:
+    return None
+  if not raw_folder and not builder_class.needs_raw_folder(options):
     return None
   if not raw_folder:
     raise InputError(f"data.dir is not set: {dataset} is not downloaded for you\n{instructions}")
@@ -111,9 +118,18 @@ def _list_missing_images(missing: Sequence[str], data_dir: pathlib.Path, options
     )
 
 
-def _prepare(builder: TableBuilder, manual: pathlib.Path | None) -> None:
+def _is_prepared(builder: TableBuilder) -> bool:
+  with _without_tfds_messages():
+    return builder.is_prepared()
+
+
+def _prepare(builder: TableBuilder, manual: pathlib.Path | None, beam: Beam | None) -> None:
   tfds.display_progress_bar(False)  # our own bars know how many rows there are
-  config = tfds.download.DownloadConfig(manual_dir=manual, download_mode=tfds.GenerateMode.REUSE_DATASET_IF_EXISTS)
+  config = tfds.download.DownloadConfig(
+    manual_dir=manual,
+    download_mode=tfds.GenerateMode.REUSE_DATASET_IF_EXISTS,
+    **(beam.download_options() if beam else {}),
+  )
   with _without_tfds_messages():
     builder.download_and_prepare(download_config=config)
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
+from data_pipelines.builders.beam import beam_rows
 from data_pipelines.builders.checked_rows import check_images, check_queries
 from data_pipelines.builders.rows import Image, Query
 from data_pipelines.input_error import InputError
@@ -46,10 +47,32 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   TEXT_QUERIES = ("modification", "complete")
   OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of config.data that change what is prepared
 
-  def __init__(self, *, options: Mapping[str, Any] | None = None, **arguments):
-    """`options` are needed to prepare, not to open what is prepared; `arguments` are those of TFDS."""
+  def __init__(
+    self,
+    *,
+    options: Mapping[str, Any] | None = None,
+    raw_folder: pathlib.Path | None = None,
+    on_beam: bool = False,
+    **arguments,
+  ):
+    """`options`, `raw_folder` and `on_beam` are needed to prepare, not to open what is prepared.
+
+    `on_beam` says whether Apache Beam writes the tables. `arguments` are those of TFDS.
+    """
     self.options = options or {}
+    self.raw_folder = raw_folder
+    self.on_beam = on_beam
     super().__init__(**arguments)
+
+  @classmethod
+  def needs_raw_folder(cls, options: Mapping[str, Any]) -> bool:
+    """Whether it cannot do without a folder that the user names."""
+    return bool(cls.MANUAL_DOWNLOAD_INSTRUCTIONS)
+
+  @classmethod
+  def fingerprinted(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What, beside the names and sizes of the raw files, says whether prepared tables are still the right ones."""
+    return options
 
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
@@ -67,7 +90,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       )
 
   @classmethod
-  def missing_images(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> Sequence[str]:
+  def missing_images(cls, folder: pathlib.Path | None, options: Mapping[str, Any]) -> Sequence[str]:
     """The images that the annotations in `folder` name and the disk lacks, where the builder can do without."""
     return ()
 
@@ -114,14 +137,16 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     )
 
   def _split_generators(self, dl_manager):
-    self.raw_folder = dl_manager.manual_dir if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None
     self.info.metadata["num_left_out"] = dict(self.num_left_out())
     splits = self.QUERY_SPLITS if self.builder_config.name == "queries" else self.IMAGE_SPLITS
     return {split: self._generate_examples(split) for split in splits if self.has_split(split)}
 
-  def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
-    table = self.builder_config.name
-    rows = self.checked_rows(split)
+  def _generate_examples(self, split: str) -> Any:
+    """One by one, or a transform of Beam: rows are read and checked here, its workers read the images."""
+    table, rows = self.builder_config.name, self.checked_rows(split)
+    return beam_rows(rows, _example, table) if self.on_beam else self._one_by_one(split, table, rows)
+
+  def _one_by_one(self, split: str, table: str, rows: Sequence[Image] | Sequence[Query]) -> Iterator[tuple[int, dict]]:
     for i, row in enumerate(tqdm.tqdm(rows, desc=f"{self.name} {split} {table}", unit=" rows")):
       yield i, _example(table, row)
 

@@ -1,14 +1,14 @@
 """Fashion200k's training triplets, as TIRG draws them: from one caption to another that differs in a word."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 import itertools
 
 import numpy as np
 
 from data_pipelines.input_error import InputError
 from data_pipelines.queries.tables import Triplet
-from data_pipelines.texts.labels import replacement_text
+from data_pipelines.texts.labels import families, replacement_text
 
 
 class CaptionSampler:
@@ -68,16 +68,3 @@ class CaptionSampler:
   def _replacements(self) -> Iterator[str]:
     for children in self._families.values():
       yield from itertools.starmap(replacement_text, itertools.permutations(children, 2))
-
-
-def families(captions: Iterable[str]) -> Mapping[str, Sequence[str]]:
-  """The parents with two or more children among distinct `captions`, and those children.
-
-  A parent is what is left of a caption when every occurrence of one of its words is deleted, inside longer words too.
-  """
-  children: dict[str, dict[str, None]] = defaultdict(dict)
-  for caption in captions:
-    for word in caption.split():
-      parent = caption.replace(word, "").replace("  ", " ").strip()
-      children[parent][caption] = None
-  return {parent: list(own) for parent, own in children.items() if len(own) > 1}

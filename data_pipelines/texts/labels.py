@@ -1,6 +1,7 @@
 """What labels say: MIT-States' adjectives and nouns, and what leads from one Fashion200k caption to another."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def split_label(label: str) -> tuple[str, str]:
@@ -17,3 +18,16 @@ def replacement_text(reference_caption: str, target_caption: str) -> str:
 
 def _first_not_in(other: Sequence[str], words: Sequence[str]) -> str:
   return next((word for word in words if word not in other), words[-1])
+
+
+def families(captions: Iterable[str]) -> Mapping[str, Sequence[str]]:
+  """The parents with two or more children among distinct `captions`, and those children.
+
+  A parent is what is left of a caption when every occurrence of one of its words is deleted, inside longer words too.
+  """
+  children: dict[str, dict[str, None]] = defaultdict(dict)
+  for caption in captions:
+    for word in caption.split():
+      parent = caption.replace(word, "").replace("  ", " ").strip()
+      children[parent][caption] = None
+  return {parent: list(own) for parent, own in children.items() if len(own) > 1}

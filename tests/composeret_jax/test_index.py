@@ -17,6 +17,7 @@ from composeret_jax.index import create_index, Entry, open_index, Rows
 from composeret_jax.index import nearest as nearest_module
 from composeret_jax.index.build import build
 from composeret_jax.index.command import fill_index
+from composeret_jax.index.shards import parse_shard, Shard
 from composeret_jax.index.sources import folder_images
 from composeret_jax.searcher import Searcher
 from data_pipelines.input_error import InputError
@@ -266,6 +267,7 @@ def test_killed_at_any_change_of_the_disk_an_index_is_the_old_or_the_new_one(tmp
 PROGRAM = """
 import sys, time
 from composeret_jax.index import build as build_module, create_index
+from composeret_jax.index.shards import parse_shard, Shard
 from composeret_jax.index.sources import folder_images
 from tests.fake_bundle import DIM, fake_bundle
 import pathlib
@@ -397,3 +399,49 @@ def test_milvus_finds_what_exact_search_finds(tmp_path):
     index.put(rows([f"new {i}" for i in range(50)], seed=5))
   assert best(exact) == best(milvus)
   assert exact.entries() == milvus.entries()
+
+
+@needs_milvus
+def test_two_processes_with_a_shard_each_make_the_index_of_one(folder, tmp_path, capsys):
+  whole, shared = (f"milvus:{tmp_path}/{name}.db" for name in ("whole", "shared"))
+  fill(folder, whole)
+  for number in (0, 1):
+    fill_index(fake_bundle(), shared, folder_images(folder), shard=Shard(number, 2))
+  printed = capsys.readouterr().out
+  assert f"Index: {shared}, 10 images" in printed
+  encoded = [int(line.split()[1]) for line in printed.splitlines() if line.startswith("Encoded:")]
+  assert sum(encoded) == 10 and all(encoded)
+  assert content(open_index(shared)) == content(open_index(whole))
+
+
+def test_shards_share_all_images_and_one_more_image_moves_no_other(folder):
+  images = folder_images(folder)
+  shards = [Shard(number, 3).of(images) for number in range(3)]
+  assert sorted(image.id for shard in shards for image in shard) == [image.id for image in images]
+  for number, shard in enumerate(shards):
+    assert Shard(number, 3).of(images[1:]) == [image for image in shard if image is not images[0]]
+
+
+@pytest.mark.parametrize("text", ["1", "4/4", "-1/4", "a/b", "1/0", "0/"])
+def test_what_is_no_shard_is_refused(text):
+  with pytest.raises(InputError, match=f"--shard={text}, expected NUMBER/COUNT"):
+    parse_shard(text)
+  assert parse_shard("3/4") == Shard(3, 4)
+
+
+def test_shards_are_for_milvus_and_do_not_prune(folder, tmp_path):
+  options = {"images": folder_images(folder), "shard": Shard(0, 2)}
+  with pytest.raises(InputError, match="one process writes the index at .*, several need --index=milvus:"):
+    fill_index(fake_bundle(), str(tmp_path / "index"), **options)
+  with pytest.raises(InputError, match="--prune with --shard would remove the other shards' images"):
+    fill_index(fake_bundle(), f"milvus:{tmp_path}/gallery.db", prune=True, **options)
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+
+
+@needs_milvus
+def test_a_collection_that_another_process_has_just_made_is_taken(tmp_path, monkeypatch):
+  from composeret_jax.index import milvus
+
+  new_index(f"milvus:{tmp_path}/gallery.db", 3).close()
+  monkeypatch.setattr(milvus, "_find_collection", lambda *_: None)
+  assert len(new_index(f"milvus:{tmp_path}/gallery.db")) == 3

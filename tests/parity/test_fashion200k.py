@@ -10,7 +10,7 @@ from composeret_jax.protocols import PROTOCOLS, same_label
 from composeret_jax.retrieval import rank_gallery
 from configs import fashion200k
 from data_pipelines.datasets import open_dataset
-from data_pipelines.queries.fashion200k import families
+from data_pipelines.texts.labels import families
 from tests.parity import archives, golden
 
 

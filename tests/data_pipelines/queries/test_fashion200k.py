@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from data_pipelines.input_error import InputError
-from data_pipelines.queries.fashion200k import CaptionSampler, families
+from data_pipelines.queries.fashion200k import CaptionSampler
 from data_pipelines.queries.tables import TripletSampler
+from data_pipelines.texts.labels import families
 
 CAPTIONS = ["red lace dress", "blue lace dress", "red lace dress", "red silk dress", "plain coat"]
 

@@ -1,0 +1,20 @@
+"""One's own catalogue: `--config=configs/catalogue.py:compose_ae` (the default). `data.dir` is the folder of images."""
+
+import ml_collections
+
+from configs import base, models
+
+
+def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
+  """Any model; docs/your_catalogue.md says what else to set."""
+  config = base.get_config()
+  config.model = models.get_config(model)
+  config.protocol = "same_label"
+  config.data.dataset = "catalogue"
+  # A file of rows with columns reference, text, target[, split, category], or one with image, caption[, split,
+  # category]: .csv, .jsonl, .parquet, or hf:FOLDER or hf:OWNER/NAME. Neither: a gallery, nothing to train on or count.
+  config.data.triplets = ""
+  config.data.captions = ""
+  config.data.test_share = 0.1  # of the targets, or the captions, where rows have no column split
+  config.data.allow_missing_images = False  # True leaves out the rows concerned
+  return config
