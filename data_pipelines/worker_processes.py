@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 import multiprocessing
+from multiprocessing import resource_tracker
 import os
 import signal
 import threading
@@ -24,6 +25,7 @@ def starting_deaf_to(*numbers: signal.Signals) -> Iterator[None]:
 
   This process does: it has other threads, and Python's handlers run in the main one whichever the signal comes to.
   """
+  resource_tracker.ensure_running()  # started with the first process, it would take the block away again
   before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
   try:
     yield
