@@ -47,7 +47,13 @@ def _are_programs(value: Any) -> bool:
 
 
 def _are_arrays(value: Any) -> bool:
-  return _is_dict(value) and all(_is_dict(array) and array.keys() == {"dtype", "shape"} for array in value.values())
+  return _is_dict(value) and all(_is_array(array) for array in value.values())
+
+
+def _is_array(value: Any) -> bool:
+  if not _is_dict(value) or value.keys() != {"dtype", "shape"} or not isinstance(value["shape"], list):
+    return False
+  return value["dtype"] in list(DTYPES) and all(is_count(size, most=2**40) for size in value["shape"])
 
 
 def _are_files(value: Any) -> bool:
