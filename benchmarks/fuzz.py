@@ -9,6 +9,7 @@ was tried; exits with 1 when something was found. `--seed` makes the same cases 
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
+import functools
 import pathlib
 import sys
 import time
@@ -29,9 +30,9 @@ FINDING = "FINDING: "
 
 
 def until(seconds: float) -> Callable[[int], bool]:
-  """Whether a case is to be tried, from now on for so long."""
-  end = time.monotonic() + seconds
-  return lambda _: time.monotonic() < end
+  """Whether a case is to be tried, for so long from the first one on."""
+  clock = functools.cache(lambda: time.monotonic() + seconds)  # when it ends
+  return lambda _: time.monotonic() < clock()
 
 
 def outcomes(

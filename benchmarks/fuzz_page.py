@@ -106,7 +106,7 @@ def try_page(
     server.wait()
     expected = _ids(server.ask(good))
     assert len(expected) == 5, server.words()[-2000:]
-    number, first_memory = 0, 0
+    number, first_memory = 0, server.memory()
     while go_on(number):
       rng = random.Random(f"{seed} page {number}")
       kind = rng.choice(sorted(kinds))
