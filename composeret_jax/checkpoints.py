@@ -19,13 +19,16 @@ from composeret_jax.processes import first_one_first, is_first
 from composeret_jax.run_config import config_from_json, config_to_json
 from composeret_jax.train_step import TrainState
 
+# By Orbax, after the checksums: when the step was saved, nothing of the state.
+WRITTEN_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
+
 
 class DamagedCheckpointError(ValueError):
   """A checkpoint is not as it was saved. The message names it, and the file or what went wrong."""
 
 
 def _whole(read: Callable) -> Callable:
-  """Whatever makes a checkpoint unreadable, as one error: one that was not finished has no checksums."""
+  """Whatever makes a checkpoint unreadable, as one error."""
 
   @functools.wraps(read)
   def checked(self, step: int, *arguments):
@@ -40,8 +43,8 @@ def _whole(read: Callable) -> Callable:
 class Checkpoints:
   """The checkpoints of one run. Use as a context manager: leaving it waits for the save in flight.
 
-  Orbax restores changed bytes without a word. So a finished checkpoint gets its files' checksums, when the next one
-  begins or at the end, by which `check` knows it again.
+  Orbax restores changed bytes without a word. So a checkpoint has its files' checksums, by which `check` knows it
+  again. They too are written in the background, before it gets its name: no complete checkpoint is without.
   """
 
   def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, texts: Mapping[str, Any]):
@@ -53,15 +56,16 @@ class Checkpoints:
       get_metric_fn=operator.itemgetter(config.best_metric), n=1, keep_checkpoints_without_metrics=False
     )
     options = ocp.CheckpointManagerOptions(
-      preservation_policy=preservation_policy.AnyPreservationPolicy([newest, best])
+      preservation_policy=preservation_policy.AnyPreservationPolicy([newest, best]),
+      async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
     )
+    self._saving: int | None = None
     self._manager = ocp.CheckpointManager(self._directory, options=options)
 
   def __enter__(self) -> "Checkpoints":
     return self
 
   def __exit__(self, *_) -> None:
-    self._seal()
     self._manager.close()
 
   def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
@@ -69,7 +73,8 @@ class Checkpoints:
     items = ocp.args.Composite(
       state=ocp.args.StandardSave(_as_tree(state)), made_with=ocp.args.JsonSave(self._made_with)
     )
-    self._seal()
+    self._manager.wait_until_finished()
+    self._saving = step
     self._manager.save(step, args=items, metrics=metrics)
 
   def steps(self) -> list[int]:
@@ -78,7 +83,7 @@ class Checkpoints:
 
   def check(self, step: int) -> None:
     """Raises DamagedCheckpointError when a file is not the one that was saved; reads all of them."""
-    changed = changed_files(self.path(step))
+    changed = changed_files(self.path(step), WRITTEN_LAST)
     if changed:
       raise DamagedCheckpointError(f"{self.path(step)} is damaged: {changed[0]} is not the file that was saved")
 
@@ -95,10 +100,9 @@ class Checkpoints:
       self._manager.reload()
 
   def _seal(self) -> None:
-    self._manager.wait_until_finished()
-    if is_first():
-      for step in self._manager.all_steps():
-        write_checksums(self.path(step))
+    """By the first process, when everything is written and has no name yet."""
+    for folder in self._directory.glob(f"{self._saving}{ocp.utils.TMP_DIR_SUFFIX}*"):
+      write_checksums(folder, WRITTEN_LAST)
 
   def latest_step(self) -> int | None:
     """The newest complete checkpoint's step."""

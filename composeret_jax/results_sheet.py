@@ -1,11 +1,11 @@
 """A picture of one search: the reference, the texts, and what was found, with scores."""
 
 from collections.abc import Sequence
-import io
 import textwrap
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from composeret_jax.index.thumbnail import open_thumbnail
 from composeret_jax.searcher import Result
 
 TILE = 144
@@ -32,7 +32,7 @@ def results_sheet(reference: Image.Image, texts: Sequence[str], results: Sequenc
   for place, result in enumerate(results):
     row, column = divmod(place, COLUMNS)
     x, y = GAP + column * (TILE + GAP), head + row * (TILE + CAPTION_HEIGHT + GAP)
-    sheet.paste(_tile(Image.open(io.BytesIO(result.thumbnail))), (x, y))
+    sheet.paste(_tile(open_thumbnail(result.thumbnail, result.id)), (x, y))
     pen.text((x, y + TILE + 2), f"{place + 1}.  {result.score:.3f}", fill=INK, font=font)
     pen.text((x, y + TILE + 2 + LINE), textwrap.shorten(result.caption or result.id, 20), fill=INK, font=font)
   return sheet

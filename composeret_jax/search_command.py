@@ -1,12 +1,12 @@
 """`--mode=search`: one search, printed as a table or as JSON, and drawn."""
 
 from collections.abc import Sequence
-import io
 import json
 import pathlib
 
 from PIL import Image
 
+from composeret_jax.index.thumbnail import open_thumbnail
 from composeret_jax.results_sheet import results_sheet
 from composeret_jax.searcher import Result, Searcher
 from data_pipelines.pixels.decode import readable
@@ -40,7 +40,7 @@ def _as_json(results: Sequence[Result]) -> str:
 
 def _reference_image(searcher: Searcher, reference: str) -> Image.Image:
   if reference in searcher.index:
-    return Image.open(io.BytesIO(searcher.index.get([reference]).thumbnails[0]))
+    return open_thumbnail(searcher.index.get([reference]).thumbnails[0], reference)
   with readable(reference):
     image = Image.open(reference)
     image.load()

@@ -83,8 +83,9 @@ class Searcher:
   def from_images(self, images: Sequence[ImageInput]) -> list[Query]:
     """`from_image` for many, in one batch."""
     features, norms = self.bundle.encode_with_norms(images)
+    kept = [None] * len(images) if self.bundle.composes_features else images
     return [
-      Query(feature, float(norm), image=image) for feature, norm, image in zip(features, norms, images, strict=True)
+      Query(feature, float(norm), image=image) for feature, norm, image in zip(features, norms, kept, strict=True)
     ]
 
   def from_id(self, id: str) -> Query:

@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
+import itertools
+import signal
 
 from absl import flags
 import grain
@@ -15,6 +17,7 @@ from data_pipelines.input_error import InputError
 from data_pipelines.pixels.source import PixelSource
 from data_pipelines.queries.tables import Triplet, TripletSampler
 from data_pipelines.texts.readers import TextReader
+from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
 
 Batch = Mapping[str, np.ndarray]
 
@@ -145,8 +148,19 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator:
   if num_workers:
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()  # Grain's workers read absl's flags, which only absl.app.run has parsed
-    batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
+    options = grain.MultiprocessingOptions(num_workers=num_workers)
+    return _by_workers(iter(batches.mp_prefetch(options, leave_with_parent)))
   return iter(batches)
+
+
+def _by_workers(batches: grain.DatasetIterator) -> Iterator:
+  try:
+    with starting_deaf_to(signal.SIGINT, signal.SIGTERM):
+      first = list(itertools.islice(batches, 1))  # starts the workers
+    yield from first
+    yield from batches
+  finally:
+    batches.close()
 
 
 def to_devices(

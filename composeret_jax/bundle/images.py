@@ -31,10 +31,15 @@ def to_pixels(image: ImageInput, size: int, name: str) -> np.ndarray:
       return square_pixels(image, size)
   if isinstance(image, bytes):
     return decode_image(image, size, name)
+  path = pathlib.Path(image)
   try:
-    encoded = pathlib.Path(image).read_bytes()
+    if path.exists() and not path.is_file():
+      raise InputError(f"{image} is no file")  # reading a device may not end
+    encoded = path.read_bytes()
   except OSError as error:
     raise InputError(f"{image} cannot be read: {error.strerror}") from error
+  except ValueError as error:  # a zero byte
+    raise InputError(f"{str(image)!r} is no path: {error}") from error
   return decode_image(encoded, size, str(image))
 
 

@@ -1,13 +1,13 @@
 """What a bundle's folder holds, and the checks of it that come before anything is loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import hashlib
-import json
 import pathlib
 from typing import Any
 
 from composeret_jax.checksums import file_sha256
 from data_pipelines.input_error import InputError
+from data_pipelines.untrusted_json import is_count, is_texts, read_json
 
 FORMAT_VERSION = 1  # a new number whenever a program that reads the old one would go wrong
 
@@ -27,22 +27,63 @@ MEAN_REFERENCE = (
 WORDS, WORD_PIECES = "words", "word_pieces"
 TEXT_FILES = {WORDS: "vocabulary.json", WORD_PIECES: "tokenizer.json"}
 
-FIELDS = {
-  "format_version": int,
-  "step": int,
-  "metrics": dict,
-  "config": dict,
-  "feature_dim": int,
-  "mean_norm": float,
-  "image_size": int,
-  "resize": str,
-  "decoder_version": int,
-  "text": dict,
-  "programs": list,
-  "arrays": dict,
-  "files": dict,
-  "jax_version": str,
+PROGRAMS = (ENCODE_GALLERY, COMPOSE_QUERY, COMPOSE_TEXTS, COMPOSE_FEATURES)
+DTYPES = {"F32": "float32"}  # of weights, as safetensors and NumPy call them
+
+MAX_IMAGE_SIZE = 4_096
+
+
+def _is_text(value: Any) -> bool:
+  return isinstance(value, str)
+
+
+def _is_dict(value: Any) -> bool:
+  return isinstance(value, dict)
+
+
+def _are_programs(value: Any) -> bool:
+  """All but that of features, which is not of composers that compose maps."""
+  return is_texts(value) and len(value) == len(set(value)) and set(PROGRAMS[:3]) <= set(value) <= set(PROGRAMS)
+
+
+def _are_arrays(value: Any) -> bool:
+  return _is_dict(value) and all(_is_array(array) for array in value.values())
+
+
+def _is_array(value: Any) -> bool:
+  if not _is_dict(value) or value.keys() != {"dtype", "shape"} or not isinstance(value["shape"], list):
+    return False
+  return value["dtype"] in list(DTYPES) and all(is_count(size, most=2**40) for size in value["shape"])
+
+
+def _are_files(value: Any) -> bool:
+  return _is_dict(value) and all(
+    _is_dict(file) and is_count(file.get("size"), most=2**63) and _is_text(file.get("sha256"))
+    for file in value.values()
+  )
+
+
+def _is_text_kind(value: Any) -> bool:
+  return _is_dict(value) and _is_text(value.get("kind")) and is_count(value.get("max_length"), 1, 2**16)
+
+
+FIELDS: dict[str, Callable[[Any], bool]] = {
+  "format_version": is_count,
+  "step": is_count,
+  "metrics": _is_dict,
+  "config": _is_dict,
+  "feature_dim": lambda value: is_count(value, 1),
+  "mean_norm": lambda value: type(value) in (int, float) and 0 <= value < 1e30,
+  "image_size": lambda value: is_count(value, 1, MAX_IMAGE_SIZE),
+  "resize": _is_text,
+  "decoder_version": is_count,
+  "text": _is_text_kind,
+  "programs": _are_programs,
+  "arrays": _are_arrays,
+  "files": _are_files,
+  "jax_version": _is_text,
 }
+OPTIONAL_FIELDS = {"example_texts": is_texts}
 
 
 def program_file(program: str) -> str:
@@ -62,17 +103,21 @@ def checksum_line(info: bytes) -> str:
 
 def read_info(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
   """The fields of a bundle's INFO, and its SHA-256; raises InputError when `folder` is no bundle that we can read."""
+  info = read_json(_inside(folder, INFO))
+  if not isinstance(info, dict) or "format_version" not in info:
+    raise InputError(f"{folder / INFO} is no description of a bundle")
+  if info["format_version"] != FORMAT_VERSION:
+    raise InputError(
+      f"{folder / INFO} has format version {str(info['format_version'])[:20]}, this program reads {FORMAT_VERSION}"
+    )
   content = _inside(folder, INFO).read_bytes()
-  try:
-    info = json.loads(content)
-    version = info["format_version"]
-  except (ValueError, TypeError, KeyError) as error:
-    raise InputError(f"{folder / INFO} is no description of a bundle ({error!r})") from error
-  if version != FORMAT_VERSION:
-    raise InputError(f"{folder / INFO} has format version {version!r}, this program reads {FORMAT_VERSION}")
-  if _inside(folder, CHECKSUM).read_bytes() != checksum_line(content).encode():
+  line = checksum_line(content).encode()
+  with _inside(folder, CHECKSUM).open("rb") as file:
+    is_same = file.read(len(line) + 1) == line
+  if not is_same:
     raise InputError(f"{folder / INFO} or {CHECKSUM} has changed: the SHA-256 of the one is not what the other says")
-  wrong = [name for name, kind in FIELDS.items() if not isinstance(info.get(name), kind)]
+  wrong = [name for name, is_right in FIELDS.items() if name not in info or not is_right(info[name])]
+  wrong += [name for name, is_right in OPTIONAL_FIELDS.items() if name in info and not is_right(info[name])]
   if wrong:
     raise InputError(f"{folder / INFO} lacks or has of another type: {', '.join(wrong)}")
   return info, hashlib.sha256(content).hexdigest()
@@ -95,7 +140,7 @@ def check_files(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
 
 def required_files(info: Mapping[str, Any]) -> set[str]:
   """The names of the files that a bundle with these fields is loaded from."""
-  kind = info["text"].get("kind")
+  kind = info["text"]["kind"]
   if kind not in TEXT_FILES:
     raise InputError(f"{INFO} has texts of kind {kind!r}, expected {' or '.join(TEXT_FILES)}")
   return {WEIGHTS, TEXT_FILES[kind], *map(program_file, info["programs"])}

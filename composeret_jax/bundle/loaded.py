@@ -5,7 +5,6 @@ import pathlib
 from typing import Any
 
 import jax
-from jax import export
 import numpy as np
 import safetensors
 
@@ -16,10 +15,10 @@ from composeret_jax.bundle.layout import (
   COMPOSE_QUERY,
   COMPOSE_TEXTS,
   ENCODE_GALLERY,
-  program_file,
   read_info,
   WEIGHTS,
 )
+from composeret_jax.bundle.programs import read_program
 from composeret_jax.bundle.tokens import power_of_two, read_tokens, TokenBatches
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import DECODER_VERSION
@@ -124,16 +123,27 @@ class Bundle:
       arrays = inputs(slice(start, min(start + MAX_BATCH, num_rows)))
       count = len(arrays[0])
       padded = [_padded(array, power_of_two(count)) for array in arrays]
-      parts.append(tuple(np.asarray(array)[:count] for array in self._programs[program](self._weights, *padded)))
+      parts.append(tuple(array[:count] for array in self._call(program, padded)))
     features, norms = zip(*parts, strict=True)
     return np.concatenate(features), np.concatenate(norms)
+
+  def _call(self, program: str, rows: list[np.ndarray]) -> FeaturesAndNorms:
+    try:
+      features, norms = map(np.asarray, self._programs[program](self._weights, *rows))
+    except (RuntimeError, ValueError, TypeError) as error:
+      reason = str(error).partition("\n")[0][:200]
+      raise InputError(f"the bundle's program {program} cannot be run: {reason}") from error
+    if not (np.isfinite(features).all() and np.isfinite(norms).all()):
+      raise InputError(f"the bundle's program {program} gives features that are not finite")
+    return features, norms
 
 
 def load(folder: str | pathlib.Path) -> Bundle:
   """Opens a bundle that `launch.py --mode=export` wrote.
 
   Raises InputError, with the file, for a folder that is no bundle or one of another format version, for a file that is
-  missing, changed or outside the folder. A bundle holds programs: open those of people you trust.
+  missing, changed or outside the folder, and for parts that do not fit each other, whatever their checksums say.
+  Programs only compute, but for how long and in how much memory is theirs: open bundles of people you trust.
   """
   folder = pathlib.Path(folder)
   info, fingerprint = read_info(folder)
@@ -141,17 +151,9 @@ def load(folder: str | pathlib.Path) -> Bundle:
   if version != DECODER_VERSION:
     raise InputError(f"{folder} was trained on pixels of decoder {version}, this program's is {DECODER_VERSION}")
   check_files(folder, info)
-  programs = {name: _read_program(folder / program_file(name), info["jax_version"]) for name in info["programs"]}
+  programs = {name: read_program(folder, name, info) for name in info["programs"]}
   weights = _read_arrays(folder / WEIGHTS, info["arrays"])
   return Bundle(info, fingerprint, programs, weights, read_tokens(folder, info["text"]))
-
-
-def _read_program(file: pathlib.Path, jax_version: str) -> Callable:
-  try:
-    exported = export.deserialize(bytearray(file.read_bytes()))
-  except ValueError as error:
-    raise InputError(f"{file}, exported by jax {jax_version}, cannot be read by {jax.__version__}: {error}") from error
-  return jax.jit(exported.call)
 
 
 def _read_arrays(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str, jax.Array]:
@@ -163,13 +165,19 @@ def _read_arrays(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str, j
       if found != expected:
         wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         raise InputError(f"{file} holds other arrays than bundle.json says: {', '.join(wrong)}")
-      return {name: jax.device_put(tensors.get_tensor(name)) for name in names}
+      return {name: jax.device_put(_finite(file, name, tensors.get_tensor(name))) for name in names}
   except (safetensors.SafetensorError, OSError) as error:
     raise InputError(f"{file} cannot be read as safetensors: {error}") from error
 
 
 def _describe_slice(tensor) -> dict[str, Any]:
   return {"dtype": tensor.get_dtype(), "shape": tensor.get_shape()}
+
+
+def _finite(file: pathlib.Path, name: str, array: np.ndarray) -> np.ndarray:
+  if not np.isfinite(array).all():
+    raise InputError(f"{file} has numbers in {name} that are not finite")
+  return array
 
 
 def _padded(rows: np.ndarray, size: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import json
 import logging
 import pathlib
 from typing import Any
@@ -13,6 +12,7 @@ from composeret_jax.bundle.layout import TEXT_FILES, WORDS
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.vocabulary import PADDING, Vocabulary
 from data_pipelines.texts.wordpieces import WordPieces
+from data_pipelines.untrusted_json import is_texts, read_json
 
 SHORTEST = 8
 
@@ -50,7 +50,7 @@ def read_tokens(folder: pathlib.Path, text: Mapping[str, Any]) -> TokenBatches:
   if text["kind"] != WORDS:
     return TokenBatches(WordPieces.from_folder(folder, text["max_length"]), text["max_length"])
   file = folder / TEXT_FILES[WORDS]
-  words = json.loads(file.read_text())
-  if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+  words = read_json(file)
+  if not is_texts(words):
     raise InputError(f"{file} is no list of words")
   return TokenBatches(Vocabulary(tuple(words)), text["max_length"])

@@ -24,6 +24,8 @@ LOCK = ".lock"
 MERGED_ROWS = 4096  # small segments are merged to about as many rows
 SMALL_ROWS = MERGED_ROWS // 2
 
+LARGEST = 1e6  # number in a feature
+
 Place = tuple[str, int]  # a segment's name and a row in it
 
 
@@ -146,6 +148,7 @@ class ExactIndex:
       for segment in np.unique(segments):
         chosen = segments == segment
         features[chosen] = opened[segment][rows[chosen]]
+      _check_sane(features, self._folder)
       return features
 
     opened = [self._segments[name].features for name in names]
@@ -159,10 +162,11 @@ class ExactIndex:
 
   def _rows(self, places: Sequence[Place]) -> Rows:
     found = [(self._segments[name], row) for name, row in places]
-    features = [segment.features[row] for segment, row in found]
+    features = np.array([segment.features[row] for segment, row in found], np.float32).reshape(-1, self.feature_dim)
+    _check_sane(features, self._folder)
     return Rows(
       [segment.entries[row] for segment, row in found],
-      np.array(features, np.float32).reshape(-1, self.feature_dim),
+      features,
       np.array([segment.norms[row] for segment, row in found], np.float32),
       [segment.thumbnail(row) for segment, row in found],
     )
@@ -213,6 +217,12 @@ class ExactIndex:
   def _check_writing(self) -> None:
     if self._lock is None:
       raise InputError(f"{self._folder} was opened to read, not to write")
+
+
+def _check_sane(features: np.ndarray, folder: pathlib.Path) -> None:
+  """NaN, infinite and very large ones would win every search, or none."""
+  if features.size and not np.abs(features).max() <= LARGEST:
+    raise InputError(f"{folder} has features that are not finite, or far from length 1")
 
 
 def _has(entry: Entry, words: Sequence[str]) -> bool:

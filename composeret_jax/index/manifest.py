@@ -8,11 +8,13 @@ import re
 from typing import Any
 
 from data_pipelines.input_error import InputError
+from data_pipelines.untrusted_json import is_count, read_json
 
 FORMAT_VERSION = 1  # a new number whenever a program that reads the old one would go wrong
 
 MANIFEST = "index.json"
-SEGMENT = re.compile(r"segment-\d{8}")
+SEGMENT = re.compile(r"segment-\d{8}", re.ASCII)
+MOST_SEGMENTS = 10**8 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,21 +50,21 @@ def read_manifest(folder: pathlib.Path) -> Manifest:
   file = folder / MANIFEST
   if not file.is_file():
     raise InputError(f"{folder} is no index: it has no {MANIFEST}")
+  fields = read_json(file)
   try:
-    fields = json.loads(file.read_bytes())
     version = fields.pop("format_version")
     if version != FORMAT_VERSION:
-      raise InputError(f"{file} has format version {version!r}, this program reads {FORMAT_VERSION}")
+      raise InputError(f"{file} has format version {str(version)[:20]}, this program reads {FORMAT_VERSION}")
     segments = tuple(_segment_info(info) for info in fields.pop("segments"))
     manifest = Manifest(**fields, segments=segments)
     _require(isinstance(manifest.fingerprint, str), "fingerprint")
-    _require(_is_count(manifest.feature_dim, 1), "feature_dim")
-    _require(_is_count(manifest.num_written, len(segments)), "num_written")
+    _require(is_count(manifest.feature_dim, 1), "feature_dim")
+    _require(is_count(manifest.num_written, len(segments), MOST_SEGMENTS), "num_written")
     _require(len({info.name for info in segments}) == len(segments), "names of segments")
   except InputError:
     raise
   except (ValueError, TypeError, KeyError, AttributeError) as error:
-    raise InputError(f"{file} is no description of an index ({error!r})") from error
+    raise InputError(f"{file} is no description of an index ({str(error)[:200]})") from error
   return manifest
 
 
@@ -94,16 +96,12 @@ def sync_folder(folder: pathlib.Path) -> None:
 
 def _segment_info(fields: dict[str, Any]) -> SegmentInfo:
   info = SegmentInfo(**fields | {"dead": tuple(fields["dead"])})
-  _require(isinstance(info.name, str) and SEGMENT.fullmatch(info.name), f"name of a segment: {info.name!r}")
-  _require(_is_count(info.rows, 1), f"rows of {info.name}")
-  _require(all(_is_count(size, 0) for size in info.sizes.values()), f"sizes of {info.name}")
-  known = all(_is_count(row, 0) and row < info.rows for row in info.dead)
+  _require(isinstance(info.name, str) and SEGMENT.fullmatch(info.name), f"name of a segment: {str(info.name)[:50]!r}")
+  _require(is_count(info.rows, 1), f"rows of {info.name}")
+  _require(all(is_count(size, most=2**63) for size in info.sizes.values()), f"sizes of {info.name}")
+  known = all(is_count(row) and row < info.rows for row in info.dead)
   _require(known and len(set(info.dead)) == len(info.dead), f"dead rows of {info.name}")
   return info
-
-
-def _is_count(value: Any, least: int) -> bool:
-  return type(value) is int and value >= least
 
 
 def _require(fine: Any, what: str) -> None:

@@ -13,3 +13,7 @@ def check_same_bundle(index: Index, bundle: Any) -> None:
       f"the index holds features of the bundle {index.fingerprint[:12]}, this one is {bundle.fingerprint[:12]}: search "
       "with that bundle, or make a new index"
     )
+  if index.feature_dim != bundle.feature_dim:
+    raise InputError(
+      f"the index holds features of {index.feature_dim:,} numbers, its bundle's have {bundle.feature_dim:,}"
+    )

@@ -1,6 +1,6 @@
 """Rows of an index that were written together: a folder of four files, whole or not there, never changed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import dataclasses
 import json
 import os
@@ -12,12 +12,14 @@ import numpy as np
 from composeret_jax.index.manifest import SegmentInfo, sync_folder, write_durably
 from composeret_jax.index.rows import Entry, Rows
 from data_pipelines.input_error import InputError
+from data_pipelines.untrusted_json import is_count, parse_json
 
 FEATURES = "features.f32"  # little-endian float32, row by row, nothing else
 NORMS = "norms.f32"
 ENTRIES = "entries.jsonl"
 THUMBNAILS = "thumbnails.bin"  # JPEGs one after the other; ENTRIES says where each ends
 FLOAT = np.dtype("<f4")
+MAX_LINE = 1_000_000  # of ENTRIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +67,13 @@ def open_segment(folder: pathlib.Path, info: SegmentInfo, feature_dim: int) -> S
   for name, file in files.items():
     _check_size(file, expected.get(name))
   entries, ends = _read_entries(files[ENTRIES], info.rows, expected[THUMBNAILS])
+  norms = np.memmap(files[NORMS], FLOAT, "r", shape=(info.rows,))
+  if not np.isfinite(norms).all() or norms.min() < 0:
+    raise InputError(f"{files[NORMS]} has lengths that are negative or not finite")
   return Segment(
     entries,
     np.memmap(files[FEATURES], FLOAT, "r", shape=(info.rows, feature_dim)),
-    np.memmap(files[NORMS], FLOAT, "r", shape=(info.rows,)),
+    norms,
     np.memmap(files[THUMBNAILS], np.uint8, "r") if expected[THUMBNAILS] else np.zeros(0, np.uint8),
     ends,
   )
@@ -89,14 +94,24 @@ def _check_size(file: pathlib.Path, expected: int | None) -> None:
 
 
 def _read_entries(file: pathlib.Path, num: int, num_thumbnail_bytes: int) -> tuple[tuple[Entry, ...], tuple[int, ...]]:
+  """Line by line: what the file claims to hold takes no memory before it is there."""
+  entries, ends = [], [0]
   try:
-    lines = [json.loads(line) for line in file.read_bytes().splitlines()]
-    ends = tuple(line.pop("thumbnail_end") for line in lines)
-    entries = tuple(Entry(**line) for line in lines)
-    strings = all(isinstance(value, str) for entry in entries for value in vars(entry).values())
-    in_order = all(type(end) is int for end in ends) and list(ends) == sorted(ends) and ends[0] >= 0
-    if len(entries) != num or not strings or not in_order or ends[-1] != num_thumbnail_bytes:
+    with file.open("rb") as stream:
+      for line in iter(lambda: stream.readline(MAX_LINE), b""):
+        fields = parse_json(line)
+        ends.append(fields.pop("thumbnail_end"))
+        entries.append(Entry(**fields))
+        _check_line(entries[-1], ends, len(entries) <= num)
+    if len(entries) != num or ends[-1] != num_thumbnail_bytes:
       raise ValueError(f"{len(entries)} entries, expected {num} with thumbnails up to byte {num_thumbnail_bytes}")
-  except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-    raise InputError(f"{file} does not describe the segment's images ({error})") from error
-  return entries, ends
+  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    raise InputError(f"{file} does not describe the segment's images ({str(error)[:200]})") from error
+  return tuple(entries), tuple(ends[1:])
+
+
+def _check_line(entry: Entry, ends: Sequence[int], expected: bool) -> None:
+  if not expected or not all(isinstance(value, str) for value in vars(entry).values()):
+    raise ValueError(f"entry {len(ends) - 1} is one too many, or has fields that are no text")
+  if not is_count(ends[-1], ends[-2], 2**63):
+    raise ValueError(f"the thumbnail of entry {len(ends) - 1} ends at {str(ends[-1])[:20]}, before it begins")

@@ -18,3 +18,12 @@ def thumbnail(encoded: bytes, name: str) -> bytes:
     upright.thumbnail((SIDE, SIDE))
     upright.save(stream, "JPEG", quality=85)
   return stream.getvalue()
+
+
+def open_thumbnail(jpeg: bytes, name: str) -> Image.Image:
+  """What an index keeps as the thumbnail of `name`, decoded small; raises InputError when it is no whole JPEG."""
+  with readable(f"the thumbnail of {name}"):
+    image = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
+    image.draft("RGB", (SIDE, SIDE))
+    image.load()
+  return image

@@ -1,17 +1,14 @@
 """The page itself: what is on it, and what happens when it is used."""
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import pathlib
 
-from composeret_jax.page.batching import Batching
-from composeret_jax.page.conversation import answer, Change, Conversation, Reference
-from composeret_jax.page.markup import alert, conversation_list, data_url, example_texts, heading, image_grid
-from composeret_jax.page.uploads import read_upload
-from composeret_jax.searcher import Result, Searcher
+from composeret_jax.page.actions import change, MAX_SHOWN, MAX_TEXT, NUM_SHOWN, Page, told, weight, whole
+from composeret_jax.page.conversation import Conversation
+from composeret_jax.page.markup import alert, conversation_list, example_texts
+from composeret_jax.searcher import Searcher
 from data_pipelines.input_error import InputError
 
 try:
@@ -19,9 +16,7 @@ try:
 except ImportError as error:
   raise InputError("the page needs Gradio: pip install 'composeret-jax[serve]'") from error
 
-NUM_SHOWN = 24
-MAX_SHOWN = 100
-MAX_TEXT = 500
+MAX_SESSIONS = 1_000
 CSS = pathlib.Path(__file__).with_name("page.css")
 THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
@@ -41,115 +36,16 @@ AFTERWARDS = """
 """
 
 
-class Page:
-  """What the page does, for all who use it at the same time: each conversation comes in and goes out."""
-
-  def __init__(self, searcher: Searcher):
-    """Searches of different people are answered together."""
-    self.searcher = searcher
-    self._encode = Batching(searcher.from_images)
-    self._answer = Batching(functools.partial(answer, searcher))
-
-  def search(
-    self,
-    reference: str = "",
-    texts: list[str] | None = None,
-    image: str = "",
-    k: int = 10,
-    image_weight: float = 0.0,
-    text_weight: float = 0.0,
-  ) -> list[dict]:
-    """The images that come closest to what the texts, one after the other, make of a reference.
-
-    `reference` is the id of an image of the index; where it is empty, `image` is an image file in base64. Gives for
-    each of the `k` images, best first: rank, id, score (inner product with the query), caption, and thumbnail (data URL
-    of a JPEG).
-    """
-    try:
-      start = self.from_id(reference) if reference else self.from_upload(_from_base64(image), "image")
-      changes = [Change(_checked_text(text), float(image_weight), float(text_weight)) for text in texts or ()]
-      results = self.found(Conversation((start,)).said(*changes), int(k))
-    except (InputError, TypeError, ValueError) as error:
-      raise gr.Error(str(error), print_exception=False) from error
-    return [
-      {"rank": rank, "id": found.id, "score": found.score, "caption": found.caption}
-      | {"thumbnail": data_url(found.thumbnail)}
-      for rank, found in enumerate(results, 1)
-    ]
-
-  def from_id(self, id: object) -> Reference:
-    """A turn: an image of the index; raises InputError for what is not the id of one."""
-    if not isinstance(id, str):
-      raise InputError(f"The reference is a {type(id).__name__}, expected the id of an image.")
-    if id not in self.searcher.index:
-      raise InputError(f"No picture here has the id {id}.")
-    kept = self.searcher.index.get([id])
-    return Reference(self.searcher.from_id(id), kept.entries[0].caption or id, kept.thumbnails[0])
-
-  def from_upload(self, encoded: bytes, name: str) -> Reference:
-    """A turn: an image that was sent."""
-    pixels, thumbnail = read_upload(encoded, self.searcher.bundle.image_size)
-    return Reference(self._encode(pixels), name, thumbnail)
-
-  def found(self, conversation: Conversation, k: int) -> list[Result]:
-    """What a conversation that has begun asks for."""
-    if not 1 <= k <= MAX_SHOWN:
-      raise InputError(f"k is {k}, expected 1 to {MAX_SHOWN}")
-    return self._answer(conversation.question(k))
-
-  def to_choose_from(self, words: str) -> list[Result]:
-    """Images of the index with these words."""
-    ids = self.searcher.index.find(words[:MAX_TEXT], NUM_SHOWN)
-    kept = self.searcher.index.get(ids)
-    return [
-      Result(entry.id, 0.0, entry.caption, entry.path, thumbnail)
-      for entry, thumbnail in zip(kept.entries, kept.thumbnails, strict=True)
-    ]
-
-  # What is shown: the conversation, itself and as a list, the line above the images, the images.
-
-  def shown(self, conversation: Conversation, k: int) -> tuple[Conversation, str, str, str]:
-    """After a change of the conversation."""
-    if not conversation.turns:
-      return self.browse(conversation, "")
-    results = self.found(conversation, k)
-    changed = isinstance(conversation.turns[-1], Change)
-    line = "Closest to what you said" if changed else "Images like it. What should be different?"
-    return conversation, conversation_list(conversation), heading(line), image_grid(results, with_scores=True)
-
-  def browse(self, conversation: Conversation, words: str) -> tuple[Conversation, str, str, str]:
-    """Images to choose from; the conversation stays as it is."""
-    images = self.to_choose_from(words)
-    line = "Choose a picture to start from" if images else f"No picture has all of these words: {words}"
-    return conversation, conversation_list(conversation), heading(line), image_grid(images, with_scores=False)
-
-
-def _from_base64(image: str) -> bytes:
-  if not image:
-    raise InputError("there is no reference: give the id of an image as `reference`, or a file in base64 as `image`")
-  try:
-    return base64.b64decode(image, validate=True)
-  except (binascii.Error, ValueError) as error:
-    raise InputError(f"`image` is not base64: {error}") from error
-
-
-def _checked_text(text: object) -> str:
-  if not isinstance(text, str) or not text.strip():
-    raise InputError("There is no text. Say what should be different.")
-  if len(text) > MAX_TEXT:
-    raise InputError(f"The text has {len(text):,} characters; at most {MAX_TEXT} are read.")
-  return text.strip()
-
-
 def build_blocks(searcher: Searcher) -> gr.Blocks:
   """The page over a searcher."""
   page = Page(searcher)
   with gr.Blocks(
     title="Composed image search", analytics_enabled=False, fill_width=True, delete_cache=(600, 600)
   ) as blocks:
+    blocks.state_session_capacity = MAX_SESSIONS  # of more, the oldest conversations are forgotten
     parts = _lay_out(searcher)
     _connect(page, parts, blocks.load)
-    gr.api(page.search, api_name="search", queue=False)
+    gr.api(_refusing(page.search), api_name="search", queue=False)
   return blocks
 
 
@@ -207,7 +103,7 @@ def _connect(page: Page, parts: _Parts, load: Callable) -> None:
   shown = [parts.conversation, parts.turns, parts.line, parts.images, parts.trouble, parts.text, parts.file]
 
   def show(conversation: Conversation, k: int) -> dict:
-    return dict(zip(shown, (*page.shown(conversation, int(k)), ""), strict=False))
+    return dict(zip(shown, (*page.shown(conversation, whole(k)), ""), strict=False))
 
   def choose(conversation, k, event: gr.EventData):
     return show(conversation.said(page.from_id(event.value)), k)
@@ -215,18 +111,17 @@ def _connect(page: Page, parts: _Parts, load: Callable) -> None:
   def upload(conversation, k, encoded):
     return show(conversation.said(page.from_upload(encoded, "uploaded picture")), k)
 
-  def change(conversation, k, image_weight, text_weight, text):
-    said = Change(_checked_text(text), float(image_weight), float(text_weight))
-    return show(conversation.said(said), k) | {parts.text: ""}
+  def say(conversation, k, image_weight, text_weight, text):
+    return show(conversation.said(change(text, image_weight, text_weight)), k) | {parts.text: ""}
 
   def try_text(conversation, k, image_weight, text_weight, event: gr.EventData):
-    return change(conversation, k, image_weight, text_weight, event.value)
+    return say(conversation, k, image_weight, text_weight, event.value)
 
   def take_back(conversation, k, event: gr.EventData):
-    return show(conversation.without(int(event.value)), k)
+    return show(conversation.without(whole(event.value)), k)
 
   def again(conversation, k, image_weight, text_weight):
-    return show(conversation.with_weights(float(image_weight), float(text_weight)), k)
+    return show(conversation.with_weights(weight(image_weight), weight(text_weight)), k)
 
   def browse(conversation, words):
     return dict(zip(shown, (*page.browse(conversation, words), ""), strict=False))
@@ -243,7 +138,7 @@ def _connect(page: Page, parts: _Parts, load: Callable) -> None:
   on(parts.file.upload, upload, [*talk, parts.file]).then(lambda: None, None, parts.file, **options)
   for done in (
     on(parts.images.choose, choose, talk),
-    on(parts.text.submit, change, [*weighted, parts.text]),
+    on(parts.text.submit, say, [*weighted, parts.text]),
     on(parts.examples.try_text, try_text, weighted),
     on(parts.turns.take_back, take_back, talk),
     on(parts.over.click, lambda: browse(Conversation(), ""), []),
@@ -259,9 +154,22 @@ def _telling(handler: Callable, trouble: gr.HTML) -> Callable:
     try:
       return handler(*arguments)
     except InputError as error:
-      return {trouble: alert(str(error))}
+      return {trouble: alert(told(error))}
 
   return handle
+
+
+def _refusing(function: Callable) -> Callable:
+  """What cannot be done is the API's error."""
+
+  @functools.wraps(function)
+  def call(*arguments, **named):
+    try:
+      return function(*arguments, **named)
+    except InputError as error:
+      raise gr.Error(told(error), print_exception=False) from error
+
+  return call
 
 
 def _on_button(field: str, name: str) -> str:

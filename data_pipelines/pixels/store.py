@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
-import threading
+import signal
 
 from jaxtyping import Int, UInt8
 import numpy as np
@@ -23,6 +23,7 @@ import tqdm
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import decode_image, DECODER_VERSION
 from data_pipelines.queries.tables import ImageTable
+from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
 
 CHUNK = 64  # images decoded and ticked off together
 
@@ -124,24 +125,15 @@ def _decode_chunks(
     return
   # Not forked: this process may have threads, those of JAX for one.
   spawn = multiprocessing.get_context("spawn")
-  with concurrent.futures.ProcessPoolExecutor(num_workers, spawn, _leave_with_parent) as pool:
+  with concurrent.futures.ProcessPoolExecutor(num_workers, spawn, leave_with_parent) as pool:
     running = set()
     for chunk in chunks:
       if len(running) > num_workers:
         done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
         yield from (future.result() for future in done)
-      running.add(pool.submit(_decode_chunk, *job(chunk)))
+      with starting_deaf_to(signal.SIGINT):  # not to SIGTERM, by which the pool ends them
+        running.add(pool.submit(_decode_chunk, *job(chunk)))
     yield from (future.result() for future in concurrent.futures.as_completed(running))
-
-
-def _leave_with_parent() -> None:
-  """A pool's processes would wait for ever when their parent is killed."""
-
-  def wait() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-  threading.Thread(target=wait, daemon=True).start()
 
 
 def _decode_chunk(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 
+import jax
 from jax import export as jax_export
 import numpy as np
 from PIL import Image
@@ -276,10 +277,23 @@ def with_file(name):
     (lambda info: info.update(step="2"), "of another type: step"),
     (lambda info: info.pop("arrays"), "of another type: arrays"),
     (lambda info: info["files"].pop("weights.safetensors"), "lists no weights.safetensors"),
-    (lambda info: info["programs"].append("../../etc/x"), "lists no ../../etc/x.stablehlo"),
+    (lambda info: info["programs"].append("../../etc/x"), "of another type: programs"),
+    (lambda info: info["programs"].remove("encode_gallery"), "of another type: programs"),
+    (lambda info: info.update(image_size=10**9), "of another type: image_size"),
+    (lambda info: info.update(image_size=True), "of another type: image_size"),
+    (lambda info: info.update(image_size=32), "encode_gallery.stablehlo takes or gives other arrays"),
+    (lambda info: info.update(feature_dim=10**8), "encode_gallery.stablehlo takes or gives other arrays"),
+    (lambda info: info.update(mean_norm=-1.0), "of another type: mean_norm"),
+    (lambda info: info["text"].update(max_length=10**9), "of another type: text"),
+    (lambda info: info["text"].pop("max_length"), "of another type: text"),
+    (lambda info: info["text"].update(kind=["words"]), "of another type: text"),
+    (lambda info: info.update(example_texts=[1]), "of another type: example_texts"),
+    (lambda info: info["files"].update(x=3), "of another type: files"),
+    (lambda info: info["files"]["weights.safetensors"].update(size="1"), "of another type: files"),
+    (lambda info: info["arrays"]["mean_reference"].update(shape=-1), "of another type: arrays"),
     (lambda info: info["text"].update(kind="pickle"), "texts of kind 'pickle'"),
-    (lambda info: info["arrays"]["mean_reference"].update(shape=[10**12]), "other arrays .*: mean_reference"),
-    (lambda info: info["arrays"]["mean_reference"].update(dtype="F64"), "other arrays .*: mean_reference"),
+    (lambda info: info["arrays"]["mean_reference"].update(shape=[10**12]), "takes or gives other arrays"),
+    (lambda info: info["arrays"]["mean_reference"].update(dtype="F64"), "of another type: arrays"),
     (with_file("../run/config.json"), r"names '\.\./run/config\.json', which is no file of the folder"),
     (with_file("/etc/passwd"), "names '/etc/passwd', which is no file of the folder"),
     (with_file(".."), r"names '\.\.', which is no file of the folder"),
@@ -288,6 +302,84 @@ def with_file(name):
 def test_a_description_that_does_not_fit_is_refused(folder, change, message):
   rewrite(folder, change)
   with pytest.raises(InputError, match=message):
+    load(folder)
+
+
+def replace_file(folder, name, content):
+  """Puts another file into a bundle, with checksums that are right again."""
+  (folder / name).write_bytes(content)
+  rewrite(folder, lambda info: info["files"].update({name: layout.describe_file(folder / name)}))
+
+
+def with_header(content, change):
+  """A safetensors file whose header says something else."""
+  length = int.from_bytes(content[:8], "little")
+  header = json.loads(content[8 : 8 + length])
+  change(header)
+  changed = json.dumps(header).encode()
+  return len(changed).to_bytes(8, "little") + changed + content[8 + length :]
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (lambda header: header["mean_reference"].update(shape=[10**12]), "cannot be read as safetensors"),
+    (lambda header: header["mean_reference"].update(data_offsets=[0, 10**15]), "cannot be read as safetensors"),
+    (lambda header: header.update(more=header.pop("mean_reference")), "holds other arrays .*: mean_reference, more"),
+    (lambda header: header["mean_reference"].update(dtype="I32"), "holds other arrays .*: mean_reference"),
+  ],
+)
+def test_weights_that_claim_something_else_are_refused_with_right_checksums(folder, change, message):
+  content = (folder / "weights.safetensors").read_bytes()
+  replace_file(folder, "weights.safetensors", with_header(content, change))
+  with pytest.raises(InputError, match=message):
+    load(folder)
+
+
+def test_weights_that_are_not_finite_are_refused_with_right_checksums(folder):
+  content = (folder / "weights.safetensors").read_bytes()
+  replace_file(folder, "weights.safetensors", content[:-4] + np.float32(np.nan).tobytes())
+  with pytest.raises(InputError, match="numbers in .* that are not finite"):
+    load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"[" * 200_000, b"program"])
+def test_what_is_no_program_is_refused_with_right_checksums(folder, content):
+  replace_file(folder, "compose_texts.stablehlo", content)
+  with pytest.raises(InputError, match=r"compose_texts\.stablehlo, exported by jax .*, cannot be read"):
+    load(folder)
+
+
+def test_a_program_that_calls_out_is_refused_with_right_checksums(folder):
+  """As one that runs Python would."""
+  exported = jax_export.deserialize(bytearray((folder / "compose_texts.stablehlo").read_bytes()))
+
+  def calls_python(*arguments):
+    features, norms = exported.call(*arguments)
+    return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct(norms.shape, norms.dtype), norms), features
+
+  shapes = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0]
+  shapes = jax.tree.map(lambda aval: jax.ShapeDtypeStruct(aval.shape, aval.dtype), shapes)
+  checks = [jax_export.DisabledSafetyCheck.custom_call("xla_ffi_python_cpu_callback")]
+  checks += [jax_export.DisabledSafetyCheck.custom_call("xla_python_cpu_callback")]
+  changed = jax_export.export(jax.jit(calls_python), platforms=["cpu"], disabled_checks=checks)(*shapes)
+  replace_file(folder, "compose_texts.stablehlo", bytes(changed.serialize()))
+  with pytest.raises(InputError, match=r"calls xla_.*python.*, expected a program that only computes"):
+    load(folder)
+
+
+def test_words_that_are_no_words_are_refused_with_right_checksums(folder):
+  for content in (b"{}", b"[1]", b"[" * 200_000, b"\xff"):
+    replace_file(folder, "vocabulary.json", content)
+    with pytest.raises(InputError, match=r"vocabulary\.json"):
+      load(folder)
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b"1" * 10_000, b"{}", b"nul", b"\xff"])
+def test_a_description_that_is_none_is_refused(folder, content):
+  (folder / "bundle.json").write_bytes(content)
+  (folder / "bundle.sha256").write_text(layout.checksum_line(content))
+  with pytest.raises(InputError, match=r"bundle\.json is no"):
     load(folder)
 
 

@@ -13,13 +13,16 @@ def test_what_changed_is_found_here_and_by_sha256sum(tmp_path):
   (tmp_path / "deep").mkdir()
   for name in ("a", "deep/b c", "deep/d"):
     (tmp_path / name).write_text(name)
-  assert changed_files(tmp_path) == []
-  write_checksums(tmp_path)
+  assert changed_files(tmp_path) == [CHECKSUMS]
+  (tmp_path / "later").touch()
+  write_checksums(tmp_path, without=["later"])
+  assert changed_files(tmp_path) == ["later"]
+  assert changed_files(tmp_path, without=["later"]) == []
+  (tmp_path / "later").unlink()
   check = ["sha256sum", "--check", "--quiet", CHECKSUMS]
   assert subprocess.run(check, cwd=tmp_path).returncode == 0
   (tmp_path / "deep/b c").write_text("other")
   (tmp_path / "a").unlink()
-  write_checksums(tmp_path)  # those that are there stay
   assert changed_files(tmp_path) == ["a", "deep/b c"]
   (tmp_path / CHECKSUMS).write_text("nonsense")
   assert changed_files(tmp_path) == [CHECKSUMS]

@@ -356,11 +356,16 @@ def test_a_truncated_file_is_refused_by_its_name(tmp_path, name):
     (("format_version",), 2, "has format version 2, this program reads 1"),
     (("segments", 0, "name"), "../segment-00000001", "wrong name of a segment"),
     (("segments", 0, "rows"), -3, "wrong rows"),
-    (("segments", 0, "rows"), 2**40, r"has .* bytes, expected"),
+    (("segments", 0, "rows"), 2**30, r"has .* bytes, expected"),
+    (("segments", 0, "rows"), 2**40, "wrong rows"),
+    (("segments", 0, "sizes", "entries.jsonl"), 10**40, "wrong sizes"),
+    (("segments", 0, "name"), "segment-0000000１", "wrong name of a segment"),
+    (("num_written",), 10**300, "wrong num_written"),
     (("segments", 0, "dead"), [7], "wrong dead rows"),
     (("segments", 0, "sizes"), {}, "has .* bytes, expected None"),
     (("feature_dim",), 0, "wrong feature_dim"),
     (("segments",), None, "is no description of an index"),
+    (("segments", 0, "more"), 1, "is no description of an index"),
   ],
 )
 def test_a_manifest_that_says_something_else_is_refused(tmp_path, path, value, message):

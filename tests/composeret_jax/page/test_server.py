@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 import pytest
 
-from composeret_jax.page.blocks import _checked_text, Page
+from composeret_jax.page.actions import change, Page, told
 from composeret_jax.page.guard import MAX_BODY
 from data_pipelines.input_error import InputError
 from tests.composeret_jax.page.conftest import encoded_image, HOSTILE
@@ -96,7 +96,13 @@ def test_values_of_other_types_are_answered_in_words(searcher):
   with pytest.raises(InputError, match="The reference is a list, expected the id"):
     page.from_id(["004"])
   with pytest.raises(InputError, match="There is no text"):
-    _checked_text(3)
+    change(3, 0.0, 0.0)
+
+
+def test_a_stranger_is_told_no_folder_of_this_machine():
+  error = InputError("/home/ann/photos/box/01.png cannot be read: No such file; and/or /srv/a b")
+  assert told(error) == "01.png cannot be read: No such file; and/or a b"
+  assert len(told(InputError("x" * 1000))) == 300
 
 
 def test_sixteen_at_once_are_answered_right_and_in_batches(address, searcher):

@@ -8,7 +8,8 @@ from tests.odd_images import EXACT, LOSSLESS, LOSSY, REFUSED, SIDE
 
 
 def test_there_are_many():
-  assert len(EXACT) + len(LOSSY) + len(REFUSED) >= 60
+  assert len(REFUSED) >= 60
+  assert len(EXACT) + len(LOSSY) >= 50
 
 
 @pytest.mark.parametrize("name", EXACT)

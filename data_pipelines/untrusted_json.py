@@ -1,0 +1,52 @@
+"""JSON that somebody else wrote: read with bounds, and checked before it is used."""
+
+import json
+import math
+import pathlib
+from typing import Any
+
+from data_pipelines.input_error import InputError
+
+MAX_BYTES = 64_000_000
+
+
+def read_json(file: pathlib.Path, max_bytes: int = MAX_BYTES) -> Any:
+  """What a file holds; raises InputError with the file when it is too long or no JSON."""
+  size = file.stat().st_size
+  if size > max_bytes:
+    raise InputError(f"{file} has {size:,} bytes, expected at most {max_bytes:,}")
+  try:
+    return parse_json(file.read_bytes())
+  except ValueError as error:
+    raise InputError(f"{file} is no JSON: {error}") from error
+
+
+def parse_json(content: bytes) -> Any:
+  """Raises ValueError, in few words, for what is no JSON, is nested too deep, or has NaN or infinite numbers."""
+  try:
+    return json.loads(content, parse_constant=_refuse, parse_float=_finite)
+  except RecursionError:
+    raise ValueError("it is nested too deep") from None
+  except ValueError as error:
+    raise ValueError(str(error)[:200]) from None
+
+
+def _refuse(constant: str) -> None:
+  raise ValueError(f"{constant} is no number")
+
+
+def _finite(digits: str) -> float:
+  number = float(digits)
+  if not math.isfinite(number):
+    raise ValueError("a number is infinite")
+  return number
+
+
+def is_count(value: Any, least: int = 0, most: int = 2**31 - 1) -> bool:
+  """Whether it is a whole number between the two."""
+  return type(value) is int and least <= value <= most
+
+
+def is_texts(value: Any) -> bool:
+  """Whether it is a list of strings."""
+  return isinstance(value, list) and all(isinstance(item, str) for item in value)
