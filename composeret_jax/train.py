@@ -17,7 +17,8 @@ from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Evaluation, Evaluator
 from composeret_jax.finite import FiniteWatch
 from composeret_jax.flops import program_flops
-from composeret_jax.image_features import check_same_trunk, trunk_made_with, with_features
+from composeret_jax.image_features import with_features
+from composeret_jax.image_trunks import check_image_trunk, check_same_trunk, load_pretrained, trunk_made_with
 from composeret_jax.model import build_model
 from composeret_jax.optimizers import build_optimizer
 from composeret_jax.parallel import Parallel
@@ -31,7 +32,6 @@ from composeret_jax.run_config import check_same_run
 from composeret_jax.speed import Speed
 from composeret_jax.texts import check_same_texts, open_texts
 from composeret_jax.train_step import create_state, make_train_step, TrainState
-from composeret_jax.weights.pretrained import load_trunk
 from composeret_jax.workdir_lock import locked
 from data_pipelines.datasets import num_loaders, open_dataset
 from data_pipelines.input_error import InputError
@@ -44,23 +44,23 @@ class Run:
   def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path):
     """Raises InputError for a configuration or data that cannot be used."""
     check_config(config, jax.device_count())
+    check_image_trunk(config)
     self.config = config
     self.workdir = workdir
     with first_one_first("prepare"):
       self.dataset = open_dataset(config.data, config.text_query)
       self.dataset.open_all_pixels()
-    frozen_trunk = config.model.image_encoder.frozen
-    self.dataset = with_features(self.dataset, config) if frozen_trunk else self.dataset
+    self.dataset = with_features(self.dataset, config) if config.model.image_encoder.frozen else self.dataset
     self.texts = open_texts(
       config.model.text_encoder,
       self.dataset.train_triplets.texts(),
       self.dataset.queries.texts,
       config.eval.batch_size,
     )
-    self.model = build_model(config.model, self.texts.build_encoder, config.seed)
+    self.model = build_model(config.model, self.texts.build_encoder, config.seed, config.data.image_size)
     self.optimizer = build_optimizer(config)
     self.evaluator = Evaluator(self.model, self.dataset, self.texts.reader, config)
-    self.made_with = self.texts.made_with | (trunk_made_with(config) if frozen_trunk else {})
+    self.made_with = self.texts.made_with | trunk_made_with(config)
     self.checkpoints = Checkpoints(workdir, config, self.made_with)
     self.mesh = data_mesh()
     self.parallel = Parallel(config.parallel, self.mesh, config.train.steps_per_call)
@@ -84,7 +84,7 @@ class Run:
   def _first_state(self) -> TrainState:
     image_encoder = self.config.model.image_encoder
     if self.checkpoints.latest_step() is None and image_encoder.pretrained and not image_encoder.frozen:
-      load_trunk(image_encoder.pretrained, self.model.image_encoder.trunk)
+      load_pretrained(image_encoder, self.model.image_encoder.trunk)
     start = create_state(self.model, self.optimizer, self.config.seed)
     return jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(start)
 

@@ -9,7 +9,7 @@ from typing import Any
 from composeret_jax.checksums import file_sha256
 from data_pipelines.input_error import InputError
 
-FORMAT_VERSION = 1  # a new number whenever a program that reads the old one would go wrong
+FORMAT_VERSION = 2  # a new number whenever a program that reads the old one would go wrong
 
 INFO = "bundle.json"
 CHECKSUM = "bundle.sha256"  # of INFO, as sha256sum writes it; INFO has those of the other files
@@ -36,6 +36,7 @@ FIELDS = {
   "mean_norm": float,
   "image_size": int,
   "resize": str,
+  "interpolation": str,
   "decoder_version": int,
   "text": dict,
   "programs": list,

@@ -88,7 +88,8 @@ class Page:
 
   def from_upload(self, encoded: bytes, name: str) -> Reference:
     """A turn: an image that was sent."""
-    pixels, thumbnail = read_upload(encoded, self.searcher.bundle.image_size)
+    bundle = self.searcher.bundle
+    pixels, thumbnail = read_upload(encoded, bundle.image_size, bundle.resizing)
     return Reference(self._encode(pixels), name, thumbnail)
 
   def found(self, conversation: Conversation, k: int) -> list[Result]:
