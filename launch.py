@@ -6,7 +6,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "eval", "prepare", "import", "export", "index", "search", "serve")
+MODES = ("train", "eval", "prepare", "import", "export", "save_towers", "index", "search", "serve")
 WITHOUT_CONFIG = ("index", "search", "serve")
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -20,6 +20,7 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.", lower_bound=0)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
 _BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes; the others use it.")
+_TOWERS = flags.DEFINE_string("towers", None, "The folder that --mode=save_towers writes.")
 _ONNX = flags.DEFINE_bool("onnx", False, "For --mode=export: ONNX files as well; needs the extra onnx.")
 _INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
 _IMAGES = flags.DEFINE_string("images", None, "For --mode=index: a folder, or gallery: that of --config's data set.")
@@ -99,7 +100,7 @@ def _require(*needed: flags.FlagHolder) -> None:
 
 
 def _run() -> None:
-  from composeret_jax import export, import_original, processes, train
+  from composeret_jax import export, import_original, processes, save_towers, train
   from composeret_jax.config_check import check_config
   from data_pipelines.datasets import prepare
 
@@ -121,6 +122,10 @@ def _run() -> None:
   if mode == "export":
     _require(_BUNDLE)
     export.export(config, workdir, pathlib.Path(_BUNDLE.value), onnx=_ONNX.value)
+    return
+  if mode == "save_towers":
+    _require(_TOWERS)
+    save_towers.save_towers(config, workdir, pathlib.Path(_TOWERS.value))
     return
   {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
 
