@@ -58,7 +58,7 @@ class Embeddings(nnx.Module):
     states = self.patches(cut_into_patches(images, self.patch_size))
     if self.class_token is not None:
       token = self.class_token[...].astype(states.dtype)
-      states = jnp.concatenate([jnp.broadcast_to(token, (len(states), 1, token.size)), states], axis=1)
+      states = jnp.concatenate([jnp.broadcast_to(token, (states.shape[0], 1, token.size)), states], axis=1)
     return states + self.positions[...].astype(states.dtype)
 
 
@@ -152,7 +152,7 @@ class AttentionPool(nnx.Module):
   def __call__(self, states: Float[Array, "batch length hidden"]) -> Float[Array, "batch hidden"]:
     """One vector an image."""
     query = self.query[...]
-    attended = self.attention(states, asking=jnp.broadcast_to(query, (len(states), 1, query.size)))
+    attended = self.attention(states, asking=jnp.broadcast_to(query, (states.shape[0], 1, query.size)))
     return (attended + self.feed_forward(self.norm(attended)))[:, 0]
 
 

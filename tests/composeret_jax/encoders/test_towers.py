@@ -254,7 +254,7 @@ def published_slots(name):
   return slots
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", ["CLIP ViT-B/32", "SigLIP so400m"])
 def test_every_parameter_of_a_published_size_has_its_tensor(name):
   assert all(slot.shape for slot in published_slots(name).values())
 
