@@ -156,13 +156,16 @@ def part_of(whole: Mapping[str, Any], part: str) -> dict[str, Any]:
 def build_image_tower(config: ml_collections.ConfigDict, image_size: int) -> Vit:
   """The tower that `config` (the `image_encoder` part of a model's) names, its weights zero.
 
-  Raises InputError when images of `image_size` have no patch.
+  Raises InputError when an image of `image_size` has no whole patch.
   """
   folder = open_image_folder(config.pretrained)
   colours = read_preprocessing(folder.path).colours
   tower = folder.family.build(folder.fields, image_size, colours, compute_of(config))
-  if not tower.embeddings.positions.shape[0]:
-    raise InputError(f"config.data.image_size is {image_size}, expected at least the patches of {folder.path}")
+  patch_size = tower.embeddings.patch_size
+  if image_size < patch_size:
+    raise InputError(
+      f"config.data.image_size is {image_size}, expected at least {patch_size}: a patch of {folder.path}"
+    )
   return tower
 
 
