@@ -6,7 +6,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "eval", "submit", "prepare", "import", "export", "index", "search", "serve")
+MODES = ("train", "eval", "submit", "prepare", "import", "export", "save_towers", "index", "search", "serve")
 WITHOUT_CONFIG = ("index", "search", "serve")
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -23,6 +23,7 @@ _BEAM_RUNNER = flags.DEFINE_string("beam_runner", None, "For --mode=prepare on A
 _BEAM_OPTIONS = flags.DEFINE_string("beam_options", "", "The runner's own, in one string: '--parallelism=8 ...'.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
 _BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes; the others use it.")
+_TOWERS = flags.DEFINE_string("towers", None, "The folder that --mode=save_towers writes.")
 _ONNX = flags.DEFINE_bool("onnx", False, "For --mode=export: ONNX files as well; needs the extra onnx.")
 _INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
 _IMAGES = flags.DEFINE_string("images", None, "For --mode=index: a folder, or gallery: that of --config's data set.")
@@ -105,7 +106,7 @@ def _require(*needed: flags.FlagHolder) -> None:
 
 
 def _run() -> None:
-  from composeret_jax import export, import_original, processes, submission, train
+  from composeret_jax import export, import_original, processes, save_towers, submission, train
   from composeret_jax.config_check import check_config
   from data_pipelines.builders.beam import Beam
   from data_pipelines.datasets import prepare
@@ -132,6 +133,10 @@ def _run() -> None:
   if mode == "submit":
     _require(_SUBMISSION)
     submission.submit(config, workdir, pathlib.Path(_SUBMISSION.value))
+    return
+  if mode == "save_towers":
+    _require(_TOWERS)
+    save_towers.save_towers(config, workdir, pathlib.Path(_TOWERS.value))
     return
   {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
 

@@ -35,6 +35,9 @@ from composeret_jax.run_config import flatten
 from data_pipelines.builders.fashion_iq import CATEGORIES
 from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import INTERPOLATIONS, RESIZES
+
+DTYPES = ("float32", "bfloat16")
 
 RULES: dict[str, Rule] = {
   "seed": whole(0),
@@ -49,6 +52,7 @@ RULES: dict[str, Rule] = {
   "learning_rate_batch_size": whole(1),
   "learning_rate_scaling": one_of(tuple(LEARNING_RATE_SCALINGS)),
   "trunk_learning_rate_factor": NOT_NEGATIVE,
+  "layer_learning_rate_factor": SHARE,
   "momentum": FRACTION,
   "weight_decay": NOT_NEGATIVE,
   "num_warmup_steps": whole(0),
@@ -71,6 +75,8 @@ RULES: dict[str, Rule] = {
   "data.dir": text,
   "data.prepared_dir": text,
   "data.image_size": whole(1),
+  "data.resize": one_of(RESIZES),
+  "data.interpolation": one_of(tuple(INTERPOLATIONS)),
   "data.placement": one_of(("stream", "device")),
   "data.device_memory_share": SHARE,
   "data.pixels": one_of(("store", "decode")),
@@ -87,14 +93,16 @@ RULES: dict[str, Rule] = {
   "eval.gallery_block": whole(1),
   "eval.allow_unanswerable_queries": boolean,
   "model.composer": one_of(tuple(COMPOSERS)),
+  "model.image_encoder.name": one_of(("resnet", "tower")),
   "model.image_encoder.width": whole(1),
   "model.image_encoder.block": one_of(tuple(BLOCKS)),
   "model.image_encoder.stage_sizes": several(whole(1)),
-  "model.image_encoder.feature_dim": whole(1),
-  "model.image_encoder.dtype": one_of(("float32", "bfloat16")),
+  "model.image_encoder.feature_dim": whole(0),
+  "model.image_encoder.dtype": one_of(DTYPES),
+  "model.image_encoder.remat": boolean,
   "model.image_encoder.pretrained": text,
   "model.image_encoder.frozen": boolean,
-  "model.text_encoder.name": one_of(("lstm", "bert")),
+  "model.text_encoder.name": one_of(("lstm", "bert", "tower")),
   "model.text_encoder.embedding_dim": whole(1),
   "model.text_encoder.feature_dim": whole(1),
   "model.text_encoder.path": text,
@@ -103,6 +111,8 @@ RULES: dict[str, Rule] = {
   "model.text_encoder.fine_tune": boolean,
   "model.radius": POSITIVE,
   "model.train_radius": boolean,
+  "model.text_encoder.dtype": one_of(DTYPES),
+  "model.text_encoder.remat": boolean,
   "model.loss_weights.main": NOT_NEGATIVE,
   "model.loss_weights.image_reconstruction": NOT_NEGATIVE,
   "model.loss_weights.text_reconstruction": NOT_NEGATIVE,
@@ -252,9 +262,33 @@ def _no_loss(fields: Mapping[str, Any]) -> Iterator[str]:
     yield "config.model.loss_weights are all 0, expected one above it: there is nothing to learn"
 
 
-def _bert_from_nowhere(fields: Mapping[str, Any]) -> Iterator[str]:
-  if fields["model.text_encoder.name"] == "bert" and not fields["model.text_encoder.path"]:
-    yield _mistake("model.text_encoder.path", "", "BERT's folder or hub repository")
+def _text_encoder_from_nowhere(fields: Mapping[str, Any]) -> Iterator[str]:
+  name = fields["model.text_encoder.name"]
+  if name != "lstm" and not fields["model.text_encoder.path"]:
+    owner = {"bert": "BERT", "tower": "the tower"}[name]
+    yield _mistake("model.text_encoder.path", "", f"{owner}'s folder or hub repository")
+
+
+def _what_the_lstm_lacks(fields: Mapping[str, Any]) -> Iterator[str]:
+  if fields["model.text_encoder.name"] != "lstm":
+    return
+  for name, only in (("dtype", "float32"), ("remat", False)):
+    if fields[f"model.text_encoder.{name}"] != only:
+      yield _mistake(f"model.text_encoder.{name}", fields[f"model.text_encoder.{name}"], f"{only} with the lstm")
+
+
+def _what_towers_and_resnets_lack(fields: Mapping[str, Any]) -> Iterator[str]:
+  if fields["model.image_encoder.name"] == "resnet":
+    if fields["model.image_encoder.remat"]:
+      yield _mistake("model.image_encoder.remat", True, "False with the resnet")
+    if not fields["model.image_encoder.feature_dim"]:
+      yield _mistake("model.image_encoder.feature_dim", 0, "at least 1 with the resnet")
+    return
+  if not fields["model.image_encoder.pretrained"]:
+    yield _mistake("model.image_encoder.pretrained", "", "the tower's folder or hub repository")
+  composer = fields["model.composer"]
+  if COMPOSERS[composer].composes_maps:
+    yield f"config.model.composer is {composer}, which composes maps: expected another with an image tower"
 
 
 def _texts_that_the_dataset_lacks(fields: Mapping[str, Any]) -> Iterator[str]:
@@ -308,7 +342,9 @@ TOGETHER: tuple[Callable[[Mapping[str, Any]], Iterator[str]], ...] = (
   _what_a_frozen_trunk_forbids,
   _losses_that_the_composer_lacks,
   _no_loss,
-  _bert_from_nowhere,
+  _text_encoder_from_nowhere,
+  _what_the_lstm_lacks,
+  _what_towers_and_resnets_lack,
   _texts_that_the_dataset_lacks,
   _protocol_of_another_dataset,
   _unknown_metric,

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from composeret_jax.bundle import layout
 from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Features
+from composeret_jax.image_trunks import load_pretrained
 from composeret_jax.model import build_model, RetrievalModel
 from composeret_jax.onnx_export import check_installed, write_onnx
 from composeret_jax.processes import is_first
@@ -26,7 +27,6 @@ from composeret_jax.run_config import config_to_json
 from composeret_jax.serving_programs import export_program, named_weights, row_shapes, serving_programs
 from composeret_jax.texts import open_texts, Texts
 from composeret_jax.train import Run
-from composeret_jax.weights.pretrained import load_trunk
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import DECODER_VERSION
 from data_pipelines.texts.readers import TokenReader
@@ -40,8 +40,6 @@ LONGEST_EXAMPLE = 60  # characters
 
 # Queries that ONNX files are checked on.
 NUM_SAMPLES = 8
-
-RESIZE = "shorter side to image_size (bilinear, anti-aliased), then the centre"
 
 
 def export(
@@ -74,7 +72,7 @@ def export(
       "example_texts": example_texts(run.dataset.queries.texts),
     }
     samples = sample_queries(run, texts.reader) if onnx else None
-    write_bundle(partial, *model, texts.reader, features, facts, config.data.image_size, samples)
+    write_bundle(partial, *model, texts.reader, features, facts, config.data, samples)
   print(f"Bundle: {folder}")
 
 
@@ -85,7 +83,7 @@ def example_texts(texts: Sequence[str]) -> list[str]:
 
 
 def serving_texts(run: Run) -> Texts:
-  """As the run's own, but where a frozen BERT's features were looked up in a table, BERT itself."""
+  """As the run's own, but where the features of a frozen BERT or tower were looked up in a table, itself."""
   config = run.config.model.text_encoder.copy_and_resolve_references()
   config.fine_tune = True
   return open_texts(config, run.dataset.train_triplets.texts(), run.dataset.queries.texts, run.config.eval.batch_size)
@@ -97,9 +95,9 @@ def serving_model(
   """The model that reads pixels and token ids; its parameters and statistics, with what was trained in its places."""
   whole_encoder = config.model.copy_and_resolve_references()
   whole_encoder.image_encoder.frozen = False
-  model = build_model(whole_encoder, texts.build_encoder, config.seed)
+  model = build_model(whole_encoder, texts.build_encoder, config.seed, config.data.image_size)
   if config.model.image_encoder.frozen:
-    load_trunk(config.model.image_encoder.pretrained, model.image_encoder.trunk)
+    load_pretrained(config.model.image_encoder, model.image_encoder.trunk)
   whole = (nnx.as_pure(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat))
   return model, *map(overlaid, whole, (params, batch_stats))
 
@@ -120,10 +118,12 @@ def write_bundle(
   reader: TokenReader,
   features: Features,
   facts: Mapping[str, Any],
-  image_size: int,
+  data: ml_collections.ConfigDict,
   samples: tuple[np.ndarray, np.ndarray] | None,
 ) -> None:
   """All files of a bundle into an empty folder; `facts` are fields of its description that come from the run.
+
+  `data` is that part of the run's configuration.
 
   With `samples`, pixels and tokens of some queries, programs are written as ONNX too, and checked on these.
   """
@@ -131,7 +131,7 @@ def write_bundle(
   save_file(weights, folder / layout.WEIGHTS)
   text = write_texts(folder, reader)
   feature_dim = features.images.shape[1]
-  shapes = row_shapes(image_size, feature_dim, text["max_length"])
+  shapes = row_shapes(data.image_size, feature_dim, text["max_length"])
   programs = serving_programs(model, params, batch_stats)
   for name, program in programs.items():
     (folder / layout.program_file(name)).write_bytes(export_program(program, weights, shapes[name]))
@@ -145,8 +145,9 @@ def write_bundle(
       "jax_version": jax.__version__,
       "feature_dim": feature_dim,
       "mean_norm": float(np.linalg.norm(features.images, axis=1).mean()),
-      "image_size": image_size,
-      "resize": RESIZE,
+      "image_size": data.image_size,
+      "resize": data.resize,
+      "interpolation": data.interpolation,
       "decoder_version": DECODER_VERSION,
       "text": text,
       "programs": list(programs),

@@ -1,8 +1,6 @@
 """A frozen image encoder: each image goes through its trunk once, and a run reads the features in place of pixels."""
 
-from collections.abc import Mapping
 import dataclasses
-from typing import Any
 
 from flax import nnx
 import jax
@@ -11,14 +9,9 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from composeret_jax.checksums import file_sha256
 from composeret_jax.devices import data_mesh, fetch, on_every_device, place, rows_split
-from composeret_jax.encoders.resnet import Trunk
-from composeret_jax.model import trunk_sizes
-from composeret_jax.weights.files import find_weights
-from composeret_jax.weights.pretrained import FIELD, load_trunk
+from composeret_jax.image_trunks import build_trunk, load_pretrained
 from data_pipelines.datasets import Dataset
-from data_pipelines.input_error import InputError
 from data_pipelines.loader import image_batches
 from data_pipelines.pixels.source import PixelSource
 
@@ -38,8 +31,8 @@ class ImageFeatures:
 
 def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Dataset:
   """The data set with the features of `config`'s pretrained trunk (a whole configuration) in place of pixels."""
-  trunk = Trunk(**trunk_sizes(config.model.image_encoder), rngs=nnx.Rngs(0))
-  load_trunk(config.model.image_encoder.pretrained, trunk)
+  trunk = build_trunk(config.model.image_encoder, config.data.image_size)
+  load_pretrained(config.model.image_encoder, trunk)
 
   def open_features(images, split):
     return ImageFeatures(encode_images(trunk, dataset.open_pixels(images, split), config.eval.batch_size))
@@ -47,29 +40,18 @@ def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Datase
   return dataclasses.replace(dataset, open_pixels=open_features)
 
 
-def encode_images(trunk: Trunk, pixels: PixelSource, batch_size: int) -> Float[np.ndarray, "num dim"]:
-  """The mean of each image's last map, computed on all devices."""
+def encode_images(trunk: nnx.Module, pixels: PixelSource, batch_size: int) -> Float[np.ndarray, "num dim"]:
+  """The trunk's feature of each image, computed on all devices."""
   sharding = rows_split(data_mesh())
   batch_size = -(-batch_size // sharding.num_devices) * sharding.num_devices
   trunk.eval()
   graphdef, weights = nnx.split(trunk)
   weights = jax.tree.map(lambda array: place(np.asarray(array), on_every_device(data_mesh())), weights)
-  encode = jax.jit(lambda weights, batch: nnx.merge(graphdef, weights)(batch).mean(axis=(1, 2)))
+  encode = jax.jit(lambda weights, batch: nnx.merge(graphdef, weights).features(batch))
   batches = image_batches(pixels, batch_size=batch_size, num_workers=0)
-  features = np.empty((len(pixels), trunk.num_channels), np.float32)
+  features = np.empty((len(pixels), trunk.feature_dim), np.float32)
   for start in tqdm.trange(0, len(pixels), batch_size, desc="encode images", unit=" batches"):
     batch = next(batches)
     padded = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch), axis=0)])
     features[start : start + len(batch)] = fetch(encode(weights, place(padded, sharding)))[: len(batch)]
   return features
-
-
-def trunk_made_with(config: ml_collections.ConfigDict) -> dict[str, str]:
-  """What identifies the frozen trunk of a whole configuration in its checkpoints."""
-  return {"trunk_sha256": file_sha256(find_weights(config.model.image_encoder.pretrained, FIELD))}
-
-
-def check_same_trunk(saved: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
-  """Raises InputError when the checkpoint at `where` was made with another frozen trunk."""
-  if saved.get("trunk_sha256") != now.get("trunk_sha256"):
-    raise InputError(f"{where} was trained on the features of another trunk than config.{FIELD} holds now")

@@ -1,7 +1,6 @@
 """The retrieval model: two encoders, a composer, and the sphere on which composed and target features meet."""
 
 from collections.abc import Callable
-from typing import Any
 
 from flax import nnx
 import jax
@@ -10,7 +9,7 @@ from jaxtyping import Array, Float, Int, Num
 import ml_collections
 
 from composeret_jax.composers import Composer, COMPOSERS
-from composeret_jax.encoders.resnet import FrozenTrunkHead, ResNet, Trunk
+from composeret_jax.image_trunks import build_image_encoder
 from composeret_jax.layers.dropout import RowKeys
 
 FIRST_BIAS = -10.0  # SigLIP's: at first every pair is unlikely, as nearly all pairs of a batch are wrong
@@ -91,15 +90,17 @@ def build_model(
   config: ml_collections.ConfigDict,
   build_text_encoder: Callable[[nnx.Rngs], nnx.Module],
   seed: int,
+  image_size: int = 224,
   *,
   has_bias: bool = False,
 ) -> RetrievalModel:
   """The model that `config` (the `model` part of a run's configuration) describes, freshly initialised from `seed`.
 
-  `has_bias` is whether its loss adds a learned bias.
+  `image_size` is the side of the images' pixels; it matters to image towers alone. `has_bias` is whether its loss adds
+  a learned bias.
   """
   rngs = nnx.Rngs(seed)
-  image_encoder = build_image_encoder(config.image_encoder, rngs)
+  image_encoder = build_image_encoder(config.image_encoder, image_size, rngs)
   text_encoder = build_text_encoder(rngs)
   composer_class = COMPOSERS[config.composer]
   image_dim = image_encoder.trunk.num_channels if composer_class.composes_maps else image_encoder.feature_dim
@@ -112,22 +113,3 @@ def build_model(
     train_radius=config.train_radius,
     has_bias=has_bias,
   )
-
-
-def build_image_encoder(config: ml_collections.ConfigDict, rngs: nnx.Rngs) -> nnx.Module:
-  """The ResNet of `config` (the `image_encoder` part of a model's); its last layer alone where the rest is frozen."""
-  sizes = trunk_sizes(config)
-  if config.frozen:
-    num_channels = nnx.eval_shape(lambda: Trunk(**sizes, rngs=nnx.Rngs(0))).num_channels
-    return FrozenTrunkHead(num_channels, config.feature_dim, rngs=rngs)
-  return ResNet(**sizes, feature_dim=config.feature_dim, rngs=rngs)
-
-
-def trunk_sizes(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """What a trunk is built with."""
-  return {
-    "width": config.width,
-    "stage_sizes": config.stage_sizes,
-    "block": config.block,
-    "dtype": jnp.dtype(config.dtype),
-  }

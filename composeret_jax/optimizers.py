@@ -9,7 +9,8 @@ import optax
 
 from composeret_jax.ema import with_average
 
-TRUNK = "trunk"
+# Names of modules' parts: what brings its weights with it; its layers; what comes before these.
+TRUNK, LAYERS, BEFORE_LAYERS = "trunk", "layers", ("embeddings", "input_norm")
 
 # What the learning rate is multiplied by when the batch is `ratio` times the one that it is for.
 LEARNING_RATE_SCALINGS: dict[str, Callable[[float], float]] = {
@@ -88,6 +89,9 @@ OPTIMIZERS = {"sgd": coupled_sgd, "adamw": adamw, "lars": lars, "lamb": lamb}
 def build_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
   """The optimiser of `config` on its schedule; the encoders' trunks move at `trunk_learning_rate_factor` of the rest.
 
+  Of a BERT or a tower, the i-th layer from the top moves at `layer_learning_rate_factor`**i of that, and what comes
+  before the layers slower than all of them.
+
   Clips the gradient's global norm at `max_gradient_norm` and averages the parameters with `ema_decay` where these are
   above zero.
   """
@@ -96,14 +100,44 @@ def build_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransfor
     OPTIMIZERS[config.optimizer](learning_rate_schedule(config), config.momentum, config.weight_decay),
     optax.partition(scales, parameter_groups),
   )
+  if config.layer_learning_rate_factor != 1:
+    optimizer = optax.chain(optimizer, scale_layers(config.layer_learning_rate_factor))
   if config.max_gradient_norm:
     optimizer = optax.chain(optax.clip_by_global_norm(config.max_gradient_norm), optimizer)
   return with_average(optimizer, config.ema_decay) if config.ema_decay else optimizer
 
 
 def parameter_groups(params: Mapping) -> Mapping:
-  """Labels every parameter `trunk` (the image encoder's convolutions and norms, a fine-tuned BERT) or `rest`."""
+  """Labels every parameter `trunk` (a ResNet's convolutions and norms, a fine-tuned BERT or tower) or `rest`."""
   return jax.tree_util.tree_map_with_path(lambda path, _: "trunk" if _names(path)[1:2] == (TRUNK,) else "rest", params)
+
+
+def scale_layers(factor: float) -> optax.GradientTransformation:
+  """Multiplies updates of the trunks' parameters by `factor`, as often as there are layers above them."""
+
+  def scaled(updates: Mapping, _) -> Mapping:
+    return jax.tree.map(lambda update, depth: update * factor**depth, updates, layers_above(updates))
+
+  return optax.stateless(scaled)
+
+
+def layers_above(params: Mapping) -> Mapping:
+  """For every parameter, how many of its trunk's layers stand above it; 0 outside trunks and behind the layers."""
+  num_layers = {
+    encoder: len(parts[TRUNK][LAYERS])
+    for encoder, parts in params.items()
+    if isinstance(parts, Mapping) and LAYERS in parts.get(TRUNK, {})
+  }
+
+  def depth(path: tuple, _) -> int:
+    encoder, group, part, *rest = (*_names(path), "", "")
+    if group != TRUNK or encoder not in num_layers:
+      return 0
+    if part == LAYERS:
+      return num_layers[encoder] - 1 - int(rest[0])
+    return num_layers[encoder] if part in BEFORE_LAYERS else 0
+
+  return jax.tree_util.tree_map_with_path(depth, params)
 
 
 def _are_matrices(params: Mapping) -> Mapping:

@@ -71,6 +71,8 @@ def on_another_dataset(
 
 
 def _is_free(name: str, config: ml_collections.ConfigDict) -> bool:
+  if name == "model.image_encoder.pretrained" and config.model.image_encoder.name == "tower":
+    return True  # its files are compared
   # A cosine's every value depends on where it ends.
   return name.startswith(FREE_FIELDS) and not (name == "num_train_steps" and config.decay == "cosine")
 

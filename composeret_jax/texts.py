@@ -1,6 +1,6 @@
-"""The ways a run handles texts: LSTM, BERT that is fine-tuned, and BERT that is frozen, as the configuration says."""
+"""The ways a run handles texts: LSTM, and BERT or a tower, fine-tuned or frozen, as the configuration says."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
 from typing import Any
@@ -14,17 +14,16 @@ import tqdm
 
 from composeret_jax.checksums import file_sha256
 from composeret_jax.devices import data_mesh, fetch, on_every_device, place, rows_split
-from composeret_jax.encoders.bert import Bert
 from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.encoders.projected import FeatureTable, ProjectedTextEncoder
 from composeret_jax.weights.bert import CONFIG, load_bert, read_config
 from composeret_jax.weights.files import find_folder, WEIGHTS
+from composeret_jax.weights.towers import compute_of, load_text_tower, open_text_folder, TEXT_FIELD
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.readers import RowReader, TextReader, TokenReader
+from data_pipelines.texts.tower_pieces import tower_pieces
 from data_pipelines.texts.vocabulary import padded, Vocabulary
 from data_pipelines.texts.wordpieces import TOKENIZER_FILES, WordPieces
-
-FIELD = "model.text_encoder.path"
 
 # Batches of texts are padded to a multiple of this, so that few lengths are compiled.
 LENGTH_STEP = 16
@@ -34,8 +33,8 @@ LENGTH_STEP = 16
 class Texts:
   """From strings to features, in two halves: `reader` in the loader, and the module of `build_encoder` in the model.
 
-  `made_with` identifies what was read: the LSTM's `words`, or BERT's `path` and the `sha256` of each file there. A run
-  goes on only with the same.
+  `made_with` identifies what was read: the LSTM's `words`, or the `path` of a BERT or a tower and the `sha256` of each
+  file there. A run goes on only with the same.
   """
 
   reader: TextReader
@@ -52,25 +51,24 @@ def open_texts(
 ) -> Texts:
   """What `config` (the `model.text_encoder` part of a run's configuration) names, for these texts.
 
-  A frozen BERT encodes them here, `batch_size` at a time. `words` are those that an LSTM knows, where it was trained on
-  other texts than `train_texts`. Raises InputError when BERT's files cannot be used.
+  A frozen BERT or tower encodes them here, `batch_size` at a time. `words` are those that an LSTM knows, where it was
+  trained on other texts than `train_texts`. Raises InputError when files cannot be used.
   """
   if config.name == "lstm":
     vocabulary = Vocabulary.from_texts(train_texts) if words is None else Vocabulary(tuple(words))
     return _lstm(config, vocabulary, [*train_texts, *query_texts])
-  folder = find_folder(config.path, (CONFIG, WEIGHTS, *TOKENIZER_FILES), FIELD)
   texts = tuple(dict.fromkeys([*train_texts, *query_texts]))
-  pieces = _word_pieces(folder, texts)
-  bert = load_bert(folder, config.pooling)
+  encoder, pieces, fingerprints = (_tower if config.name == "tower" else _bert)(config)
+  pieces.warn_of_cuts(texts)
   if config.fine_tune:
-    trunk, reader = bert, TokenReader(pieces, pieces.longest(texts))
+    trunk, reader = encoder, TokenReader(pieces, pieces.longest(texts))
   else:
-    trunk, reader = FeatureTable(encode_texts(bert, pieces, texts, batch_size)), RowReader(texts)
+    trunk, reader = FeatureTable(encode_texts(encoder, pieces, texts, batch_size)), RowReader(texts)
 
   def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
     return ProjectedTextEncoder(trunk, config.projection_dim, rngs=rngs)
 
-  return Texts(reader, build_encoder, {"path": config.path, "sha256": _fingerprints(folder)})
+  return Texts(reader, build_encoder, {"path": config.path, "sha256": fingerprints})
 
 
 def _lstm(config: ml_collections.ConfigDict, vocabulary: Vocabulary, texts: Sequence[str]) -> Texts:
@@ -83,33 +81,45 @@ def _lstm(config: ml_collections.ConfigDict, vocabulary: Vocabulary, texts: Sequ
   return Texts(TokenReader(vocabulary, length), build_encoder, {"words": list(vocabulary.words)})
 
 
-def _word_pieces(folder: pathlib.Path, texts: Iterable[str]) -> WordPieces:
-  config = read_config(folder / CONFIG)
-  pieces = WordPieces.from_folder(folder, config.max_position_embeddings)
-  if pieces.size > config.vocab_size:
-    raise InputError(f"{folder}: the tokenizer has ids up to {pieces.size - 1:,}, the model only {config.vocab_size:,}")
-  pieces.warn_of_cuts(texts)
-  return pieces
-
-
-def _fingerprints(folder: pathlib.Path) -> dict[str, str]:
+def _bert(config: ml_collections.ConfigDict) -> tuple[nnx.Module, WordPieces, dict[str, str]]:
+  """A BERT, its tokenizer, and the SHA-256 of each file that they were read from."""
+  folder = find_folder(config.path, (CONFIG, WEIGHTS, *TOKENIZER_FILES), TEXT_FIELD)
+  fields = read_config(folder / CONFIG)
+  pieces = WordPieces.from_folder(folder, fields.max_position_embeddings)
+  _check_size(folder, pieces, fields.vocab_size)
   names = [CONFIG, WEIGHTS, *TOKENIZER_FILES]
-  return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
+  fingerprints = {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
+  return load_bert(folder, config.pooling, compute_of(config)), pieces, fingerprints
+
+
+def _tower(config: ml_collections.ConfigDict) -> tuple[nnx.Module, WordPieces, dict[str, str]]:
+  """As `_bert`, of a text tower."""
+  folder = open_text_folder(config.path)
+  tower = load_text_tower(config, folder)
+  num_words, max_length = tower.embeddings.words.shape[0], tower.embeddings.positions.shape[0]
+  pieces = tower_pieces(folder.path, max_length, padded=tower.needs_padding)
+  _check_size(folder.path, pieces, num_words)
+  return tower, pieces, folder.fingerprints()
+
+
+def _check_size(folder: pathlib.Path, pieces: WordPieces, num_words: int) -> None:
+  if pieces.size > num_words:
+    raise InputError(f"{folder}: the tokenizer has ids up to {pieces.size - 1:,}, the model only {num_words:,}")
 
 
 def encode_texts(
-  bert: Bert, pieces: WordPieces, texts: Sequence[str], batch_size: int
+  encoder: nnx.Module, pieces: WordPieces, texts: Sequence[str], batch_size: int
 ) -> Float[np.ndarray, "num_texts feature_dim"]:
   """The feature of each text, computed on all devices, texts of like length together."""
   sharding = rows_split(data_mesh())
   batch_size = -(-batch_size // sharding.num_devices) * sharding.num_devices
-  bert.eval()
-  graphdef, weights = nnx.split(bert)
+  encoder.eval()
+  graphdef, weights = nnx.split(encoder)
   weights = jax.tree.map(lambda array: place(np.asarray(array), on_every_device(data_mesh())), weights)
   encode = jax.jit(lambda weights, tokens: nnx.merge(graphdef, weights)(tokens))
   tokens = pieces.ids(texts)
   order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
-  features = np.empty((len(texts), bert.feature_dim), np.float32)
+  features = np.empty((len(texts), encoder.feature_dim), np.float32)
   for start in tqdm.trange(0, len(texts), batch_size, desc="encode texts", unit=" batches"):
     rows = order[start : start + batch_size]
     length = min(-(-len(tokens[rows[-1]]) // LENGTH_STEP) * LENGTH_STEP, pieces.max_length)
@@ -119,13 +129,13 @@ def encode_texts(
 
 
 def check_same_texts(saved: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
-  """Raises InputError when the checkpoint at `where` was `made_with` other words, or other files of BERT."""
+  """Raises InputError when the checkpoint at `where` was `made_with` other words, or other files of BERT or a tower."""
   if saved.get("words") != now.get("words"):
     raise InputError(f"{where} was trained on other texts: the words of the data set have changed")
   old, new = saved.get("sha256", {}), now.get("sha256", {})
   changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
   if changed:
     raise InputError(
-      f"{where} was trained with another BERT: {', '.join(changed)} of config.{FIELD}={now['path']} is not what "
-      f"config.{FIELD}={saved['path']} held then"
+      f"{where} was trained with another text encoder: {', '.join(changed)} of config.{TEXT_FIELD}={now['path']} is "
+      f"not what config.{TEXT_FIELD}={saved['path']} held then"
     )

@@ -18,7 +18,8 @@ from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Evaluation, Evaluator
 from composeret_jax.finite import FiniteWatch
 from composeret_jax.flops import program_flops
-from composeret_jax.image_features import check_same_trunk, trunk_made_with, with_features
+from composeret_jax.image_features import with_features
+from composeret_jax.image_trunks import check_image_trunk, check_same_trunk, load_pretrained, trunk_made_with
 from composeret_jax.model import build_model
 from composeret_jax.objective import BIASED_LOSSES
 from composeret_jax.optimizers import build_optimizer
@@ -33,7 +34,6 @@ from composeret_jax.run_config import check_same_run, on_another_dataset
 from composeret_jax.speed import Speed
 from composeret_jax.texts import check_same_texts, open_texts
 from composeret_jax.train_step import create_state, make_train_step, TrainState
-from composeret_jax.weights.pretrained import load_trunk
 from composeret_jax.workdir_lock import locked
 from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.datasets import num_loaders, open_dataset
@@ -57,14 +57,14 @@ class Run:
     Raises InputError for a configuration or data that cannot be used.
     """
     check_config(config, jax.device_count())
+    check_image_trunk(config)
     self.config = config
     self._trained_config, trained_texts = trained_with or (config, {})
     self.workdir = workdir
     with first_one_first("prepare"):
       self.dataset = open_dataset(config.data, config.text_query, split)
       self.dataset.open_all_pixels()
-    frozen_trunk = config.model.image_encoder.frozen
-    self.dataset = with_features(self.dataset, config) if frozen_trunk else self.dataset
+    self.dataset = with_features(self.dataset, config) if config.model.image_encoder.frozen else self.dataset
     self.texts = open_texts(
       config.model.text_encoder,
       self.dataset.train_triplets.texts(),
@@ -73,10 +73,12 @@ class Run:
       trained_texts.get("words"),
     )
     has_bias = config.loss in BIASED_LOSSES
-    self.model = build_model(config.model, self.texts.build_encoder, config.seed, has_bias=has_bias)
+    self.model = build_model(
+      config.model, self.texts.build_encoder, config.seed, config.data.image_size, has_bias=has_bias
+    )
     self.optimizer = build_optimizer(config)
     self.evaluator = Evaluator(self.model, self.dataset, self.texts.reader, config)
-    self.made_with = self.texts.made_with | (trunk_made_with(config) if frozen_trunk else {})
+    self.made_with = self.texts.made_with | trunk_made_with(config)
     self.checkpoints = Checkpoints(workdir, config, self.made_with)
     self.mesh = data_mesh()
     self.parallel = Parallel(config.parallel, self.mesh, config.train.steps_per_call)
@@ -100,7 +102,7 @@ class Run:
   def _first_state(self) -> TrainState:
     image_encoder = self.config.model.image_encoder
     if self.checkpoints.latest_step() is None and image_encoder.pretrained and not image_encoder.frozen:
-      load_trunk(image_encoder.pretrained, self.model.image_encoder.trunk)
+      load_pretrained(image_encoder, self.model.image_encoder.trunk)
     start = create_state(self.model, self.optimizer, self.config.seed)
     return jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(start)
 

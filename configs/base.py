@@ -22,7 +22,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.learning_rate = 0.01
   config.learning_rate_batch_size = 32  # what learning_rate is for
   config.learning_rate_scaling = "none"  # or "linear", "square_root": how it follows batch_size from there
-  config.trunk_learning_rate_factor = 0.1  # for the image encoder's convolutions, and for BERT
+  config.trunk_learning_rate_factor = 0.1  # for the image encoder's convolutions, for BERT and for towers
+  config.layer_learning_rate_factor = 1.0  # of BERT and of towers: each layer by this slower than the one above it
   config.momentum = 0.9  # adamw, lamb: the decay of the first moment
   config.weight_decay = 1e-6  # sgd: L2, joins every parameter's gradient; otherwise not for biases and norms
   config.num_warmup_steps = 0  # the learning rate rises linearly
@@ -47,6 +48,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.dir = ""  # the raw files, for data sets that have to be downloaded by hand
   config.data.prepared_dir = ""  # prepared data sets; by default composeret_jax in the user's cache folder
   config.data.image_size = 224  # pixels, square
+  config.data.resize = "crop"  # the shorter side to image_size, then the centre; or "squash": both sides to it
+  config.data.interpolation = "bilinear"  # or "bicubic"; either anti-aliased
   config.data.placement = "stream"  # or "device": all training images on every device, when they fit
   config.data.device_memory_share = 0.5  # of a device's memory that placement "device" may fill with images
   config.data.pixels = "store"  # decode once, into a file beside the prepared data; or "decode", in every epoch again

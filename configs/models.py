@@ -76,23 +76,28 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   model.composer = composer
   model.composer_options = ml_collections.ConfigDict()  # what it is built with, by name
   model.image_encoder = ml_collections.ConfigDict()
-  model.image_encoder.width = 64
+  model.image_encoder.name = "resnet"  # or "tower": CLIP's, SigLIP's or DINOv2's, as `pretrained` holds it
+  model.image_encoder.width = 64  # this and the next two are the ResNet's
   model.image_encoder.block = "basic"  # or "bottleneck", with stages (3, 4, 6, 3): ResNet-50
   model.image_encoder.stage_sizes = (2, 2, 2, 2)
-  model.image_encoder.feature_dim = 512
-  model.image_encoder.dtype = "float32"  # or "bfloat16": what the convolutions compute in
+  model.image_encoder.feature_dim = 512  # width of a trained linear layer behind it; 0 for none (towers only)
+  model.image_encoder.dtype = "float32"  # or "bfloat16": what convolutions and matrix products compute in
+  model.image_encoder.remat = False  # a tower's layers are computed again on the way back, to hold one at a time
   # Initial weights: a safetensors file with torchvision's names, its folder, or a hub repository; "" from scratch.
+  # A tower's folder or hub repository, as transformers has it.
   model.image_encoder.pretrained = ""
   # Whether `pretrained` stays as it is: each image is encoded once, and only the last layer is trained.
   model.image_encoder.frozen = False
   model.text_encoder = ml_collections.ConfigDict()
-  model.text_encoder.name = "lstm"  # or "bert"
+  model.text_encoder.name = "lstm"  # or "bert", or "tower": CLIP's or SigLIP's
   model.text_encoder.embedding_dim = 512  # the LSTM's
   model.text_encoder.feature_dim = 512  # the LSTM's
-  model.text_encoder.path = ""  # BERT's folder or hub repository
-  model.text_encoder.pooling = "second_to_last_mean"  # or "last_mean", "cls", "last_mean_and_cls"
-  model.text_encoder.projection_dim = 0  # width of a linear layer behind BERT; 0 for none
-  model.text_encoder.fine_tune = False  # whether BERT is trained; else it encodes each text once
+  model.text_encoder.path = ""  # BERT's or the tower's folder or hub repository
+  model.text_encoder.pooling = "second_to_last_mean"  # BERT's; or "last_mean", "cls", "last_mean_and_cls"
+  model.text_encoder.projection_dim = 0  # width of a trained linear layer behind BERT or the tower; 0 for none
+  model.text_encoder.fine_tune = False  # whether BERT or the tower is trained; else it encodes each text once
+  model.text_encoder.dtype = "float32"  # or "bfloat16": what matrix products of BERT or the tower compute in
+  model.text_encoder.remat = False  # their layers are computed again on the way back, to hold one at a time
   model.radius = 4.0  # of the sphere of the features; squared, the losses' first inverse temperature
   model.train_radius = True
   model.loss_weights = ml_collections.ConfigDict()

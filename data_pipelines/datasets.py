@@ -14,7 +14,7 @@ from data_pipelines.builders.prepare import BUILDERS, open_tables
 from data_pipelines.builders.tables import EncodedImages, read_columns, SUBMISSION, TableBuilder
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.bad_images import bad_images
-from data_pipelines.pixels.decode import DECODER_VERSION
+from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
 from data_pipelines.pixels.source import DecodedPixels, PixelSource
 from data_pipelines.pixels.store import open_store
 from data_pipelines.queries.css3d import ModificationSampler
@@ -189,12 +189,23 @@ def _open_tables(config: ml_collections.ConfigDict, beam: Beam | None = None) ->
 
 def _open_pixels(config: ml_collections.ConfigDict, table: TableBuilder, images: ImageTable, split: str) -> PixelSource:
   if config.pixels == "decode":
-    return DecodedPixels(images, config.image_size)
+    return DecodedPixels(images, config.image_size, resizing(config))
   prepared = _prepared_folder(table)
   source = f"{prepared.name} {table.version}"
   return open_store(
-    images, config.image_size, prepared / "pixels", split=split, source=source, num_workers=config.num_workers
+    images,
+    config.image_size,
+    prepared / "pixels",
+    split=split,
+    source=source,
+    num_workers=config.num_workers,
+    resizing=resizing(config),
   )
+
+
+def resizing(config: ml_collections.ConfigDict) -> Resizing:
+  """How `config` (the `data` part of a run's configuration) wants images to become square."""
+  return Resizing(config.resize, config.interpolation)
 
 
 def _prepared_folder(table: TableBuilder) -> pathlib.Path:

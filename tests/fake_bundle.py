@@ -43,7 +43,7 @@ def fake_bundle(fingerprint: str = "a" * 64, composes_features: bool = True) -> 
     programs["compose_features"] = lambda weights, features, norms, tokens: unit(
       features * norms[:, None] + text(tokens)
     )
-  info = {"feature_dim": DIM, "image_size": SIZE, "mean_norm": 1.0}
+  info = {"feature_dim": DIM, "image_size": SIZE, "resize": "crop", "interpolation": "bilinear", "mean_norm": 1.0}
   return Bundle(info, fingerprint, programs, {}, TokenBatches(Vocabulary(WORDS), 16))
 
 

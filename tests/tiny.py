@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from composeret_jax.encoders.resnet import ResNet
-from composeret_jax.model import trunk_sizes
+from composeret_jax.image_trunks import trunk_sizes
 from composeret_jax.weights.pretrained import trunk_slots
 from configs import mit_states
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import decode_image, readable, square_pixels
+from data_pipelines.pixels.decode import decode_image, readable, Resizing, square_pixels
 
 # A path, an encoded image, an open one, or uint8 pixels [height, width, 3] of any size.
 ImageInput = str | os.PathLike | bytes | Image.Image | np.ndarray
@@ -17,20 +17,20 @@ ImageInput = str | os.PathLike | bytes | Image.Image | np.ndarray
 Images = Sequence[ImageInput] | np.ndarray
 
 
-def batch_pixels(images: Images, first: int, size: int) -> np.ndarray:
+def batch_pixels(images: Images, first: int, size: int, resizing: Resizing) -> np.ndarray:
   """uint8 pixels [num, size, size, 3]; the first image is called number `first` where it has no name of its own."""
-  return np.stack([to_pixels(image, size, f"image {number}") for number, image in enumerate(images, first)])
+  return np.stack([to_pixels(image, size, resizing, f"image {number}") for number, image in enumerate(images, first)])
 
 
-def to_pixels(image: ImageInput, size: int, name: str) -> np.ndarray:
+def to_pixels(image: ImageInput, size: int, resizing: Resizing, name: str) -> np.ndarray:
   """uint8 pixels [size, size, 3], resized and cropped as in training; raises InputError with the path or the `name`."""
   if isinstance(image, np.ndarray):
     image = _from_array(image, name)
   if isinstance(image, Image.Image):
     with readable(name):
-      return square_pixels(image, size)
+      return square_pixels(image, size, resizing)
   if isinstance(image, bytes):
-    return decode_image(image, size, name)
+    return decode_image(image, size, name, resizing)
   path = pathlib.Path(image)
   try:
     if path.exists() and not path.is_file():
@@ -40,7 +40,7 @@ def to_pixels(image: ImageInput, size: int, name: str) -> np.ndarray:
     raise InputError(f"{image} cannot be read: {error.strerror}") from error
   except ValueError as error:  # a zero byte
     raise InputError(f"{str(image)!r} is no path: {error}") from error
-  return decode_image(encoded, size, str(image))
+  return decode_image(encoded, size, str(image), resizing)
 
 
 def _from_array(array: np.ndarray, name: str) -> Image.Image:

@@ -9,7 +9,7 @@ from composeret_jax.checksums import file_sha256
 from data_pipelines.input_error import InputError
 from data_pipelines.untrusted_json import is_count, is_texts, read_json
 
-FORMAT_VERSION = 1  # a new number whenever a program that reads the old one would go wrong
+FORMAT_VERSION = 2  # a new number whenever a program that reads the old one would go wrong
 
 INFO = "bundle.json"
 CHECKSUM = "bundle.sha256"  # of INFO, as sha256sum writes it; INFO has those of the other files
@@ -76,6 +76,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
   "mean_norm": lambda value: type(value) in (int, float) and 0 <= value < 1e30,
   "image_size": lambda value: is_count(value, 1, MAX_IMAGE_SIZE),
   "resize": _is_text,
+  "interpolation": _is_text,
   "decoder_version": is_count,
   "text": _is_text_kind,
   "programs": _are_programs,

@@ -21,7 +21,7 @@ from composeret_jax.bundle.layout import (
 from composeret_jax.bundle.programs import read_program
 from composeret_jax.bundle.tokens import power_of_two, read_tokens, TokenBatches
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import DECODER_VERSION
+from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
 
 MAX_BATCH = 64
 
@@ -61,6 +61,11 @@ class Bundle:
   def image_size(self) -> int:
     """The side in pixels to which images are brought."""
     return self.info["image_size"]
+
+  @property
+  def resizing(self) -> Resizing:
+    """How images are brought to it."""
+    return Resizing(self.info["resize"], self.info["interpolation"])
 
   @property
   def composes_features(self) -> bool:
@@ -114,7 +119,7 @@ class Bundle:
     return self._run(COMPOSE_TEXTS, len(texts), lambda rows: [self._tokens(texts[rows])])[0]
 
   def _pixels(self, images: Images, rows: slice) -> np.ndarray:
-    return batch_pixels(images[rows], rows.start, self.image_size)
+    return batch_pixels(images[rows], rows.start, self.image_size, self.resizing)
 
   def _run(self, program: str, num_rows: int, inputs: Callable[[slice], list[np.ndarray]]) -> FeaturesAndNorms:
     """A program over all rows; `inputs` gives its arguments for some of them."""

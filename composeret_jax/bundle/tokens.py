@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from composeret_jax.bundle.layout import TEXT_FILES, WORDS
+from composeret_jax.bundle.layout import TEXT_FILES, WORD_PIECES, WORDS
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.vocabulary import PADDING, Vocabulary
 from data_pipelines.texts.wordpieces import WordPieces
@@ -48,7 +48,7 @@ def power_of_two(number: int) -> int:
 def read_tokens(folder: pathlib.Path, text: Mapping[str, Any]) -> TokenBatches:
   """From a bundle's folder and the `text` part of its description; raises InputError when the file is no such thing."""
   if text["kind"] != WORDS:
-    return TokenBatches(WordPieces.from_folder(folder, text["max_length"]), text["max_length"])
+    return TokenBatches(WordPieces.from_file(folder / TEXT_FILES[WORD_PIECES], text["max_length"]), text["max_length"])
   file = folder / TEXT_FILES[WORDS]
   words = read_json(file)
   if not is_texts(words):

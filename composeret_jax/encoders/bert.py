@@ -4,18 +4,11 @@ import dataclasses
 from typing import NamedTuple
 
 from flax import nnx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from composeret_jax.encoders.transformer import ACTIVATIONS, Attention, Compute, dense, layer_norm, PLAINLY, through
 from composeret_jax.layers.dropout import Dropout, RowKeys
-
-ACTIVATIONS = {
-  "gelu": lambda x: jax.nn.gelu(x, approximate=False),
-  "gelu_new": jax.nn.gelu,
-  "gelu_pytorch_tanh": jax.nn.gelu,
-  "relu": jax.nn.relu,
-}
 
 
 class Pooling(NamedTuple):
@@ -54,16 +47,17 @@ class BertConfig:
 class Bert(nnx.Module):
   """Word-piece ids to one feature a text: embeddings, layers, and the pooling called `pooling`, a key of POOLINGS.
 
-  Has only the layers that the pooling reads. Weights are zero until they are read from a file.
+  Has only the layers that the pooling reads. Weights are zero until they are read from a file. The feature is float32.
   """
 
   reads = "tokens"
 
-  def __init__(self, config: BertConfig, pooling: str, *, rngs: nnx.Rngs):
+  def __init__(self, config: BertConfig, pooling: str, compute: Compute = PLAINLY, *, rngs: nnx.Rngs):
     self.pooling = POOLINGS[pooling]
     self.embeddings = Embeddings(config, rngs=rngs)
     num_layers = config.num_hidden_layers - self.pooling.num_skipped_layers
-    self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(num_layers)])
+    self.layers = nnx.List([Layer(config, compute.dtype, rngs=rngs) for _ in range(num_layers)])
+    self.remat = compute.remat
     self.feature_dim = config.hidden_size * (self.pooling.mean + self.pooling.first_token)
 
   def __call__(
@@ -72,8 +66,7 @@ class Bert(nnx.Module):
     """Negative ids are padding at the end; each text has a token. `rngs` feeds dropout, in training mode only."""
     inside = tokens >= 0
     states = self.embeddings(jnp.maximum(tokens, 0), rngs=rngs)
-    for layer in self.layers:
-      states = layer(states, inside, rngs=rngs)
+    states = through(self.layers, states, inside[:, None, None], remat=self.remat, rngs=rngs)
     parts = [masked_mean(states, inside)] if self.pooling.mean else []
     parts += [states[:, 0]] if self.pooling.first_token else []
     return jnp.concatenate(parts, axis=-1)
@@ -94,7 +87,7 @@ class Embeddings(nnx.Module):
     self.words = nnx.Param(jnp.zeros((config.vocab_size, config.hidden_size)))
     self.positions = nnx.Param(jnp.zeros((config.max_position_embeddings, config.hidden_size)))
     self.types = nnx.Param(jnp.zeros((config.type_vocab_size, config.hidden_size)))
-    self.norm = _layer_norm(config, rngs)
+    self.norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs=rngs)
     self.dropout = Dropout(config.hidden_dropout_prob)
 
   def __call__(
@@ -108,58 +101,25 @@ class Embeddings(nnx.Module):
 class Layer(nnx.Module):
   """Self-attention, then two linear layers on each token; each is added to its input and normalised."""
 
-  def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
-    self.attention = SelfAttention(config, rngs=rngs)
-    self.attention_norm = _layer_norm(config, rngs)
-    self.widen = _linear(config.hidden_size, config.intermediate_size, rngs)
-    self.narrow = _linear(config.intermediate_size, config.hidden_size, rngs)
-    self.norm = _layer_norm(config, rngs)
+  def __init__(self, config: BertConfig, dtype, *, rngs: nnx.Rngs):
+    dim, rate = config.hidden_size, config.attention_probs_dropout_prob
+    self.attention = Attention(dim, config.num_attention_heads, dropout_rate=rate, dtype=dtype, rngs=rngs)
+    self.attention_norm = layer_norm(dim, config.layer_norm_eps, rngs=rngs)
+    self.widen = dense(dim, config.intermediate_size, dtype=dtype, rngs=rngs)
+    self.narrow = dense(config.intermediate_size, dim, dtype=dtype, rngs=rngs)
+    self.norm = layer_norm(dim, config.layer_norm_eps, rngs=rngs)
     self.activation = config.hidden_act
     self.dropout = Dropout(config.hidden_dropout_prob)
 
   def __call__(
     self,
     states: Float[Array, "batch length hidden"],
-    inside: Bool[Array, "batch length"],
+    mask: Bool[Array, "batch 1 1 length"],
     *,
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch length hidden"]:
-    """Tokens attend to those that are `inside` only; `rngs` feeds dropout."""
-    attended = self.attention(states, inside, rngs=rngs)
+    """Tokens attend to those of the `mask` only; `rngs` feeds dropout."""
+    attended = self.attention(states, mask, rngs=rngs)
     states = self.attention_norm(states + self.dropout(attended, rngs=rngs))
     wide = ACTIVATIONS[self.activation](self.widen(states))
     return self.norm(states + self.dropout(self.narrow(wide), rngs=rngs))
-
-
-class SelfAttention(nnx.Module):
-  """Scaled dot-product attention of a text's tokens to each other, with several heads."""
-
-  def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
-    dim = config.hidden_size
-    self.query, self.key, self.value, self.out = (_linear(dim, dim, rngs) for _ in range(4))
-    self.num_heads = config.num_attention_heads
-    self.dropout = Dropout(config.attention_probs_dropout_prob)
-
-  def __call__(
-    self,
-    states: Float[Array, "batch length hidden"],
-    inside: Bool[Array, "batch length"],
-    *,
-    rngs: RowKeys | None = None,
-  ) -> Float[Array, "batch length hidden"]:
-    """Attends to tokens that are `inside`; `rngs` feeds dropout of the attention's weights."""
-    heads = (*states.shape[:2], self.num_heads, -1)
-    query, key, value = (layer(states).reshape(heads) for layer in (self.query, self.key, self.value))
-    scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) * query.shape[-1] ** -0.5
-    scores = jnp.where(inside[:, None, None], scores, jnp.finfo(scores.dtype).min)
-    weights = self.dropout(jax.nn.softmax(scores), rngs=rngs)
-    attended = jnp.einsum("bhqk,bkhd->bqhd", weights, value)
-    return self.out(attended.reshape(states.shape))
-
-
-def _linear(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
-  return nnx.Linear(in_features, out_features, kernel_init=nnx.initializers.zeros, rngs=rngs)
-
-
-def _layer_norm(config: BertConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
-  return nnx.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps, use_fast_variance=False, rngs=rngs)

@@ -119,18 +119,6 @@ class ResNet(nnx.Module):
     return self.head(maps.mean(axis=(1, 2)))
 
 
-class FrozenTrunkHead(nnx.Module):
-  """A ResNet's trained linear layer, where the trunk is frozen and the images come as the means of its maps."""
-
-  def __init__(self, num_channels: int, feature_dim: int, *, rngs: nnx.Rngs):
-    self.head = linear(num_channels, feature_dim, rngs=rngs)
-    self.feature_dim = feature_dim
-
-  def __call__(self, means: Float[Array, "batch channels"]) -> Float[Array, "batch feature_dim"]:
-    """Returns raw features, not on the sphere."""
-    return self.head(means)
-
-
 class Trunk(nnx.Module):
   """The convolutions of a ResNet: uint8 pixels to the last convolution's map, in float32."""
 
@@ -158,7 +146,20 @@ class Trunk(nnx.Module):
       maps = block(maps)
     return maps.astype(jnp.float32)
 
+  @property
+  def feature_dim(self) -> int:
+    """The width of `features`."""
+    return self.num_channels
 
-def normalise(pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
-  """To [0, 1], then ImageNet's mean and standard deviation of each colour."""
-  return (pixels / 255.0 - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)
+  def features(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch channels"]:
+    """The mean of each image's map."""
+    return self(pixels).mean(axis=(1, 2))
+
+
+def normalise(
+  pixels: UInt8[Array, "batch height width 3"],
+  mean: Sequence[float] = IMAGENET_MEAN,
+  std: Sequence[float] = IMAGENET_STD,
+) -> Float[Array, "batch height width 3"]:
+  """To [0, 1], then by the mean and the standard deviation of each colour."""
+  return (pixels / 255.0 - jnp.array(mean)) / jnp.array(std)

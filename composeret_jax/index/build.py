@@ -18,7 +18,7 @@ from composeret_jax.index.same_bundle import check_same_bundle
 from composeret_jax.index.sources import SourceImage
 from composeret_jax.index.thumbnail import thumbnail
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import decode_image
+from data_pipelines.pixels.decode import decode_image, Resizing
 
 BATCH = 64  # encoded together; what is written are whole batches, so that a build that was killed makes the same ones
 COMMIT_ROWS = 4096
@@ -63,7 +63,7 @@ def build(
   with tqdm.tqdm(total=len(images), desc="index", unit=" images") as bar:
 
     def good_images() -> Iterator[_Read]:
-      for image in _read_ahead(images, known, bundle.image_size):
+      for image in _read_ahead(images, known, bundle.image_size, bundle.resizing):
         bar.update()
         if isinstance(image, _Read):
           yield image
@@ -116,13 +116,15 @@ def _commit(index: Index, batches: Sequence[Rows], summary: Summary) -> None:
     summary.num_encoded += len(entries)
 
 
-def _read_ahead(images: Sequence[SourceImage], known: Mapping[str, Entry], size: int) -> Iterator[_Read | InputError]:
+def _read_ahead(
+  images: Sequence[SourceImage], known: Mapping[str, Entry], size: int, resizing: Resizing
+) -> Iterator[_Read | InputError]:
   """Each image in its order, or what is wrong with it; threads read the next ones meanwhile."""
   with concurrent.futures.ThreadPoolExecutor(NUM_READERS) as readers:
     pending = deque()
     try:
       for image in images:
-        pending.append(readers.submit(_read, image, known.get(image.id), size))
+        pending.append(readers.submit(_read, image, known.get(image.id), size, resizing))
         if len(pending) > 2 * BATCH:
           yield pending.popleft().result()
       while pending:
@@ -131,14 +133,14 @@ def _read_ahead(images: Sequence[SourceImage], known: Mapping[str, Entry], size:
       readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(image: SourceImage, known: Entry | None, size: int) -> _Read | InputError:
+def _read(image: SourceImage, known: Entry | None, size: int, resizing: Resizing) -> _Read | InputError:
   name = image.path or image.id
   try:
     encoded = image.read()
     entry = Entry(image.id, hashlib.sha256(encoded).hexdigest(), image.caption, image.path)
     if known is not None and known.sha256 == entry.sha256:
       return _Read(entry)
-    return _Read(entry, decode_image(encoded, size, name), thumbnail(encoded, name))
+    return _Read(entry, decode_image(encoded, size, name, resizing), thumbnail(encoded, name))
   except OSError as error:
     return InputError(f"{name} cannot be read: {error.strerror}")
   except InputError as error:

@@ -65,7 +65,7 @@ class Page:
 
   def from_upload(self, encoded: bytes, name: str) -> Reference:
     """A turn: an image that was sent."""
-    pixels, thumbnail = read_upload(encoded, self.searcher.bundle.image_size)
+    pixels, thumbnail = read_upload(encoded, self.searcher.bundle.image_size, self.searcher.bundle.resizing)
     return Reference(self._encode(pixels), name, thumbnail)
 
   def found(self, conversation: Conversation, k: int) -> list[Result]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from composeret_jax.index.thumbnail import thumbnail
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import decode_image
+from data_pipelines.pixels.decode import CENTRE, decode_image, Resizing
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
@@ -18,7 +18,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 _decoding = threading.Semaphore(2)  # a large image takes some hundred megabytes
 
 
-def read_upload(encoded: bytes, size: int) -> tuple[np.ndarray, bytes]:
+def read_upload(encoded: bytes, size: int, resizing: Resizing = CENTRE) -> tuple[np.ndarray, bytes]:
   """uint8 pixels [size, size, 3] as for the gallery, and a JPEG thumbnail; raises InputError in the sender's words."""
   if len(encoded) > MAX_BYTES:
     raise InputError(f"This file has {len(encoded) / 1e6:,.1f} MB; at most {MAX_BYTES / 1e6:g} MB can be used.")
@@ -28,7 +28,7 @@ def read_upload(encoded: bytes, size: int) -> tuple[np.ndarray, bytes]:
       f"This image has {width:,} by {height:,} pixels; the largest that can be used has {MAX_PIXELS / 1e6:g} million."
     )
   with _decoding:
-    return decode_image(encoded, size, "The file"), thumbnail(encoded, "The file")
+    return decode_image(encoded, size, "The file", resizing), thumbnail(encoded, "The file")
 
 
 def _size(encoded: bytes) -> tuple[int, int]:

@@ -1,13 +1,13 @@
 """BERTs as the Hugging Face hub has them: config.json, model.safetensors and a tokenizer."""
 
 import dataclasses
-import json
 import pathlib
 
 from flax import nnx
 
-from composeret_jax.encoders.bert import ACTIVATIONS, Bert, BertConfig, Layer
-from composeret_jax.weights.files import read_safetensors, required, WEIGHTS
+from composeret_jax.encoders.bert import Bert, BertConfig, Layer
+from composeret_jax.encoders.transformer import ACTIVATIONS, Compute, PLAINLY
+from composeret_jax.weights.files import read_json, read_safetensors, required, WEIGHTS
 from composeret_jax.weights.slots import fill, layer_norm_slots, linear_slots, prefixed, same, Slots
 from data_pipelines.input_error import InputError
 
@@ -23,10 +23,7 @@ IGNORED = ("cls.", "pooler.", "embeddings.position_ids")
 
 def read_config(file: pathlib.Path) -> BertConfig:
   """What a config.json says; raises InputError for a model that is no BERT or one that we cannot compute."""
-  try:
-    fields = json.loads(required(file).read_text())
-  except ValueError as error:
-    raise InputError(f"{file} is no JSON: {error}") from error
+  fields = read_json(file)
   _expect(file, fields, "model_type", ("bert",))
   _expect(file, fields, "hidden_act", tuple(ACTIVATIONS))
   _expect(file, fields, "position_embedding_type", ("absolute",))
@@ -40,11 +37,11 @@ def _expect(file: pathlib.Path, fields: dict, name: str, choices: tuple[str, ...
     raise InputError(f"{file} has {name} {value!r}, expected {' or '.join(choices)}")
 
 
-def load_bert(folder: pathlib.Path, pooling: str) -> Bert:
+def load_bert(folder: pathlib.Path, pooling: str, compute: Compute = PLAINLY) -> Bert:
   """The BERT in a folder; raises InputError when a file is missing, broken or does not fit the others."""
   config = read_config(folder / CONFIG)
   file = required(folder / WEIGHTS)
-  bert = Bert(config, pooling, rngs=nnx.Rngs(0))
+  bert = Bert(config, pooling, compute, rngs=nnx.Rngs(0))
   unread = tuple(f"encoder.layer.{i}." for i in range(len(bert.layers), config.num_hidden_layers))
   tensors = {_plain(name): tensor for name, tensor in read_safetensors(file).items()}
   tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(IGNORED + unread)}

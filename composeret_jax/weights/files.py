@@ -1,8 +1,10 @@
 """Weights and tokenisers as files: a local folder, or a repository of the Hugging Face hub."""
 
 from collections.abc import Sequence
+import json
 import pathlib
 import re
+from typing import Any
 
 import huggingface_hub
 import numpy as np
@@ -11,6 +13,7 @@ import safetensors
 from data_pipelines.input_error import InputError
 
 WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"  # of weights in several files
 
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
@@ -54,11 +57,41 @@ def required(file: pathlib.Path) -> pathlib.Path:
   return file
 
 
-def read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
-  """Every tensor of a file by its name; raises InputError when it is no whole safetensors file."""
+def read_json(file: pathlib.Path) -> dict[str, Any]:
+  """The fields of a file; raises InputError when it is not there, or no JSON object."""
+  try:
+    fields = json.loads(required(file).read_text())
+  except ValueError as error:
+    raise InputError(f"{file} is no JSON: {error}") from error
+  if not isinstance(fields, dict):
+    raise InputError(f"{file} is no JSON object")
+  return fields
+
+
+def weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The safetensors files of a folder: one, or those that an index lists; raises InputError when one is missing."""
+  if (folder / WEIGHTS_INDEX).is_file() and not (folder / WEIGHTS).is_file():
+    names = read_json(folder / WEIGHTS_INDEX).get("weight_map", {}).values()
+    return [required(folder / pathlib.PurePath(name).name) for name in sorted(set(names))]
+  return [required(folder / WEIGHTS)]
+
+
+def read_tensors(folder: pathlib.Path, prefixes: tuple[str, ...]) -> dict[str, np.ndarray]:
+  """The tensors of a folder whose names begin with one of `prefixes`."""
+  tensors = {}
+  for file in weight_files(folder):
+    tensors |= read_safetensors(file, prefixes)
+  return tensors
+
+
+def read_safetensors(file: pathlib.Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
+  """The tensors of a file whose names begin with one of `prefixes`.
+
+  Raises InputError when it is no whole safetensors file.
+  """
   try:
     with safetensors.safe_open(file, framework="numpy") as tensors:
-      return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 (it has no __iter__)
+      return {name: tensors.get_tensor(name) for name in tensors.keys() if name.startswith(prefixes)}  # noqa: SIM118 (it has no __iter__)
   except (safetensors.SafetensorError, OSError, TypeError) as error:
     raise InputError(f"{file} cannot be read as safetensors: {_first_line(error)}") from error
 

@@ -1,7 +1,8 @@
-"""PyTorch's tensors, by their names, into our modules' variables."""
+"""PyTorch's tensors, by their names, into our modules' variables, and back."""
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import math
 
 from flax import nnx
 import jax.numpy as jnp
@@ -27,6 +28,17 @@ class Slot:
     """Writes the tensor, which has the slot's shape, into the variables."""
     for variable, value in zip(self.variables, self.values(tensor), strict=True):
       variable[...] = jnp.asarray(value, variable.dtype)
+
+  def read(self) -> np.ndarray:
+    """The float32 tensor that would fill the variables as they are.
+
+    Values are moved and never changed: the numbers of a tensor's places, sent the same way, say where each came from.
+    """
+    tensor = np.zeros(math.prod(self.shape), np.float32)
+    places = self.values(np.arange(tensor.size, dtype=np.int32).reshape(self.shape))
+    for variable, place in zip(self.variables, places, strict=True):
+      tensor[place] = variable[...]
+    return tensor.reshape(self.shape)
 
 
 Slots = dict[str, Slot]
@@ -68,9 +80,29 @@ def transposed(variable: nnx.Variable, axes: tuple[int, ...]) -> Slot:
   return Slot(shape, (variable,), lambda tensor: [tensor.transpose(axes)])
 
 
+def reshaped(variable: nnx.Variable, shape: tuple[int, ...]) -> Slot:
+  """The tensor has the variable's values, in the same order, under another shape."""
+  return Slot(shape, (variable,), lambda tensor: [tensor.reshape(variable.shape)])
+
+
 def linear_slots(layer: nnx.Linear) -> Slots:
   """torch.nn.Linear's names."""
-  return {"weight": transposed(layer.kernel, (1, 0)), "bias": same(layer.bias)}
+  return {"weight": transposed(layer.kernel, (1, 0)), **_bias(layer)}
+
+
+def patches_slots(layer: nnx.Linear) -> Slots:
+  """The names of a torch.nn.Conv2d that does not overlap, and is a linear layer on patches here."""
+  in_features, out_features = layer.kernel.shape
+  size = math.isqrt(in_features // 3)
+
+  def kernel(tensor: np.ndarray) -> list[np.ndarray]:
+    return [tensor.transpose(2, 3, 1, 0).reshape(in_features, out_features)]
+
+  return {"weight": Slot((out_features, 3, size, size), (layer.kernel,), kernel), **_bias(layer)}
+
+
+def _bias(layer: nnx.Linear) -> Slots:
+  return {"bias": same(layer.bias)} if layer.bias is not None else {}
 
 
 def layer_norm_slots(norm: nnx.LayerNorm) -> Slots:

@@ -9,6 +9,7 @@ So Pillow, scaled where twice the size is left, stays: it is torchvision's resiz
 from collections.abc import Iterator
 import contextlib
 import io
+from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -27,7 +28,24 @@ DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 MAX_ASPECT = 200  # a line of 1 x 60,000 pixels would be resized to 224 x 13,440,000
 
 
-def decode_image(encoded: bytes, size: int, name: str) -> np.ndarray:
+INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}  # both anti-aliased
+RESIZES = ("crop", "squash")
+
+
+class Resizing(NamedTuple):
+  """How an image becomes square: one of RESIZES, and a key of INTERPOLATIONS.
+
+  "crop" brings the shorter side to the size and keeps the centre, "squash" brings both sides to it.
+  """
+
+  resize: str = "crop"
+  interpolation: str = "bilinear"
+
+
+CENTRE = Resizing()
+
+
+def decode_image(encoded: bytes, size: int, name: str, resizing: Resizing = CENTRE) -> np.ndarray:
   """uint8 [size, size, 3] as of `square_pixels`, but a large JPEG is decoded smaller.
 
   Of an animation the first frame; alpha is dropped, EXIF's orientation and colour profiles are not applied, as in
@@ -36,18 +54,18 @@ def decode_image(encoded: bytes, size: int, name: str) -> np.ndarray:
   """
   with readable(name), Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
     _check_usable(image)
-    shape = _size_with_shorter_side(image.size, size)
+    shape = _resized_shape(image.size, size, resizing)
     image.draft("RGB", (2 * shape[0], 2 * shape[1]))  # JPEG only: decodes a half, quarter or eighth, not below this
-    return _resized_and_cropped(image, shape, size)
+    return _resized_and_cropped(image, shape, size, resizing)
 
 
-def square_pixels(image: Image.Image, size: int) -> np.ndarray:
-  """RGB, the shorter side resized to `size` (bilinear, anti-aliased), then the centre: uint8 [size, size, 3].
+def square_pixels(image: Image.Image, size: int, resizing: Resizing = CENTRE) -> np.ndarray:
+  """RGB, resized and cropped: uint8 [size, size, 3].
 
   Raises ValueError for an image that is too long or has more than 8 bits a channel.
   """
   _check_usable(image)
-  return _resized_and_cropped(image, _size_with_shorter_side(image.size, size), size)
+  return _resized_and_cropped(image, _resized_shape(image.size, size, resizing), size, resizing)
 
 
 @contextlib.contextmanager
@@ -72,15 +90,17 @@ def _check_usable(image: Image.Image) -> None:
     raise ValueError(f"it has more than 8 bits a channel, as Pillow's mode {image.mode}: make it 8 bits")
 
 
-def _resized_and_cropped(image: Image.Image, shape: tuple[int, int], size: int) -> np.ndarray:
+def _resized_and_cropped(image: Image.Image, shape: tuple[int, int], size: int, resizing: Resizing) -> np.ndarray:
   left, top = (round((side - size) / 2) for side in shape)
-  resized = image.convert("RGB").resize(shape, Image.Resampling.BILINEAR)
+  resized = image.convert("RGB").resize(shape, INTERPOLATIONS[resizing.interpolation])
   return np.asarray(resized.crop((left, top, left + size, top + size)))
 
 
-def _size_with_shorter_side(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+def _resized_shape(shape: tuple[int, int], shorter: int, resizing: Resizing) -> tuple[int, int]:
   """As torchvision's Resize: the longer side is rounded down."""
-  width, height = size
+  if resizing.resize == "squash":
+    return shorter, shorter
+  width, height = shape
   if width <= height:
     return shorter, int(shorter * height / width)
   return int(shorter * width / height), shorter

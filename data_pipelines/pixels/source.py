@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Int, Num, UInt8
 import numpy as np
 
-from data_pipelines.pixels.decode import decode_image
+from data_pipelines.pixels.decode import CENTRE, decode_image, Resizing
 from data_pipelines.queries.tables import ImageTable
 
 
@@ -25,15 +25,18 @@ class DecodedPixels:
 
   images: ImageTable
   size: int
+  resizing: Resizing = CENTRE
 
   def __len__(self) -> int:
     return len(self.images)
 
   def __getitem__(self, rows: Int[np.ndarray, " num"]) -> UInt8[np.ndarray, "num size size 3"]:
     """Raises InputError with an image's name when it cannot be decoded."""
-    return np.stack([load_pixels(self.images, int(row), self.size) for row in rows])
+    return np.stack([load_pixels(self.images, int(row), self.size, self.resizing) for row in rows])
 
 
-def load_pixels(images: ImageTable, row: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
+def load_pixels(
+  images: ImageTable, row: int, size: int, resizing: Resizing = CENTRE
+) -> UInt8[np.ndarray, "size size 3"]:
   """One image's pixels; raises InputError with its name when it cannot be decoded."""
-  return decode_image(images.encoded[row], size, images.names[row])
+  return decode_image(images.encoded[row], size, images.names[row], resizing)

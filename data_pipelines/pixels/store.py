@@ -21,7 +21,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import decode_image, DECODER_VERSION
+from data_pipelines.pixels.decode import CENTRE, decode_image, DECODER_VERSION, Resizing
 from data_pipelines.queries.tables import ImageTable
 from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
 
@@ -50,7 +50,14 @@ class PixelStore:
 
 
 def open_store(
-  images: ImageTable, size: int, folder: pathlib.Path, *, split: str, source: str, num_workers: int
+  images: ImageTable,
+  size: int,
+  folder: pathlib.Path,
+  *,
+  split: str,
+  source: str,
+  num_workers: int,
+  resizing: Resizing = CENTRE,
 ) -> PixelStore:
   """The store of `images` at `size` pixels in `folder`, built by `num_workers` processes (0: by this one) if missing.
 
@@ -59,12 +66,13 @@ def open_store(
   was decoded before is kept. Raises InputError too when the disk has no room for it.
   """
   fingerprint = hashlib.sha256("\0".join([source, str(DECODER_VERSION), *images.names]).encode()).hexdigest()[:8]
-  path = folder / f"{split}-{size}-{fingerprint}.npy"
+  how = "" if resizing == CENTRE else f"{resizing.resize}-{resizing.interpolation}-"
+  path = folder / f"{split}-{size}-{how}{fingerprint}.npy"
   if not path.exists():
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_suffix(".lock")):
       if not path.exists():
-        _build(images, size, path, num_workers)
+        _build(images, size, resizing, path, num_workers)
   return PixelStore(path)
 
 
@@ -76,7 +84,7 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
     yield
 
 
-def _build(images: ImageTable, size: int, path: pathlib.Path, num_workers: int) -> None:
+def _build(images: ImageTable, size: int, resizing: Resizing, path: pathlib.Path, num_workers: int) -> None:
   partial, ticks = path.with_suffix(".partial"), path.with_suffix(".ticks")
   num_chunks = -(-len(images) // CHUNK)
   if not partial.exists():
@@ -84,7 +92,7 @@ def _build(images: ImageTable, size: int, path: pathlib.Path, num_workers: int) 
   missing = np.flatnonzero(np.fromfile(ticks, np.uint8) == 0).tolist()
   done = len(images) - sum(len(_rows(images, chunk)) for chunk in missing)
   with tqdm.tqdm(desc=f"decode {path.stem}", unit=" images", total=len(images), initial=done) as bar:
-    for count in _decode_chunks(images, missing, size, partial, ticks, num_workers):
+    for count in _decode_chunks(images, missing, (size, resizing), partial, ticks, num_workers):
       bar.update(count)
   os.replace(partial, path)
   _to_disk(path.parent)
@@ -112,13 +120,18 @@ def _rows(images: ImageTable, chunk: int) -> range:
 
 
 def _decode_chunks(
-  images: ImageTable, chunks: Sequence[int], size: int, partial: pathlib.Path, ticks: pathlib.Path, num_workers: int
+  images: ImageTable,
+  chunks: Sequence[int],
+  shape: tuple[int, Resizing],
+  partial: pathlib.Path,
+  ticks: pathlib.Path,
+  num_workers: int,
 ) -> Iterator[int]:
   """Decodes the chunks and yields the number of images as each is done; no more are read than processes can take."""
 
   def job(chunk: int) -> tuple:
     rows = _rows(images, chunk)
-    return [images.encoded[row] for row in rows], [images.names[row] for row in rows], chunk, size, partial, ticks
+    return [images.encoded[row] for row in rows], [images.names[row] for row in rows], chunk, shape, partial, ticks
 
   if not num_workers:
     yield from (_decode_chunk(*job(chunk)) for chunk in chunks)
@@ -137,10 +150,16 @@ def _decode_chunks(
 
 
 def _decode_chunk(
-  encoded: Sequence[bytes], names: Sequence[str], chunk: int, size: int, partial: pathlib.Path, ticks: pathlib.Path
+  encoded: Sequence[bytes],
+  names: Sequence[str],
+  chunk: int,
+  shape: tuple[int, Resizing],
+  partial: pathlib.Path,
+  ticks: pathlib.Path,
 ) -> int:
   """Puts the chunk's pixels into the partial file, and then ticks it off; returns the number of images."""
-  pixels = np.stack([decode_image(image, size, name) for image, name in zip(encoded, names, strict=True)])
+  size, resizing = shape
+  pixels = np.stack([decode_image(image, size, name, resizing) for image, name in zip(encoded, names, strict=True)])
   np.load(partial, mmap_mode="r+")[chunk * CHUNK :][: len(pixels)] = pixels
   _to_disk(partial)
   with ticks.open("r+b") as file:

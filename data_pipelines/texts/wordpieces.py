@@ -1,4 +1,4 @@
-"""Word pieces and their ids, as BERT has them."""
+"""Word pieces and their ids, as BERT and the towers have them."""
 
 from collections.abc import Iterable, Sequence
 import dataclasses
@@ -18,7 +18,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
 @dataclasses.dataclass(frozen=True)
 class WordPieces:
-  """Texts to the ids of their word pieces between [CLS] and [SEP]; what goes beyond `max_length` ids is cut off."""
+  """Texts to the ids of their word pieces, those that begin and end a text included; at most `max_length` are kept."""
 
   tokenizer: tokenizers.Tokenizer
   max_length: int
@@ -31,13 +31,18 @@ class WordPieces:
     tokenizer.enable_truncation(max_length)
     return cls(tokenizer, max_length)
 
+  @classmethod
+  def from_file(cls, file: pathlib.Path, max_length: int) -> "WordPieces":
+    """The tokenizer that one of ours was saved as; raises InputError when it is broken."""
+    return cls(open_tokenizer(file), max_length)
+
   @property
   def size(self) -> int:
     """One more than the largest id."""
     return 1 + max(self.tokenizer.get_vocab().values())
 
   def ids(self, texts: Iterable[str]) -> list[list[int]]:
-    """The ids of each text's word pieces, [CLS] and [SEP] included."""
+    """The ids of each text's word pieces."""
     return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
 
   def longest(self, texts: Iterable[str]) -> int:
@@ -68,6 +73,11 @@ def _open(folder: pathlib.Path) -> tokenizers.Tokenizer:
   file = next((folder / name for name in ("tokenizer.json", "vocab.txt") if (folder / name).is_file()), None)
   if file is None:
     raise InputError(f"{folder} has no tokenizer: expected tokenizer.json or vocab.txt")
+  return open_tokenizer(file)
+
+
+def open_tokenizer(file: pathlib.Path) -> tokenizers.Tokenizer:
+  """A tokenizer.json, or BERT's vocab.txt; raises InputError when it is broken."""
   try:
     return _from_vocabulary(file) if file.suffix == ".txt" else tokenizers.Tokenizer.from_file(str(file))
   except Exception as error:  # the library raises nothing more special

@@ -272,7 +272,7 @@ def with_file(name):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    (lambda info: info.update(format_version=2), "format version 2, this program reads 1"),
+    (lambda info: info.update(format_version=3), "format version 3, this program reads 2"),
     (lambda info: info.update(decoder_version=99), "pixels of decoder 99"),
     (lambda info: info.update(step="2"), "of another type: step"),
     (lambda info: info.pop("arrays"), "of another type: arrays"),

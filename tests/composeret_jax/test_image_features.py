@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from composeret_jax.encoders.resnet import ResNet
-from composeret_jax.model import trunk_sizes
+from composeret_jax.image_trunks import trunk_sizes
 from composeret_jax.train import Run, train
 from composeret_jax.weights.pretrained import load_trunk
 from data_pipelines.input_error import InputError

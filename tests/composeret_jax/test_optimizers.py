@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from composeret_jax.ema import evaluation_params
-from composeret_jax.optimizers import build_optimizer, learning_rate_schedule, parameter_groups
+from composeret_jax.optimizers import build_optimizer, layers_above, learning_rate_schedule, parameter_groups
 from configs import base
 
 
@@ -167,3 +167,29 @@ def test_the_average_follows_three_steps_by_hand():
 def test_without_an_average_the_parameters_are_evaluated():
   values = {"head": jnp.array(1.0)}
   assert evaluation_params(values, build_optimizer(sgd_config()).init(values)) is values
+
+
+def tower_params():
+  layers = {number: {"kernel": jnp.array(1.0)} for number in range(3)}
+  trunk = {"embeddings": jnp.array(1.0), "input_norm": jnp.array(1.0), "layers": layers, "norm": jnp.array(1.0)}
+  return {"image_encoder": {"trunk": trunk, "head": jnp.array(1.0)}, "text_encoder": {"layers": jnp.array(1.0)}}
+
+
+def test_layers_are_counted_from_the_top():
+  depths = layers_above(tower_params())
+  trunk = depths["image_encoder"]["trunk"]
+  assert [trunk["layers"][number]["kernel"] for number in range(3)] == [2, 1, 0]
+  assert (trunk["embeddings"], trunk["input_norm"], trunk["norm"]) == (3, 3, 0)
+  assert depths["image_encoder"]["head"] == depths["text_encoder"]["layers"] == 0
+  assert set(jax.tree.leaves(layers_above(params()))) == {0}  # a ResNet's
+
+
+def test_lower_layers_move_less():
+  config = sgd_config(momentum=0.0, weight_decay=0.0, layer_learning_rate_factor=0.5)
+  optimizer, values = build_optimizer(config), tower_params()
+  gradients = jax.tree.map(lambda _: jnp.array(1.0), values)
+  updates, _ = optimizer.update(gradients, optimizer.init(values), values)
+  trunk = updates["image_encoder"]["trunk"]
+  moved = [trunk["norm"], *(trunk["layers"][number]["kernel"] for number in (2, 1, 0)), trunk["embeddings"]]
+  np.testing.assert_allclose(moved, [-0.01, -0.01, -0.005, -0.0025, -0.00125], rtol=1e-6)
+  np.testing.assert_allclose(updates["image_encoder"]["head"], -0.1, rtol=1e-6)

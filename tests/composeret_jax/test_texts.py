@@ -165,5 +165,5 @@ def test_a_run_trains_resumes_and_evaluates(bert_config, tmp_path, capsys):
   evaluate(bert_config, tmp_path / "run")
   assert "Step 3" in capsys.readouterr().out
   tiny_bert.make(tmp_path / "copy", seed=1)
-  with pytest.raises(InputError, match=r"another BERT: model\.safetensors of config\.model\.text_encoder\.path=.*copy"):
+  with pytest.raises(InputError, match=r"encoder: model\.safetensors of config\.model\.text_encoder\.path=.*copy"):
     evaluate(bert_config, tmp_path / "run")

@@ -5,7 +5,7 @@ from PIL import Image
 import pytest
 
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import decode_image
+from data_pipelines.pixels.decode import decode_image, Resizing, square_pixels
 
 
 def png(image):
@@ -43,3 +43,16 @@ def test_a_truncated_image_is_named():
   noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
   with pytest.raises(InputError, match=r"old cat/1\.jpg"):
     decode_image(png(Image.fromarray(noise))[:500], 8, "old cat/1.jpg")
+
+
+@pytest.mark.parametrize(
+  ("interpolation", "pillows"), [("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)]
+)
+def test_resizing_is_pillows(interpolation, pillows):
+  noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 20, 3), dtype=np.uint8))
+  squashed = np.asarray(noise.resize((6, 6), pillows))
+  cropped = np.asarray(noise.resize((10, 6), pillows))[:, 2:8]
+  for resize, expected in (("squash", squashed), ("crop", cropped)):
+    how = Resizing(resize, interpolation)
+    np.testing.assert_array_equal(square_pixels(noise, 6, how), expected)
+    np.testing.assert_array_equal(decode_image(png(noise), 6, "x", how), expected)
