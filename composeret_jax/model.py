@@ -102,3 +102,15 @@ def trunk_sizes(config: ml_collections.ConfigDict) -> dict[str, Any]:
     "block": config.block,
     "dtype": jnp.dtype(config.dtype),
   }
+
+
+def in_eval_mode(model: RetrievalModel, function: Callable) -> Callable:
+  """`function(model, *arrays)` for models of this structure, compiled: (params, batch_stats, frozen, *arrays) -> result."""
+  structure = nnx.graphdef(model)
+
+  def call(params, batch_stats, frozen, *arrays):
+    merged = nnx.merge(structure, params, batch_stats, frozen, copy=True)
+    merged.eval()
+    return function(merged, *arrays)
+
+  return jax.jit(call)
