@@ -5,7 +5,6 @@ import dataclasses
 import functools
 from typing import Any
 
-import jax
 from jaxtyping import Array, Float, Int, Num
 import ml_collections
 import numpy as np

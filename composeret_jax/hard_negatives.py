@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 import dataclasses
 
-import jax
 from jaxtyping import Array, Float, Int, Num
 import ml_collections
 import numpy as np

@@ -105,7 +105,7 @@ def trunk_sizes(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def in_eval_mode(model: RetrievalModel, function: Callable) -> Callable:
-  """`function(model, *arrays)` for models of this structure, compiled: (params, batch_stats, frozen, *arrays) -> result."""
+  """`function(model, *arrays)` for models of this structure, compiled: takes (params, batch_stats, frozen, *arrays)."""
   structure = nnx.graphdef(model)
 
   def call(params, batch_stats, frozen, *arrays):
