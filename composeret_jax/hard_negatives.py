@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 import dataclasses
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 import ml_collections
 import numpy as np
@@ -38,9 +39,9 @@ class NegativesMiner:
         f"label than {label!r}"
       )
 
-  def nothing_mined(self) -> dict[str, Int[np.ndarray, "..."]]:
+  def nothing_mined(self) -> dict[str, Int[Array, "..."]]:
     """A train state's `negatives` in their shapes, before `mine` fills them."""
-    return {"rows": np.zeros((len(self._labels), self._num), np.int32), "labels": self._labels}
+    return {"rows": jnp.zeros((len(self._labels), self._num), jnp.int32), "labels": jnp.asarray(self._labels)}
 
   def is_due(self, step: int) -> bool:
     """Whether to mine after `step` steps: this alone, with the state, decides which negatives the next step sees."""

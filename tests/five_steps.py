@@ -9,6 +9,7 @@ import sys
 
 from flax import nnx
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 import numpy as np
 
@@ -50,7 +51,7 @@ def negatives(num):
   """As if mined: any images, and few labels, so that some are the targets' own."""
   rng = np.random.default_rng(2)
   rows, labels = rng.integers(0, NUM_IMAGES, (NUM_IMAGES, num)), rng.integers(0, 3, NUM_IMAGES)
-  return {"rows": rows.astype(np.int32), "labels": labels.astype(np.int32)}
+  return {"rows": jnp.asarray(rows, jnp.int32), "labels": jnp.asarray(labels, jnp.int32)}
 
 
 def losses(

@@ -26,7 +26,7 @@ def test_cosines_are_of_a_query_with_its_own_rows():
 
 
 def test_a_run_reports_both_orders_and_can_keep_the_best_by_the_second(config, tmp_path):
-  config.eval.rerank, config.best_metric = 3, "rerank/R@1"
+  config.eval.rerank, config.best_metric, config.num_train_steps = 3, "rerank/R@1", 1
   train(config, tmp_path)
   run = Run(config, tmp_path)
   state = run.newest_state()
