@@ -50,6 +50,13 @@ def of_model(config, name):
   return config
 
 
+def test_a_step_between_two_minings_is_refused(config, tmp_path):
+  config.data.placement, config.hard_negatives.every_steps = "device", 3
+  run = train.Run(config, tmp_path)
+  with pytest.raises(InputError, match=r"hard_negatives\.every_steps is 3, expected a divisor of 5"):
+    save_checkpoint(run, OriginalCheckpoint(original_state_dict(run), STEP))
+
+
 def original_state_dict(run, seed=0):
   """Random values under the original names, in the shapes of a run's model."""
   rng = np.random.default_rng(seed)
