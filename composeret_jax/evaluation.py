@@ -41,9 +41,9 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-  """What an evaluation compares. The features of queries and of what they rank are on the sphere of the model's radius.
+  """What an evaluation compares. Queries and what they rank are on the sphere of the model's radius.
 
-  `images` are the gallery's raw features, `composed` the whole queries, `text_only` the texts composed with `mean_reference`, the mean of what the
+  `images` are the gallery's raw features, `text_only` the texts composed with `mean_reference`, the mean of what the
   composer takes of the gallery's images. `texts` are the queries' raw features, and `read_texts` those that the text
   decoder reads from the gallery's images, where ranks are reranked by them.
   """
