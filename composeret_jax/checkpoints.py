@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import dataclasses
 import functools
-import operator
+import math
 import pathlib
 import time
 from typing import Any
@@ -53,7 +53,9 @@ class Checkpoints:
     self._made_with = {"config": config_to_json(config), "texts": dict(texts)}
     newest = preservation_policy.LatestN(config.num_newest_checkpoints)
     best = preservation_policy.BestN(
-      get_metric_fn=operator.itemgetter(config.best_metric), n=1, keep_checkpoints_without_metrics=False
+      get_metric_fn=lambda metrics: metrics.get(config.best_metric, -math.inf),  # reranking can begin on the way
+      n=1,
+      keep_checkpoints_without_metrics=False,
     )
     options = ocp.CheckpointManagerOptions(
       preservation_policy=preservation_policy.AnyPreservationPolicy([newest, best]),
@@ -70,12 +72,12 @@ class Checkpoints:
 
   def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
     """Starts saving the state after `step` steps; the state may be donated to the next step at once."""
-    items = ocp.args.Composite(
-      state=ocp.args.StandardSave(_as_tree(state)), made_with=ocp.args.JsonSave(self._made_with)
-    )
+    items = {"state": ocp.args.StandardSave(_as_tree(state)), "made_with": ocp.args.JsonSave(self._made_with)}
+    if state.negatives:
+      items["negatives"] = ocp.args.StandardSave(dict(state.negatives))
     self._manager.wait_until_finished()
     self._saving = step
-    self._manager.save(step, args=items, metrics=metrics)
+    self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
   def steps(self) -> list[int]:
     """The steps of all complete checkpoints, the newest first."""
@@ -140,11 +142,15 @@ class Checkpoints:
 
     Raises DamagedCheckpointError when it is not whole, or holds arrays of other shapes.
     """
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _as_tree(like))
-    restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
-    return TrainState(**restored, frozen=like.frozen)
+    wanted = {"state": _as_tree(like)} | ({"negatives": dict(like.negatives)} if like.negatives else {})
+    targets = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
+    items = {name: ocp.args.StandardRestore(target) for name, target in targets.items()}
+    restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    negatives = restored["negatives"] if like.negatives else {}
+    return TrainState(**restored["state"], negatives=negatives, frozen=like.frozen)
 
 
 def _as_tree(state: TrainState) -> dict:
-  """All but what is frozen, which comes from files of its own."""
-  return {field.name: getattr(state, field.name) for field in dataclasses.fields(state) if field.name != "frozen"}
+  """All but what is frozen, which comes from files of its own, and mined negatives, which only training reads."""
+  names = [field.name for field in dataclasses.fields(state) if field.name not in ("frozen", "negatives")]
+  return {name: getattr(state, name) for name in names}

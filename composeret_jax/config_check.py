@@ -10,7 +10,7 @@ import numpy as np
 from composeret_jax.composers import COMPOSERS
 from composeret_jax.encoders.bert import POOLINGS
 from composeret_jax.encoders.resnet import BLOCKS
-from composeret_jax.evaluation import HALVES
+from composeret_jax.evaluation import HALVES, RERANKED
 from composeret_jax.field_rules import (
   boolean,
   different,
@@ -92,6 +92,10 @@ RULES: dict[str, Rule] = {
   "eval.query_block": whole(1),
   "eval.gallery_block": whole(1),
   "eval.allow_unanswerable_queries": boolean,
+  "eval.rerank": whole(0),
+  "eval.rerank_weight": NOT_NEGATIVE,
+  "hard_negatives.every_steps": whole(0),
+  "hard_negatives.num": whole(1),
   "model.composer": one_of(tuple(COMPOSERS)),
   "model.image_encoder.name": one_of(("resnet", "tower")),
   "model.image_encoder.width": whole(1),
@@ -146,7 +150,13 @@ DATASET_OF_PROTOCOL = {
   "circo": "circo",
 }
 
-PERIODS = ("num_train_steps", "log_every_steps", "eval_every_steps", "checkpoint_every_steps")
+PERIODS = (
+  "num_train_steps",
+  "log_every_steps",
+  "eval_every_steps",
+  "checkpoint_every_steps",
+  "hard_negatives.every_steps",
+)
 
 LOSS_WEIGHTS = "model.loss_weights."
 
@@ -234,6 +244,25 @@ def _no_negatives(fields: Mapping[str, Any]) -> Iterator[str]:
     yield _mistake("batch_size", fields["batch_size"], "at least 2: the soft triplet needs negatives")
 
 
+def _what_hard_negatives_forbid(fields: Mapping[str, Any]) -> Iterator[str]:
+  if not fields["hard_negatives.every_steps"]:
+    return
+  for name, expected in (("data.placement", "device"), ("loss", "batch_based_classification")):
+    if fields[name] != expected:
+      yield _mistake(name, fields[name], f"{expected} with config.hard_negatives.every_steps above 0")
+
+
+def _no_text_to_rerank_by(fields: Mapping[str, Any]) -> Iterator[str]:
+  if fields["eval.rerank"] and not fields[LOSS_WEIGHTS + "text_reconstruction"]:
+    yield _mistake("eval.rerank", fields["eval.rerank"], "0 without a text decoder that text_reconstruction trains")
+
+
+def _reranking_beyond_the_ranks(fields: Mapping[str, Any]) -> Iterator[str]:
+  num_ranked = PROTOCOLS[fields["protocol"]].num_ranked
+  if fields["eval.rerank"] > num_ranked:
+    yield _mistake("eval.rerank", fields["eval.rerank"], f"at most {num_ranked}, which {fields['protocol']} looks at")
+
+
 def _what_a_frozen_trunk_forbids(fields: Mapping[str, Any]) -> Iterator[str]:
   if not fields["model.image_encoder.frozen"]:
     return
@@ -309,7 +338,8 @@ def _unknown_metric(fields: Mapping[str, Any]) -> Iterator[str]:
     return
   names = _metric_names(fields)
   metric = fields["best_metric"]
-  if metric not in (*names, *(f"{half}/{name}" for half in HALVES for name in names)):
+  prefixes = (*HALVES, RERANKED) if fields["eval.rerank"] else HALVES
+  if metric not in (*names, *(f"{prefix}/{name}" for prefix in prefixes for name in names)):
     yield _mistake("best_metric", metric, one_of(names)(metric))
 
 
@@ -339,6 +369,9 @@ TOGETHER: tuple[Callable[[Mapping[str, Any]], Iterator[str]], ...] = (
   _pixels_for_devices,
   _endless_warmup,
   _no_negatives,
+  _what_hard_negatives_forbid,
+  _no_text_to_rerank_by,
+  _reranking_beyond_the_ranks,
   _what_a_frozen_trunk_forbids,
   _losses_that_the_composer_lacks,
   _no_loss,

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
+import functools
 from typing import Any
 
-from flax import nnx
 import jax
 from jaxtyping import Array, Float, Int, Num
 import ml_collections
@@ -14,8 +14,9 @@ import tqdm
 from composeret_jax.answerable import check_gallery, unanswerable_queries
 from composeret_jax.devices import data_mesh, fetch, place, rows_split
 from composeret_jax.finite import check_features
-from composeret_jax.model import RetrievalModel
+from composeret_jax.model import in_eval_mode, RetrievalModel
 from composeret_jax.protocols import PROTOCOLS
+from composeret_jax.reranking import cosines, rerank
 from composeret_jax.retrieval import rank_gallery, rank_subsets
 from data_pipelines.datasets import Dataset, num_loaders
 from data_pipelines.loader import image_batches
@@ -25,10 +26,16 @@ from data_pipelines.texts.readers import TextReader
 # Beside the composed query, under the same protocol, what each half of the query finds alone.
 HALVES = ("image_only", "text_only")
 
+# Before the metrics of the composed queries' ranks in the order that the text decoder changes.
+RERANKED = "rerank"
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """`metrics` by name, recalls as fractions (`R@1`, `image_only/R@1`, ...), and what the composed queries found."""
+  """`metrics` by name, recalls as fractions (`R@1`, `image_only/R@1`, ...), and what the composed queries found.
+
+  `ranks` are never reranked.
+  """
 
   metrics: dict[str, float]
   ranks: Int[np.ndarray, "num_queries ranked"]
@@ -36,10 +43,11 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-  """What an evaluation compares. All but `images` and `mean_reference` are on the sphere of the model's radius.
+  """What an evaluation compares. Queries and what they rank are on the sphere of the model's radius.
 
   `images` are the gallery's raw features, `text_only` the texts composed with `mean_reference`, the mean of what the
-  composer takes of the gallery's images.
+  composer takes of the gallery's images. `texts` are the queries' raw features, and `read_texts` those that the text
+  decoder reads from the gallery's images, where ranks are reranked by them.
   """
 
   images: Float[np.ndarray, "num_gallery dim"]
@@ -47,6 +55,8 @@ class Features:
   composed: Float[np.ndarray, "num_queries dim"]
   text_only: Float[np.ndarray, "num_queries dim"]
   mean_reference: Float[np.ndarray, "..."]
+  texts: Float[np.ndarray, "num_queries text_dim"]
+  read_texts: Float[np.ndarray, "num_gallery text_dim"] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,21 +96,13 @@ class Evaluator:
       )
     self._sharding = rows_split(data_mesh())
     self._batch_size = -(-config.eval.batch_size // self._sharding.num_devices) * self._sharding.num_devices
-    structure = nnx.graphdef(model)
-
-    def in_eval_mode(function: Callable) -> Callable:
-      def call(params, batch_stats, frozen, *arrays):
-        merged = nnx.merge(structure, params, batch_stats, frozen, copy=True)
-        merged.eval()
-        return function(merged, *arrays)
-
-      return jax.jit(call)
-
-    self._encode_references = in_eval_mode(lambda model, pixels: model.encode_references(pixels))
-    self._pool_references = in_eval_mode(lambda model, references: model.pool_references(references))
-    self._encode_texts = in_eval_mode(lambda model, texts: model.encode_texts(texts))
-    self._compose = in_eval_mode(lambda model, references, text: model.on_sphere(model.compose(references, text)))
-    self._on_sphere = in_eval_mode(lambda model, image: model.on_sphere(image))
+    compiled = functools.partial(in_eval_mode, model)
+    self._encode_references = compiled(lambda model, pixels: model.encode_references(pixels))
+    self._pool_references = compiled(lambda model, references: model.pool_references(references))
+    self._encode_texts = compiled(lambda model, texts: model.encode_texts(texts))
+    self._compose = compiled(lambda model, references, text: model.on_sphere(model.compose(references, text)))
+    self._on_sphere = compiled(lambda model, image: model.on_sphere(image))
+    self._read_texts = compiled(lambda model, image: model.composer.decode(image)[1])
 
   def __call__(
     self, params: Mapping[str, Any], batch_stats: Mapping[str, Any], frozen: Mapping[str, Any]
@@ -120,6 +122,8 @@ class Evaluator:
       composed=composed,
       text_only=self._in_batches(self._compose, state, any_reference, texts),
       mean_reference=mean_reference,
+      texts=texts,
+      read_texts=self._in_batches(self._read_texts, state, images) if self._config.eval.rerank else None,
     )
 
   def count(self, features: Features) -> Evaluation:
@@ -140,6 +144,9 @@ class Evaluator:
     metrics = self._count(ranks)
     for name in HALVES:
       metrics |= {f"{name}/{key}": value for key, value in self._count(halves[name]).items()}
+    if self._config.eval.rerank:
+      reranked = self._count(self._rerank(ranks, features))
+      metrics |= {f"{RERANKED}/{key}": value for key, value in reranked.items()}
     return Evaluation(metrics | self._left_out, ranks.gallery)
 
   def rank(self, features: Features) -> Ranks:
@@ -213,6 +220,14 @@ class Evaluator:
       gallery_block=self._config.eval.gallery_block,
     )
     return Ranks(ranks, None if self._subsets is None else rank_subsets(queries, gallery, self._subsets))
+
+  def _rerank(self, ranks: Ranks, features: Features) -> Ranks:
+    check_features(text=features.texts, decoded_text=features.read_texts)
+    first = ranks.gallery[:, : self._config.eval.rerank]
+    scores = cosines(features.composed, features.gallery, first)
+    similarities = cosines(features.texts, features.read_texts, first)
+    reranked = rerank(ranks.gallery, scores, similarities, self._config.eval.rerank_weight)
+    return dataclasses.replace(ranks, gallery=reranked)
 
   def _count(self, ranks: Ranks) -> dict[str, float]:
     queries = self._dataset.queries

@@ -11,7 +11,6 @@ import optax
 
 from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.train import Run
-from composeret_jax.train_step import create_state
 from composeret_jax.weights import original
 from composeret_jax.weights.torch_file import OriginalCheckpoint, read_checkpoint
 from data_pipelines.input_error import InputError
@@ -36,9 +35,14 @@ def save_checkpoint(run: Run, checkpoint: OriginalCheckpoint) -> None:
   if newest is not None:
     raise InputError(f"{run.checkpoints.path(newest)} is there already: import into an empty --workdir")
   _check_vocabulary(checkpoint.state_dict, run)
+  if run.miner and not run.miner.is_due(checkpoint.step):
+    raise InputError(
+      f"config.hard_negatives.every_steps is {run.miner.every_steps}, expected a divisor of {checkpoint.step}, the "
+      "checkpoint's step: it has no negatives to go on with"
+    )
   original.load(checkpoint.state_dict, run.model)
   step = jnp.asarray(checkpoint.step, jnp.int32)
-  state = create_state(run.model, run.optimizer, run.config.seed)
+  state = run.create_state()
   # The schedule counts steps of its own: without this the learning rate would start from the top again.
   optimizer_state = optax.tree.set(state.optimizer_state, count=step)
   with run.checkpoints as checkpoints:

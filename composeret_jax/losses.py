@@ -1,6 +1,7 @@
 """The losses of the published systems, each a pure function of arrays."""
 
 from collections.abc import Callable
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +11,40 @@ import optax
 NEGATIVES_PER_ANCHOR = 3
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class HardNegatives:
+  """Images that the targets of a batch are easily taken for, on the sphere, and what they and the targets show."""
+
+  features: Float[Array, "batch num dim"]
+  labels: Int[Array, "batch num"]
+  target_labels: Int[Array, " batch"]
+
+  def logits(self, queries: Float[Array, "rows dim"], rows: Int[Array, " rows"]) -> Float[Array, "rows batch_num"]:
+    """Of all negatives for some of the batch's queries; -inf where one shows what the query's own target does."""
+    is_right = self.labels.ravel() == self.target_labels[rows][:, None]
+    return jnp.where(is_right, -jnp.inf, queries @ self.features.reshape(-1, queries.shape[1]).T)
+
+
 def batch_classification_loss(
-  composed: Float[Array, "batch dim"], targets: Float[Array, "batch dim"], block_rows: int = 0
+  composed: Float[Array, "batch dim"],
+  targets: Float[Array, "batch dim"],
+  block_rows: int = 0,
+  negatives: HardNegatives | None = None,
 ) -> Float[Array, ""]:
   """Cross-entropy of picking each query's own target among the batch's targets.
 
   The batch-based classification loss of Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019.
   Expects features already on the sphere; the batch is the global one. `block_rows` above zero bounds how many rows of
-  the [batch, batch] similarities exist at a time, in the backward pass too.
+  the [batch, batch] similarities exist at a time, in the backward pass too. `negatives` are picked from as well: their
+  columns stand behind the targets'.
   """
 
   def cross_entropies(queries, labels):
-    return optax.softmax_cross_entropy_with_integer_labels(queries @ targets.T, labels)
+    logits = queries @ targets.T
+    if negatives is not None:
+      logits = jnp.concatenate([logits, negatives.logits(queries, labels)], axis=1)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
   labels = jnp.arange(len(composed))
   if not block_rows:

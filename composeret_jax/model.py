@@ -113,3 +113,15 @@ def build_model(
     train_radius=config.train_radius,
     has_bias=has_bias,
   )
+
+
+def in_eval_mode(model: RetrievalModel, function: Callable) -> Callable:
+  """`function(model, *arrays)` for models of this structure, compiled: takes (params, batch_stats, frozen, *arrays)."""
+  structure = nnx.graphdef(model)
+
+  def call(params, batch_stats, frozen, *arrays):
+    merged = nnx.merge(structure, params, batch_stats, frozen, copy=True)
+    merged.eval()
+    return function(merged, *arrays)
+
+  return jax.jit(call)

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 import functools
 
 import jax
-from jaxtyping import Array, Float, Num, PRNGKeyArray
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from composeret_jax import losses
 from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.model import RetrievalModel
 
-PairLoss = Callable[[Float[Array, "batch dim"], Float[Array, "batch dim"]], Float[Array, ""]]
+PairLoss = Callable[..., Float[Array, ""]]  # (composed, targets), and `negatives` where a loss has these
 
 PAIR_LOSSES = ("batch_based_classification", "soft_triplet", "info_nce", "sigmoid")
 
@@ -43,7 +44,12 @@ def pair_loss(
     loss = functools.partial(losses.soft_triplet_loss, triplets=triplets, block_rows=block_rows)
   if axis_name is None:
     return loss
-  return lambda composed, targets: loss(*jax.lax.all_gather((composed, targets), axis_name, tiled=True))
+
+  def of_all_devices(*features, **negatives):
+    features, negatives = jax.lax.all_gather((features, negatives), axis_name, tiled=True)
+    return loss(*features, **negatives)
+
+  return of_all_devices
 
 
 def weighted_losses(
@@ -55,14 +61,17 @@ def weighted_losses(
   loss: PairLoss,
   weights: Mapping[str, float],
   rngs: RowKeys | None = None,
+  negatives: losses.HardNegatives | None = None,
 ) -> dict[str, Float[Array, ""]]:
   """Every loss with a weight above zero, from raw features, and their weighted sum as `total`.
 
   `reference` is what the model's `encode_references` gives.
-  `weights` has the keys main, image_reconstruction, text_reconstruction and rotational_symmetry.
+  `weights` has the keys main, image_reconstruction, text_reconstruction and rotational_symmetry. `negatives` are the
+  main loss's.
   """
   composed = model.compose(reference, text, rngs=rngs)
-  terms = {"main": loss(model.on_sphere(composed), model.on_sphere(target))}
+  mined = {} if negatives is None else {"negatives": negatives}
+  terms = {"main": loss(model.on_sphere(composed), model.on_sphere(target), **mined)}
   if weights["image_reconstruction"] or weights["text_reconstruction"]:
     decoded_image, decoded_text = model.composer.decode(composed)
     terms["image_reconstruction"] = losses.reconstruction_loss(decoded_image, reference)
@@ -95,3 +104,19 @@ def encode_batch(
   # Two passes, not one over both: batch norm sees references and targets apart, as in the original.
   text = batch[model.text_encoder.reads]
   return model.encode_references(reference), model.encode_images(target), model.encode_texts(text, rngs=rngs)
+
+
+def encode_negatives(
+  model: RetrievalModel,
+  table: Mapping[str, Int[Array, "..."]],
+  targets: Int[Array, " batch"],
+  images: Num[Array, "num_images ..."],
+  augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
+  rngs: RowKeys,
+) -> losses.HardNegatives:
+  """The images that `table`, a train state's `negatives`, has for the targets, in one more pass through the encoder."""
+  rows = table["rows"][targets]
+  num = rows.shape[1]
+  own_keys = RowKeys(rngs.key, (rngs.rows[:, None] * num + jnp.arange(num)).ravel())
+  features = model.on_sphere(model.encode_images(augment(images[rows.ravel()], own_keys)))
+  return losses.HardNegatives(features.reshape(*rows.shape, -1), table["labels"][rows], table["labels"][targets])

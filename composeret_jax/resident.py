@@ -9,26 +9,28 @@ import ml_collections
 
 from composeret_jax.devices import on_every_device, place
 from composeret_jax.image_features import ImageFeatures
+from data_pipelines.input_error import InputError
 from data_pipelines.pixels.store import PixelStore
 
 
 def resident_images(
-  images: PixelStore | ImageFeatures, mesh: Mesh, config: ml_collections.ConfigDict
+  images: PixelStore | ImageFeatures, mesh: Mesh, config: ml_collections.ConfigDict, *, required: bool = False
 ) -> Shaped[Array, "num_images ..."] | None:
   """All images (pixels of a store, or features) on each device.
 
-  None, and a message, when they need more than the share of memory that they may have.
+  None, and a message, when they need more than the share of memory that they may have; InputError when `required`.
 
   `config` is the `data` part of a run's configuration.
   """
   need, room = images.array.nbytes, config.device_memory_share * device_memory(mesh)
   if need > room:
-    print(
+    problem = (
       f"config.data.placement is device, but {len(images):,} images take {need / 2**30:.2f} GiB and "
-      f"config.data.device_memory_share = {config.device_memory_share} leaves {room / 2**30:.2f} GiB on each device: "
-      "they are streamed",
-      file=sys.stderr,
+      f"config.data.device_memory_share = {config.device_memory_share} leaves {room / 2**30:.2f} GiB on each device"
     )
+    if required:
+      raise InputError(f"{problem}; config.hard_negatives are looked up there")
+    print(f"{problem}: they are streamed", file=sys.stderr)
     return None
   return place(images.array, on_every_device(mesh))
 

@@ -22,14 +22,15 @@ def rank_gallery(
   exclude: Int[np.ndarray, " num_queries"] | None = None,
   query_groups: Int[np.ndarray, " num_queries"] | None = None,
   gallery_groups: Int[np.ndarray, " num_gallery"] | None = None,
+  other_groups: bool = False,
   query_block: int = 256,
   gallery_block: int = 8192,
 ) -> Int[np.ndarray, "num_queries ranked"]:
   """The `k` gallery rows with the largest inner product for each query, best first; ties keep gallery order.
 
   `exclude` names for each query one gallery row that is left out: its own image. With groups a query ranks the gallery
-  rows of its own group only. Fewer than `k` rows come back where the gallery has no more to offer, and NO_ROW where
-  only the query's group has no more.
+  rows of its own group only or, with `other_groups`, those of all groups but its own. Fewer than `k` rows come back
+  where the gallery has no more to offer, and NO_ROW where only the query's groups have no more.
 
   `gallery` may be a memory map: it is read once, in blocks, each split by rows over all devices. A device holds the
   queries and their best rows so far, its part of two gallery blocks, and its part of query_block x gallery_block
@@ -53,7 +54,7 @@ def rank_gallery(
   def place_gallery(start):
     return tuple(_place(array, start, block_rows, rows_split(mesh)) for array in (gallery, gallery_groups))
 
-  merge = functools.partial(_merge, num_gallery=len(gallery), chunk=chunk, mesh=mesh)
+  merge = functools.partial(_merge, num_gallery=len(gallery), other_groups=other_groups, chunk=chunk, mesh=mesh)
   blocks = [place_queries(start) for start in range(0, len(queries), query_block)]
   nothing = np.full((query_block, k), -np.inf, np.float32), np.full((query_block, k), NO_ROW, np.int32)
   best = [nothing] * len(blocks)
@@ -89,8 +90,8 @@ def _place(rows: Num[np.ndarray, "num ..."], start: int, size: int, sharding: Na
   return jax.make_array_from_callback((size, *rows.shape[1:]), sharding, read)
 
 
-@functools.partial(jax.jit, static_argnames=("num_gallery", "chunk", "mesh"))
-def _merge(best, queries, gallery, start, *, num_gallery: int, chunk: int, mesh: Mesh):
+@functools.partial(jax.jit, static_argnames=("num_gallery", "other_groups", "chunk", "mesh"))
+def _merge(best, queries, gallery, start, *, num_gallery: int, other_groups: bool, chunk: int, mesh: Mesh):
   """The best rows of a block of queries among those they had and a block of the gallery from row `start` on.
 
   Each device takes the best of its own rows; candidates then stand in gallery order, after the earlier rows, so that
@@ -102,7 +103,8 @@ def _merge(best, queries, gallery, start, *, num_gallery: int, chunk: int, mesh:
     gallery_vectors, gallery_groups = gallery
     rows = start + jax.lax.axis_index(AXIS) * len(gallery_vectors) + jnp.arange(len(gallery_vectors))
     scores = jnp.matmul(vectors, gallery_vectors.T, precision=jax.lax.Precision.HIGHEST)
-    usable = (rows < num_gallery) & (rows != excluded[:, None]) & (gallery_groups == query_groups[:, None])
+    right_group = (gallery_groups == query_groups[:, None]) != other_groups
+    usable = (rows < num_gallery) & (rows != excluded[:, None]) & right_group
     k = best[0].shape[1]
     own_scores, places = top_k(jnp.where(usable, scores, -jnp.inf), min(k, len(rows)), chunk)
     own = own_scores, rows[places]

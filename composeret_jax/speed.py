@@ -18,6 +18,7 @@ class Speed:
     self._peak_flops = peak_flops
     self._flops_per_step = 0.0
     self._compile_seconds: float | None = None
+    self._mining_seconds = 0.0
     self._restart()
 
   def _restart(self) -> None:
@@ -71,6 +72,9 @@ class Speed:
     if self._compile_seconds is not None:
       metrics["speed/compile_seconds"] = self._compile_seconds
       self._compile_seconds = None  # reported once
+    if self._mining_seconds:
+      metrics["speed/mining_seconds"] = self._mining_seconds
+      self._mining_seconds = 0.0
     self._restart()
     return metrics
 
@@ -80,6 +84,14 @@ class Speed:
     start = time.perf_counter()
     yield
     self._start += time.perf_counter() - start
+
+  @contextlib.contextmanager
+  def mining(self) -> Iterator[None]:
+    """Wraps the search for hard negatives, which is not training and reported by itself."""
+    start = time.perf_counter()
+    with self.paused():
+      yield
+    self._mining_seconds += time.perf_counter() - start
 
 
 def _peak_memory() -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Training, from the newest checkpoint or from the start; and evaluation of what was trained."""
 
 from collections.abc import Callable, Iterator, Mapping
+import dataclasses
 import functools
 import math
 import pathlib
@@ -18,6 +19,7 @@ from composeret_jax.ema import evaluation_params
 from composeret_jax.evaluation import Evaluation, Evaluator
 from composeret_jax.finite import FiniteWatch
 from composeret_jax.flops import program_flops
+from composeret_jax.hard_negatives import NegativesMiner
 from composeret_jax.image_features import with_features
 from composeret_jax.image_trunks import check_image_trunk, check_same_trunk, load_pretrained, trunk_made_with
 from composeret_jax.model import build_model
@@ -82,6 +84,8 @@ class Run:
     self.checkpoints = Checkpoints(workdir, config, self.made_with)
     self.mesh = data_mesh()
     self.parallel = Parallel(config.parallel, self.mesh, config.train.steps_per_call)
+    mines = config.hard_negatives.every_steps > 0
+    self.miner = NegativesMiner(self.model, self.dataset.train_images.labels, config) if mines else None
 
   def newest_state(self) -> TrainState:
     """The state of the newest checkpoint that is whole, or the first state where there is none.
@@ -103,8 +107,12 @@ class Run:
     image_encoder = self.config.model.image_encoder
     if self.checkpoints.latest_step() is None and image_encoder.pretrained and not image_encoder.frozen:
       load_pretrained(image_encoder, self.model.image_encoder.trunk)
-    start = create_state(self.model, self.optimizer, self.config.seed)
-    return jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(start)
+    return jax.jit(lambda state: state, out_shardings=on_every_device(self.mesh))(self.create_state())
+
+  def create_state(self) -> TrainState:
+    """The state before the first step, of the model as it is."""
+    state = create_state(self.model, self.optimizer, self.config.seed)
+    return dataclasses.replace(state, negatives=self.miner.nothing_mined()) if self.miner else state
 
   def _restored(self, step: int, start: TrainState) -> TrainState:
     self.checkpoints.check(step)
@@ -145,7 +153,9 @@ class Run:
   def images(self) -> Shaped[jax.Array, "num_images ..."] | None:
     """All training images, or their features, on every device, where the configuration asks for it and they fit."""
     data = self.config.data
-    return resident_images(self.dataset.train_pixels, self.mesh, data) if data.placement == "device" else None
+    if data.placement != "device":
+      return None
+    return resident_images(self.dataset.train_pixels, self.mesh, data, required=self.miner is not None)
 
   def train_steps(self) -> Callable:
     """The compiled steps: (state, batches, images) -> (state, losses)."""
@@ -195,7 +205,8 @@ def _train(run: Run, preemption: Preemption) -> None:
   run.checkpoints.set_aside([step for step in run.checkpoints.steps() if step > first_step])
   batches = run.train_batches(first_step)
   peak = peak_flops(config.model.image_encoder.dtype, config.peak_flops)
-  speed = Speed(2 * config.batch_size, peak, steps_per_call)
+  images_per_query = 2 + (config.hard_negatives.num if run.miner else 0)
+  speed = Speed(images_per_query * config.batch_size, peak, steps_per_call)
   train_steps = speed.watched(run.train_steps(), run.flops_per_step)
   trace = StepTrace(parse_steps(config.profile_steps), workdir / "profile")
   watch = FiniteWatch(run.checkpoints.describe_latest, config.train.max_skipped_in_a_row)
@@ -205,6 +216,10 @@ def _train(run: Run, preemption: Preemption) -> None:
     for step in range(first_step + steps_per_call, last_step + 1, steps_per_call):
       with speed.waiting():
         batch = next(batches)
+      if run.miner and run.miner.is_due(step - steps_per_call):
+        watch.check()
+        with speed.mining():
+          state = run.miner.mine(state, run.images)
       trace.before(step)
       with jax.transfer_guard("disallow"):
         state, losses = train_steps(state, batch, run.images)

@@ -18,7 +18,7 @@ from composeret_jax.layers.batch_norm import BatchNorm
 from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.microbatches import in_microbatches
 from composeret_jax.model import RetrievalModel
-from composeret_jax.objective import encode_batch, pair_loss, weighted_losses
+from composeret_jax.objective import encode_batch, encode_negatives, pair_loss, weighted_losses
 
 
 @jax.tree_util.register_dataclass
@@ -28,7 +28,8 @@ class TrainState:
 
   `step` counts the steps done. `params`, `batch_stats` and `frozen` hold plain arrays, which pass in and out of jit
   faster than nnx's variables; no step changes `frozen`. `num_skipped` counts the steps done that changed nothing, and
-  `num_skipped_in_a_row` those since the last that did.
+  `num_skipped_in_a_row` those since the last that did. `negatives` is what was mined last (hard_negatives.py), where
+  anything is: `rows` [num_images, num] of the training images for each of them, and their `labels` [num_images].
   """
 
   step: Int[Array, ""]
@@ -39,6 +40,7 @@ class TrainState:
   key: PRNGKeyArray
   num_skipped: Int[Array, ""]
   num_skipped_in_a_row: Int[Array, ""]
+  negatives: Mapping[str, Int[Array, "..."]] = dataclasses.field(default_factory=dict)
 
 
 Batch = Mapping[str, Array]
@@ -91,16 +93,20 @@ def make_train_step(
   def statistics(trained):
     return nnx.as_pure(nnx.state(trained, nnx.BatchStat))
 
-  def loss_fn(params, batch_stats, frozen, batch, images, key):
+  def loss_fn(params, batch_stats, frozen, table, batch, images, key):
     text_key, composer_key, loss_key = jax.random.split(key, 3)
     rows = global_rows(len(batch["reference"]), axis_name)
 
     def encode(batch_stats, rows, batch):
       trained = in_training(params, batch_stats, frozen)
       features = encode_batch(trained, batch, images, augmented, RowKeys(text_key, rows))
-      return statistics(trained), features
+      negatives = None
+      if table:
+        own_keys = RowKeys(loss_key, rows)
+        negatives = encode_negatives(trained, table, batch["target"], images, augmented, own_keys)
+      return statistics(trained), (features, negatives)
 
-    batch_stats, features = in_microbatches(
+    batch_stats, (features, negatives) = in_microbatches(
       encode, batch_stats, (rows, batch), config.train.num_microbatches, num_shards
     )
     trained = in_training(params, batch_stats, frozen)
@@ -112,13 +118,15 @@ def make_train_step(
       block_rows=config.loss_block_rows,
       axis_name=axis_name,
     )
-    losses = weighted_losses(trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows))
+    losses = weighted_losses(
+      trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows), negatives=negatives
+    )
     return losses["total"], (losses, statistics(trained))
 
   def train_step(state, batch, images=None):
     key = jax.random.fold_in(state.key, state.step)
     gradients, (losses, batch_stats) = jax.grad(loss_fn, has_aux=True)(
-      state.params, state.batch_stats, state.frozen, batch, images, key
+      state.params, state.batch_stats, state.frozen, state.negatives, batch, images, key
     )
     if axis_name:
       gradients, losses = jax.lax.pmean((gradients, losses), axis_name)

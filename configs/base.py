@@ -18,6 +18,12 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.loss_block_rows = 0  # rows of the batch x batch similarities held at once (soft triplet: triplets); 0: all
 
+  config.hard_negatives = ml_collections.ConfigDict()
+  # Every so many steps each training image gets the `num` images of another label that the model finds most like it:
+  # batch-based classification sees those of a query's target as well. Needs data.placement "device"; 0: none.
+  config.hard_negatives.every_steps = 0
+  config.hard_negatives.num = 1
+
   config.optimizer = "sgd"  # or "adamw", "lars", "lamb"
   config.learning_rate = 0.01
   config.learning_rate_batch_size = 32  # what learning_rate is for
@@ -72,4 +78,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.eval.query_block = 256  # similarities held at once: query_block x gallery_block, over all devices
   config.eval.gallery_block = 8_192
   config.eval.allow_unanswerable_queries = False  # counts queries without a right image in the gallery as misses
+  # The first so many of a query's images are counted again, as rerank/..., in the order of cosine(composed, image) +
+  # rerank_weight * cosine(text, what the text decoder reads from the image); 0: not.
+  config.eval.rerank = 0
+  config.eval.rerank_weight = 0.5
   return config

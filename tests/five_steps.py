@@ -3,11 +3,13 @@
 python -m tests.five_steps JSON [COORDINATOR NUM_PROCESSES PROCESS_ID], JSON a list of keyword arguments of `losses`.
 """
 
+import dataclasses
 import json
 import sys
 
 from flax import nnx
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 import numpy as np
 
@@ -46,8 +48,23 @@ def batches(images, process_index=0, num_processes=1):
     yield {"reference": reference[share], "target": target[share], "tokens": tokens[share]}
 
 
+def negatives(num):
+  """As if mined: any images, and few labels, so that some are the targets' own."""
+  rng = np.random.default_rng(2)
+  rows, labels = rng.integers(0, NUM_IMAGES, (NUM_IMAGES, num)), rng.integers(0, 3, NUM_IMAGES)
+  return {"rows": jnp.asarray(rows, jnp.int32), "labels": jnp.asarray(labels, jnp.int32)}
+
+
 def losses(
-  *, loss, kind="jit", num_devices=1, num_microbatches=1, steps_per_call=1, resident=False, batch_norm=True
+  *,
+  loss,
+  kind="jit",
+  num_devices=1,
+  num_microbatches=1,
+  steps_per_call=1,
+  resident=False,
+  batch_norm=True,
+  num_negatives=0,
 ) -> list[float]:
   """The total loss of each step, and then the sum of all parameters' magnitudes."""
   config = tiny.config("unused", "unused")
@@ -63,7 +80,10 @@ def losses(
   parallel = Parallel(kind, mesh, steps_per_call)
   step = make_train_step(model, optimizer, config, axis_name=parallel.axis_name, num_shards=parallel.num_shards)
   steps = parallel.compile(step)
-  state = jax.jit(lambda state: state, out_shardings=on_every_device(mesh))(create_state(model, optimizer, seed=0))
+  first = create_state(model, optimizer, seed=0)
+  if num_negatives:
+    first = dataclasses.replace(first, negatives=negatives(num_negatives))
+  state = jax.jit(lambda state: state, out_shardings=on_every_device(mesh))(first)
   images = np.random.default_rng(1).integers(0, 255, (NUM_IMAGES, 16, 16, 3), dtype=np.uint8)
   own = list(batches(None if resident else images, jax.process_index(), jax.process_count()))
   if steps_per_call > 1:

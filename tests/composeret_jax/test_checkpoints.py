@@ -1,3 +1,4 @@
+import dataclasses
 import time
 
 import jax
@@ -19,6 +20,7 @@ def state(step):
     key=jax.random.fold_in(jax.random.key(7), step),
     num_skipped=jnp.array(2 * step, jnp.int32),
     num_skipped_in_a_row=jnp.array(3 * step, jnp.int32),
+    negatives={"rows": jnp.full((4, 1), step, jnp.int32), "labels": jnp.arange(4)},
   )
 
 
@@ -33,6 +35,22 @@ def test_the_newest_and_the_best_are_kept(config, tmp_path):
   save(tmp_path, config, {1: 0.2, 2: 0.9, 3: None, 4: 0.3, 5: None})
   kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
   assert kept == [2, 4, 5]
+
+
+def test_a_checkpoint_without_the_metric_is_not_the_best(config, tmp_path):
+  config.num_newest_checkpoints = 1
+  save(tmp_path, config, {1: 0.9})
+  config.best_metric = "rerank/R@1"
+  with Checkpoints(tmp_path, config, {"words": ["old", "cat"]}) as checkpoints:
+    for step, recall in ((2, 0.3), (3, 0.2)):
+      checkpoints.save(step, state(step), {"R@1": 0.1, "rerank/R@1": recall})
+  assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [2, 3]
+
+
+def test_mined_negatives_are_left_alone_where_nothing_is_mined(config, tmp_path):
+  save(tmp_path, config, {3: None})
+  like = dataclasses.replace(state(0), negatives={})
+  assert Checkpoints(tmp_path, config, {"words": ["old", "cat"]}).restore(3, like).negatives == {}
 
 
 def test_everything_comes_back(config, tmp_path):

@@ -87,6 +87,10 @@ BAD = [
     -1.0,
     "config.model.loss_weights.rotational_symmetry is -1.0, expected ",
   ),
+  ("hard_negatives.every_steps", 5, "config.data.placement is 'stream', expected device with config.hard_negatives."),
+  ("hard_negatives.num", 0, "config.hard_negatives.num is 0, expected at least 1"),
+  ("eval.rerank", 101, "config.eval.rerank is 101, expected at most 100, which mit_states looks at"),
+  ("best_metric", "rerank/R@1", "config.best_metric is 'rerank/R@1', expected one of R@1, "),
   ("model.image_encoder.frozen", True, "config.model.image_encoder.pretrained is not set, expected weights with"),
   ("protocol", "fashion_iq", "config.protocol is 'fashion_iq', expected another for mit_states: it is fashion_iq's"),
   ("best_metric", "R@2", "config.best_metric is 'R@2', expected one of R@1, R@5, R@10, "),
@@ -106,6 +110,26 @@ def test_one_mistake_is_one_line(config, field, value, message):
 def test_a_batch_of_one_has_no_negatives(config):
   config.loss, config.batch_size = "soft_triplet", 1
   assert mistakes(config) == ["config.batch_size is 1, expected at least 2: the soft triplet needs negatives"]
+
+
+def test_what_hard_negatives_forbid(config):
+  config.hard_negatives.every_steps, config.data.placement = 5, "device"
+  assert not mistakes(config)
+  config.loss, config.train.steps_per_call = "soft_triplet", 4
+  config.num_train_steps = config.log_every_steps = config.eval_every_steps = config.checkpoint_every_steps = 8
+  assert mistakes(config) == [
+    "config.hard_negatives.every_steps is 5, expected a multiple of config.train.steps_per_call = 4",
+    "config.loss is 'soft_triplet', expected batch_based_classification with config.hard_negatives.every_steps above 0",
+  ]
+
+
+def test_reranking_needs_a_trained_text_decoder(config):
+  config.eval.rerank, config.best_metric = 10, "rerank/noun/R@5"
+  assert not mistakes(config)
+  config.model.loss_weights.text_reconstruction = 0.0
+  assert mistakes(config) == [
+    "config.eval.rerank is 10, expected 0 without a text decoder that text_reconstruction trains"
+  ]
 
 
 def test_a_loss_that_the_composer_lacks(config):

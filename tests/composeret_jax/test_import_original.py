@@ -185,3 +185,10 @@ def test_layers_that_the_original_lacks_are_named(config, tmp_path):
   config.model.text_encoder.name, config.model.text_encoder.projection_dim = "bert", 4
   with pytest.raises(InputError, match="projection_dim is 4, expected 0"):
     import_checkpoint(config, tmp_path / "run", tmp_path / "unused.pth")
+
+
+def test_a_step_between_two_minings_is_refused(config, tmp_path):
+  config.data.placement, config.hard_negatives.every_steps = "device", 3
+  run = train.Run(config, tmp_path)
+  with pytest.raises(InputError, match=r"hard_negatives\.every_steps is 3, expected a divisor of 5"):
+    save_checkpoint(run, OriginalCheckpoint(STEP, original_state_dict(run)))

@@ -23,6 +23,44 @@ def test_batch_classification_is_the_mean_of_each_querys_cross_entropy():
   np.testing.assert_allclose(loss, expected / 4, rtol=1e-5)
 
 
+def hard_negatives():
+  """Two of each of four targets; some show what another target does."""
+  labels = np.array([[1, 9], [0, 3], [8, 1], [0, 0]])
+  mined = np.random.default_rng(5).normal(size=(4, 2, 5)).astype(np.float32)
+  return mined, labels, np.array([0, 1, 2, 0])
+
+
+def test_hard_negatives_join_the_sum_unless_they_show_what_the_querys_target_does():
+  composed, targets = features(4)
+  mined, labels, target_labels = hard_negatives()
+  expected = 0.0
+  for i in range(4):
+    wrong = [mined[j, n] for j in range(4) for n in range(2) if labels[j, n] != target_labels[i]]
+    scores = np.array([composed[i] @ other for other in [*targets, *wrong]], np.float64)
+    expected += np.log(np.exp(scores).sum()) - scores[i]
+  negatives = losses.HardNegatives(*map(jnp.asarray, (mined, labels, target_labels)))
+  loss = losses.batch_classification_loss(jnp.asarray(composed), jnp.asarray(targets), negatives=negatives)
+  np.testing.assert_allclose(loss, expected / 4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("block_rows", [1, 3])
+def test_blocks_change_nothing_with_hard_negatives(block_rows):
+  composed, targets = map(jnp.asarray, features(4))
+  mined, *labels = map(jnp.asarray, hard_negatives())
+
+  def loss(composed, targets, mined, rows):
+    negatives = losses.HardNegatives(mined, *labels)
+    return losses.batch_classification_loss(composed, targets, rows, negatives=negatives)
+
+  gradient = jax.value_and_grad(loss, argnums=(0, 1, 2))
+  arrays = composed, targets, mined
+  (expected, expected_gradients), (value, gradients) = (gradient(*arrays, rows) for rows in (0, block_rows))
+  np.testing.assert_allclose(value, expected, rtol=1e-6)
+  for found, wanted in zip(gradients, expected_gradients, strict=True):
+    assert np.isfinite(found).all() and np.abs(wanted).max() > 0.01
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_soft_triplet_is_the_mean_over_triplets_in_a_loop():
   composed, targets = features(3)
   triplets = [(0, 3, 1), (4, 1, 2), (5, 2, 0)]

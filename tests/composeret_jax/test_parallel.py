@@ -25,6 +25,12 @@ SAME_WITHOUT_NORM = {
   "two microbatches of four devices": FOUR | {"num_microbatches": 2},
   "two microbatches under pmap": FOUR | {"num_microbatches": 2, "kind": "pmap"},
 }
+MINED = {"num_negatives": 2, "resident": True, "loss": LOSSES[0]}
+SAME_WITH_NEGATIVES = {
+  "negatives on four devices": FOUR,
+  "negatives under pmap": FOUR | {"kind": "pmap"},
+  "negatives in microbatches": FOUR | {"num_microbatches": 2, "batch_norm": False},
+}
 
 
 def start(cases, num_devices, *arguments):
@@ -47,6 +53,10 @@ def results_of():
   cases = {(loss, name): case | {"loss": loss} for loss in LOSSES for name, case in {"one": {}, **SAME_AS_ONE}.items()}
   for name, case in {"one": {}, **SAME_WITHOUT_NORM}.items():
     cases["without norm", name] = case | {"loss": LOSSES[0], "batch_norm": False}
+  for name, case in SAME_WITH_NEGATIVES.items():
+    cases["negatives", name] = MINED | case
+  cases["negatives", True] = MINED
+  cases["negatives", False] = MINED | {"batch_norm": False}
   return dict(zip(cases, results(start(list(cases.values()), 4)), strict=True))
 
 
@@ -61,12 +71,19 @@ def test_microbatches_change_nothing_without_batch_norm(results_of, name):
   np.testing.assert_allclose(results_of["without norm", name], results_of["without norm", "one"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("name, case", SAME_WITH_NEGATIVES.items())
+def test_hard_negatives_are_as_on_one_device(results_of, name, case):
+  expected = results_of["negatives", case.get("batch_norm", True)]
+  np.testing.assert_allclose(results_of["negatives", name], expected, rtol=1e-5)
+  assert abs(expected[0] - results_of[LOSSES[0], "one"][0]) > 0.1
+
+
 def test_two_processes_with_two_devices_each_are_as_one_device(results_of):
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     address = f"localhost:{probe.getsockname()[1]}"
-  cases = [{"loss": loss, "num_devices": 4} for loss in LOSSES]
+  cases = [*({"loss": loss, "num_devices": 4} for loss in LOSSES), MINED | FOUR]
   processes = [start(cases, 2, address, "2", str(i)) for i in range(2)]
   for process in processes:
-    for loss, values in zip(LOSSES, results(process), strict=True):
-      np.testing.assert_allclose(values, results_of[loss, "one"], rtol=1e-5)
+    expected = [*(results_of[loss, "one"] for loss in LOSSES), results_of["negatives", True]]
+    np.testing.assert_allclose(results(process), expected, rtol=1e-5)

@@ -41,6 +41,13 @@ def test_a_query_ranks_its_own_group_only():
   assert ranks.tolist() == [[3, 0], [1, NO_ROW]]  # the second query's own image is in the other group
 
 
+def test_a_query_ranks_all_groups_but_its_own():
+  gallery = np.array([[1.0], [4.0], [3.0], [2.0], [5.0]], np.float32)
+  groups = {"query_groups": np.array([0, 1, 0]), "gallery_groups": np.array([0, 1, 0, 0, 2]), "other_groups": True}
+  ranks = rank_gallery(np.array([[1.0], [1.0], [-1.0]], np.float32), gallery, k=3, gallery_block=2, **groups)
+  assert ranks.tolist() == [[4, 1, NO_ROW], [4, 2, 3], [1, 4, NO_ROW]]
+
+
 @pytest.mark.parametrize("k", [1, 3, 8])
 def test_looking_into_the_best_chunks_only_is_exact(k):
   rng = np.random.default_rng(1)
