@@ -102,7 +102,7 @@ class Evaluator:
     self._encode_texts = compiled(lambda model, texts: model.encode_texts(texts))
     self._compose = compiled(lambda model, references, text: model.on_sphere(model.compose(references, text)))
     self._on_sphere = compiled(lambda model, image: model.on_sphere(image))
-    self._read_texts = compiled(lambda model, image: model.composer.decode(image)[1])
+    self._read_texts = compiled(lambda model, image: model.composer.decode_text(image))
 
   def __call__(
     self, params: Mapping[str, Any], batch_stats: Mapping[str, Any], frozen: Mapping[str, Any]

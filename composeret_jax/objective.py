@@ -72,10 +72,10 @@ def weighted_losses(
   composed = model.compose(reference, text, rngs=rngs)
   mined = {} if negatives is None else {"negatives": negatives}
   terms = {"main": loss(model.on_sphere(composed), model.on_sphere(target), **mined)}
-  if weights["image_reconstruction"] or weights["text_reconstruction"]:
-    decoded_image, decoded_text = model.composer.decode(composed)
-    terms["image_reconstruction"] = losses.reconstruction_loss(decoded_image, reference)
-    terms["text_reconstruction"] = losses.reconstruction_loss(decoded_text, text)
+  if weights["image_reconstruction"]:
+    terms["image_reconstruction"] = losses.reconstruction_loss(model.composer.decode_image(composed, text), reference)
+  if weights["text_reconstruction"]:
+    terms["text_reconstruction"] = losses.reconstruction_loss(model.composer.decode_text(composed), text)
   if weights["rotational_symmetry"]:
     turned_back = model.turn_back(target, text, rngs=rngs)
     terms["rotational_symmetry"] = losses.rotational_symmetry_loss(

@@ -21,6 +21,15 @@ def real_space_concat_ae() -> ml_collections.ConfigDict:
   return model
 
 
+def rotor() -> ml_collections.ConfigDict:
+  """Rotation that the text can take back, a gate and a residual, with ComposeAE's autoencoder losses."""
+  model = compose_ae()
+  model.composer = "rotor"
+  model.composer_options.rotates = True
+  model.composer_options.has_residual = True
+  return model
+
+
 def tirg() -> ml_collections.ConfigDict:
   """TIRG on the image feature."""
   return _model("tirg")
@@ -110,6 +119,7 @@ def _model(composer: str) -> ml_collections.ConfigDict:
 
 MODELS: dict[str, Callable[[], ml_collections.ConfigDict]] = {
   "compose_ae": compose_ae,
+  "rotor": rotor,
   "tirg": tirg,
   "tirg_last_conv": tirg_last_conv,
   "real_space_concat_ae": real_space_concat_ae,

@@ -30,8 +30,12 @@ class AutoencoderComposer(Composer):
     """The composed feature, from what the two paths give."""
     return self.linear_weight * linear + self.conv_weight * convolutional
 
-  def decode(
-    self, composed: Float[Array, "batch image_dim"]
-  ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch text_dim"]]:
-    """Rebuilds the image feature and the text feature that were composed."""
-    return self.image_decoder(composed), self.text_decoder(composed)
+  def decode_image(
+    self, composed: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
+  ) -> Float[Array, "batch image_dim"]:
+    """Rebuilds the image feature that was composed; the text is not read."""
+    return self.image_decoder(composed)
+
+  def decode_text(self, composed: Float[Array, "batch image_dim"]) -> Float[Array, "batch text_dim"]:
+    """Rebuilds the text feature that was composed."""
+    return self.text_decoder(composed)

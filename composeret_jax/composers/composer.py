@@ -9,8 +9,8 @@ class Composer(nnx.Module):
   """Called with (image, text, rngs=...), gives the raw feature of the image that the two together ask for.
 
   Built with (image_dim, text_dim, rngs=...), and options of its own as keywords. A composer that gives
-  `image_reconstruction` and `text_reconstruction` has `decode(composed)`; one that gives `rotational_symmetry` can be
-  called with conjugate=True.
+  `image_reconstruction` has `decode_image(composed, text)`, one that gives `text_reconstruction` has
+  `decode_text(composed)`, and one that gives `rotational_symmetry` can be called with conjugate=True.
   """
 
   losses: ClassVar[tuple[str, ...]] = ("main",)

@@ -16,11 +16,10 @@ def test_outputs(parity, mode):
   model = parity.model(mode)
   reference, target, text = parity.inputs
   composed = model.compose(reference, text)
-  decoded_image, decoded_text = model.composer.decode(composed)
   outputs = {
     "composed": composed,
-    "decoded_image": decoded_image,
-    "decoded_text": decoded_text,
+    "decoded_image": model.composer.decode_image(composed, text),
+    "decoded_text": model.composer.decode_text(composed),
     "composed_conjugate_of_target": model.turn_back(target, text),
   }
   parity.check_outputs(mode, outputs)
