@@ -1,6 +1,7 @@
 """CIRR from its captions, its splits and the images of NLVR2."""
 
 from collections.abc import Mapping, Sequence
+import os
 import pathlib
 import posixpath
 from typing import Any, NamedTuple
@@ -126,7 +127,7 @@ def read_names(folder: pathlib.Path, split: str) -> dict[str, str]:
 
 def _missing(folder: pathlib.Path, split: str) -> dict[str, str]:
   root = image_root(folder)
-  return {name: path for name, path in read_names(folder, split).items() if not (root / path).is_file()}
+  return {name: path for name, path in read_names(folder, split).items() if not os.path.isfile(root / path)}
 
 
 def read_annotations(folder: pathlib.Path, split: str) -> list[Annotation]:

@@ -200,6 +200,7 @@ BAD = [
   ("cirr", CIRR_SPLIT, b"[]", "split.rc2.val.json: a JSON list, expected an object"),
   ("cirr", CIRR_SPLIT, b'{"a": 7}', "split.rc2.val.json: 'a': expected a path, found 7"),
   ("cirr", CIRR_SPLIT, b'{"a": "../a.png"}', "split.rc2.val.json: 'a': '../a.png', expected a path below"),
+  ("cirr", CIRR_SPLIT, json.dumps({"a": "x" * 5000}).encode(), "missing: .*xxx|names .*val.json does not"),
   ("cirr", CIRR_SPLIT, b'{"a": "dev/none.png"}', "missing: .*dev/none.png|names .*val.json does not"),
   ("circo", CIRCO_VAL, b"{}", "val.json: a JSON dict, expected a list"),
   ("circo", CIRCO_VAL, circo(id=None), "val.json: query 1: expected id, reference_img_id and relative_caption"),
@@ -324,7 +325,35 @@ CSS_SPLIT = st.fixed_dictionaries(
   optional={"labels": CSS},
 )
 
+CIRR_QUERY = st.fixed_dictionaries(
+  {
+    "pairid": st.integers() | JSON,
+    "reference": st.sampled_from(CIRR_MEMBERS) | JSON,
+    "target_hard": st.sampled_from(CIRR_MEMBERS) | JSON,
+    "caption": st.text() | JSON,
+    "img_set": st.just({"members": CIRR_MEMBERS}) | st.fixed_dictionaries({"members": st.lists(JSON) | JSON}) | JSON,
+  }
+)
+CIRCO_IMAGE = st.sampled_from(tiny_datasets.CIRCO_IDS) | JSON
+CIRCO_QUERY = st.fixed_dictionaries(
+  {
+    "id": st.integers() | JSON,
+    "reference_img_id": CIRCO_IMAGE,
+    "target_img_id": CIRCO_IMAGE,
+    "gt_img_ids": st.lists(CIRCO_IMAGE, max_size=3) | JSON,
+    "relative_caption": st.text() | JSON,
+  }
+)
+
 FILES = st.one_of(
+  st.tuples(st.just("cirr"), st.sampled_from([CIRR_VAL, CIRR_TEST]), st.lists(CIRR_QUERY, max_size=3).map(json.dumps)),
+  st.tuples(st.just("cirr"), st.just(CIRR_SPLIT), st.dictionaries(st.text(), st.text() | JSON).map(json.dumps)),
+  st.tuples(
+    st.just("circo"), st.sampled_from([CIRCO_VAL, CIRCO_TEST]), st.lists(CIRCO_QUERY, max_size=3).map(json.dumps)
+  ),
+  st.tuples(
+    st.just("circo"), st.just(COCO_LIST), st.dictionaries(st.just("images"), st.lists(JSON) | JSON).map(json.dumps)
+  ),
   st.tuples(st.just("fashion_iq"), st.sampled_from([CAPTIONS, SPLIT]), st.lists(QUERY, max_size=3).map(json.dumps)),
   st.tuples(st.just("fashion_iq"), st.sampled_from([CAPTIONS, SPLIT]), JSON.map(json.dumps) | st.binary()),
   st.tuples(
@@ -342,10 +371,11 @@ FILES = st.one_of(
 
 @pytest.fixture(scope="module")
 def all_raw(tmp_path_factory):
-  return {name: MAKE[name](tmp_path_factory.mktemp(name) / "raw") for name in ("fashion_iq", "fashion200k", "css3d")}
+  names = ("circo", "cirr", "css3d", "fashion200k", "fashion_iq")
+  return {name: MAKE[name](tmp_path_factory.mktemp(name) / "raw") for name in names}
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(FILES)
 def test_no_annotation_file_ends_in_another_error_than_ours(all_raw, tmp_path_factory, drawn):
   """It is read, or refused with its name."""
