@@ -11,11 +11,12 @@ from typing import Any
 
 
 def run_alone(arguments: Sequence[str]) -> dict[str, Any]:
-  """What the script that calls this prints as its last line, a JSON object, when it is called with `arguments`.
+  """What the script that calls this, by `python -m`, prints as its last line, a JSON object, with `arguments`.
 
   Raises RuntimeError with what it said when it fails.
   """
-  done = subprocess.run([sys.executable, sys.argv[0], *arguments], capture_output=True, text=True)
+  module = sys.modules["__main__"].__spec__.name
+  done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
   if done.returncode:
     raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stderr}")
   return json.loads(done.stdout.splitlines()[-1])

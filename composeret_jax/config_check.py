@@ -287,6 +287,12 @@ def _losses_that_the_composer_lacks(fields: Mapping[str, Any]) -> Iterator[str]:
       yield _mistake(name, fields[name], f"0: {composer} has no such loss")
 
 
+def _odd_width_to_turn(fields: Mapping[str, Any]) -> Iterator[str]:
+  width = fields["model.image_encoder.feature_dim"]
+  if fields["model.composer"] == "rotor" and width % 2:
+    yield _mistake("model.image_encoder.feature_dim", width, "an even number: the rotor reads it as complex numbers")
+
+
 def _no_loss(fields: Mapping[str, Any]) -> Iterator[str]:
   if not any(fields[name] for name in RULES if name.startswith(LOSS_WEIGHTS)):
     yield "config.model.loss_weights are all 0, expected one above it: there is nothing to learn"
@@ -375,6 +381,7 @@ TOGETHER: tuple[Callable[[Mapping[str, Any]], Iterator[str]], ...] = (
   _reranking_beyond_the_ranks,
   _what_a_frozen_trunk_forbids,
   _losses_that_the_composer_lacks,
+  _odd_width_to_turn,
   _no_loss,
   _text_encoder_from_nowhere,
   _what_the_lstm_lacks,

@@ -52,7 +52,7 @@ def check_same_run(saved: ml_collections.ConfigDict, config: ml_collections.Conf
 
 # What an evaluation on another data set takes of its own configuration; all else is as it was trained.
 OF_THE_DATASET = ("data", "eval", "protocol", "text_query", "best_metric")
-OF_THE_MODEL = ("image_size",)  # fields of data that say what the model sees
+OF_THE_MODEL = ("image_size", "resize", "interpolation")  # fields of data that say what the model sees
 
 
 def on_another_dataset(

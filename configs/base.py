@@ -9,11 +9,11 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.seed = 0  # initial weights, order of the data, dropout, negatives
   config.batch_size = 32  # over all devices
-  config.num_train_steps = 160_000
+  config.num_train_steps = 160_000  # 0 evaluates the model as it is built
 
   config.parallel = "jit"  # or "pmap": how a step runs on all devices
 
-  config.loss = "batch_based_classification"  # or "soft_triplet"
+  config.loss = "batch_based_classification"  # or "soft_triplet", "info_nce", "sigmoid"
   config.text_query = "modification"  # or "complete": what the text says, per data set
 
   config.loss_block_rows = 0  # rows of the batch x batch similarities held at once (soft triplet: triplets); 0: all

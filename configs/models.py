@@ -117,6 +117,21 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   return model
 
 
+def towers(model: ml_collections.ConfigDict, path: str, *, train: bool) -> None:
+  """Both encoders are the towers of one folder or hub repository, without a layer of our own behind them.
+
+  Without `train` they stay as they are, and each image and text is encoded once.
+  """
+  model.image_encoder.name = "tower"
+  model.image_encoder.pretrained = path
+  model.image_encoder.frozen = not train
+  model.image_encoder.feature_dim = 0
+  model.text_encoder.name = "tower"
+  model.text_encoder.path = path
+  model.text_encoder.fine_tune = train
+  model.text_encoder.projection_dim = 0
+
+
 MODELS: dict[str, Callable[[], ml_collections.ConfigDict]] = {
   "compose_ae": compose_ae,
   "rotor": rotor,

@@ -85,7 +85,8 @@ def test_it_gives_the_evaluations_features_and_recalls(original):
 @pytest.mark.parametrize("model", [name for name in models.MODELS if name != "compose_ae"])
 def test_every_composer(config, tmp_path, model):
   fields = models.get_config(model)
-  config.model.composer, config.model.loss_weights = fields.composer, fields.loss_weights
+  for field in ("composer", "composer_options", "radius", "train_radius", "loss_weights"):
+    config.model[field] = fields[field]
   bundle, run, features = exported(config, tmp_path)
   check_equals_evaluation(bundle, run, features)
   assert bundle.composes_features == (model != "tirg_last_conv")

@@ -141,6 +141,28 @@ def test_a_loss_that_the_composer_lacks(config):
   ]
 
 
+def test_options_are_those_of_the_composer(config):
+  config.model = models.get_config("sum")
+  config.model.composer_options.text_weight = -1.0
+  config.model.composer_options.normalised = True
+  assert mistakes(config) == [
+    "config.model.composer_options.normalised is no option of this composer "
+    "(did you mean 'model.composer_options.normalise'?)",
+    "config.model.composer_options.text_weight is -1.0, expected at least 0",
+  ]
+  config.model.composer = "tirg"
+  assert [line.split(" (")[0] for line in mistakes(config)] == [
+    f"config.model.composer_options.{name} is no option of this composer"
+    for name in ("normalise", "normalised", "text_weight")
+  ]
+
+
+def test_a_run_of_no_steps_needs_no_warmup_and_no_decay(config):
+  config.num_train_steps, config.decay = 0, "cosine"
+  assert not mistakes(config)
+  build_optimizer(config)
+
+
 def test_a_text_that_the_data_set_lacks():
   config = importlib.import_module("configs.css3d").get_config()
   config.text_query = "complete"

@@ -61,6 +61,47 @@ def test_blocks_change_nothing_with_hard_negatives(block_rows):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_info_nce_is_the_mean_of_rows_and_columns():
+  composed, targets = features(4)
+  scores = composed @ targets.T
+  rows, columns = (
+    np.mean([np.log(np.exp(scores[i] if way == 0 else scores[:, i]).sum()) - scores[i, i] for i in range(4)])
+    for way in range(2)
+  )
+  assert abs(rows - columns) > 0.01
+  loss = losses.info_nce_loss(jnp.asarray(composed), jnp.asarray(targets))
+  np.testing.assert_allclose(loss, (rows + columns) / 2, rtol=1e-5)
+
+
+def sigmoid_by_hand(composed, targets, bias):
+  """The loss, and its gradients for the three arguments."""
+  batch = len(composed)
+  logits = composed @ targets.T + bias
+  signs = 2 * np.eye(batch) - 1
+  slopes = -signs / (1 + np.exp(signs * logits)) / batch
+  return np.log1p(np.exp(-signs * logits)).sum() / batch, (slopes @ targets, slopes.T @ composed, slopes.sum())
+
+
+@pytest.mark.parametrize("bias, block_rows", [(-2.0, 0), (1.0, 0), (-2.0, 3)])
+def test_the_sigmoid_loss_and_its_gradients_are_those_worked_out_by_hand(bias, block_rows):
+  composed, targets = features(4)
+  expected, expected_gradients = sigmoid_by_hand(composed, targets, bias)
+  arguments = jnp.asarray(composed), jnp.asarray(targets), jnp.array(bias)
+  of = jax.value_and_grad(lambda *arrays: losses.sigmoid_loss(*arrays, block_rows=block_rows), argnums=(0, 1, 2))
+  loss, gradients = of(*arguments)
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  for gradient, by_hand in zip(gradients, expected_gradients, strict=True):
+    np.testing.assert_allclose(gradient, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_info_nces_gradient_is_the_one_worked_out_by_hand():
+  composed, targets = features(4)
+  exponentials = np.exp(composed @ targets.T)
+  forth, back = (exponentials / exponentials.sum(axis=axis, keepdims=True) - np.eye(4) for axis in (1, 0))
+  gradient = jax.grad(losses.info_nce_loss)(jnp.asarray(composed), jnp.asarray(targets))
+  np.testing.assert_allclose(gradient, (forth + back) @ targets / 8, rtol=1e-4, atol=1e-6)
+
+
 def test_soft_triplet_is_the_mean_over_triplets_in_a_loop():
   composed, targets = features(3)
   triplets = [(0, 3, 1), (4, 1, 2), (5, 2, 0)]
@@ -125,11 +166,15 @@ def pair_loss(name, batch, block_rows):
   """A loss of composed features and targets, whole (0) or in blocks."""
   if name == "batch":
     return lambda composed, targets: losses.batch_classification_loss(composed, targets, block_rows)
+  if name == "info_nce":
+    return lambda composed, targets: losses.info_nce_loss(composed, targets, block_rows)
+  if name == "sigmoid":
+    return lambda composed, targets: losses.sigmoid_loss(composed, targets, jnp.array(-1.0), block_rows)
   triplets = losses.sample_triplets(jax.random.key(0), batch)
   return lambda composed, targets: losses.soft_triplet_loss(composed, targets, triplets, block_rows)
 
 
-@pytest.mark.parametrize("name", ["batch", "triplet"])
+@pytest.mark.parametrize("name", ["batch", "triplet", "info_nce", "sigmoid"])
 @pytest.mark.parametrize("batch, block_rows", [(10, 4), (8, 4), (8, 1), (6, 100)])
 def test_blocks_change_neither_loss_nor_gradients(name, batch, block_rows):
   composed, targets = map(jnp.asarray, features(batch))
@@ -141,7 +186,7 @@ def test_blocks_change_neither_loss_nor_gradients(name, batch, block_rows):
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["batch", "triplet"])
+@pytest.mark.parametrize("name", ["batch", "triplet", "info_nce", "sigmoid"])
 def test_blocks_never_hold_the_big_arrays(name):
   batch, dim, block_rows = 512, 64, 16
   shape = jax.ShapeDtypeStruct((batch, dim), jnp.float32)
@@ -150,6 +195,6 @@ def test_blocks_never_hold_the_big_arrays(name):
     gradient = jax.jit(jax.grad(pair_loss(name, batch, rows), argnums=(0, 1)))
     return gradient.lower(shape, shape).compile().memory_analysis().temp_size_in_bytes
 
-  big = 4 * batch * batch if name == "batch" else 4 * 6 * batch * dim
+  big = 4 * 6 * batch * dim if name == "triplet" else 4 * batch * batch
   assert temporary_bytes(0) > big
   assert temporary_bytes(block_rows) < big

@@ -7,9 +7,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from composeret_jax.bundle import load
 from composeret_jax.ema import evaluation_params
+from composeret_jax.export import export
 from composeret_jax.finite import NonFiniteError
 from composeret_jax.train import evaluate, Run, train
+from configs import models
 from data_pipelines.input_error import InputError
 
 
@@ -79,6 +82,32 @@ def test_a_finished_run_is_not_trained_again(finished, config, capsys):
   train(config, workdir)
   assert "trained already" in capsys.readouterr().out
   assert (workdir / "metrics.jsonl").read_text() == before
+
+
+def test_no_steps_evaluate_and_save_the_model_as_it_is_built(config, tmp_path, capsys):
+  config.num_train_steps = 0
+  config.model = models.get_config("zero_shot")
+  for encoder, name in ((config.model.image_encoder, "width"), (config.model.text_encoder, "embedding_dim")):
+    encoder.update({name: 4, "feature_dim": 8})
+  train(config, tmp_path / "run")
+  printed = capsys.readouterr().out
+  (evaluation,) = lines(tmp_path / "run")
+  assert evaluation["step"] == 0 and evaluation["eval/R@1"] >= 0
+  assert (tmp_path / "run/results.png").exists()
+  evaluate(config, tmp_path / "run")
+  assert capsys.readouterr().out == printed
+  train(config, tmp_path / "run")
+  assert "trained already" in capsys.readouterr().out
+  export(config, tmp_path / "run", tmp_path / "bundle")
+  assert load(tmp_path / "bundle").info["metrics"]["R@1"] == evaluation["eval/R@1"]
+
+
+def test_training_goes_on_from_no_steps(finished, config, tmp_path):
+  config.num_train_steps = 0
+  train(config, tmp_path)
+  config.num_train_steps = 8
+  train(config, tmp_path)
+  assert losses(tmp_path) == losses(finished[0])
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(finished, config, tmp_path):

@@ -1,14 +1,16 @@
 import dataclasses
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from composeret_jax import train_step
+from composeret_jax.composers import COMPOSERS
 from composeret_jax.devices import data_mesh
-from composeret_jax.model import build_model
-from composeret_jax.objective import encode_batch
+from composeret_jax.model import build_model, RetrievalModel
+from composeret_jax.objective import BIASED_LOSSES, encode_batch
 from composeret_jax.optimizers import build_optimizer
 from composeret_jax.parallel import Parallel, scanned
 from composeret_jax.texts import open_texts
@@ -102,6 +104,46 @@ def test_the_losses_blocks_reach_the_step_and_change_no_loss(config, loss):
   (_, expected), (_, losses) = jax.jit(whole)(state, batch()), jax.jit(blocked)(state, batch())
   for name, value in losses.items():
     assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["jit", "pmap"])
+def test_a_model_without_parameters_has_a_step_and_an_optimiser(config, kind):
+  class Pixel(nnx.Module):
+    """The first pixel's colour, or a text's first ids."""
+
+    reads = "tokens"
+
+    def __call__(self, rows, *, rngs=None):
+      return rows.reshape(len(rows), -1)[:, :2].astype(jnp.float32)
+
+  model = RetrievalModel(Pixel(), Pixel(), COMPOSERS["sum"](2, 2, normalise=True, rngs=nnx.Rngs(0)), train_radius=False)
+  optimizer = build_optimizer(config)
+  config.model.loss_weights = {name: float(name == "main") for name in config.model.loss_weights}
+  parallel = Parallel(kind, data_mesh(), steps_per_call=1)
+  step = parallel.compile(make_train_step(model, optimizer, config, axis_name=parallel.axis_name))
+  state = create_state(model, optimizer, seed=0)
+  assert not jax.tree.leaves(state.params)
+  state, losses = step(state, {name: parallel.place(np.asarray(rows)) for name, rows in batch().items()}, None)
+  assert int(state.step) == 1 and losses["total"] > 0 and losses["gradient_norm"] == 0
+
+
+@pytest.mark.parametrize("loss, names", [("sigmoid", {"radius", "bias"}), ("info_nce", {"radius"})])
+def test_the_losses_own_numbers_are_trained(config, loss, names):
+  config.loss = loss
+  model = build_model(config.model, text_encoder(config), seed=0, has_bias=loss in BIASED_LOSSES)
+  optimizer = build_optimizer(config)
+  state = create_state(model, optimizer, seed=0)
+  assert {name for name, value in state.params.items() if isinstance(value, jax.Array)} == names
+  assert float(state.params.get("bias", -10)) == -10 and float(state.params["radius"]) == 4
+  after, _ = jax.jit(make_train_step(model, optimizer, config))(state, batch())
+  assert all(float(after.params[name]) != float(state.params[name]) for name in names)
+
+
+def test_a_radius_that_is_not_trained_is_no_parameter(config):
+  config.model.radius, config.model.train_radius = 10.0, False
+  model = build_model(config.model, text_encoder(config), seed=0)
+  assert "radius" not in create_state(model, build_optimizer(config), seed=0).params
+  np.testing.assert_allclose(jnp.linalg.norm(model.on_sphere(jnp.array([[3.0, 4.0]]))), 10.0, rtol=1e-6)
 
 
 @pytest.fixture

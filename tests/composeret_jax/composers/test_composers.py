@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from composeret_jax.composers import COMPOSERS
+from composeret_jax.composers.combiner import Combiner
 from composeret_jax.composers.concat import Concat
 from composeret_jax.composers.image_only import ImageOnly
 from composeret_jax.composers.sum import Sum
 from composeret_jax.composers.text_only import TextOnly
 from composeret_jax.composers.tirg_last_conv import TirgLastConv
 from composeret_jax.layers.batch_norm import EPSILON
-from composeret_jax.layers.dropout import RowKeys
+from composeret_jax.layers.dropout import Dropout, RowKeys
 
 BATCH, IMAGE_DIM = 5, 12
 TEXT_DIMS = (12, 7, 20)
@@ -88,6 +89,45 @@ def test_sum_brings_another_text_width_to_the_image_width():
   image, text = random(BATCH, IMAGE_DIM), random(BATCH, 7, seed=1)
   expected = image + linear(composer.to_image_width.layer, text)
   np.testing.assert_allclose(composer(jnp.asarray(image), jnp.asarray(text)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("text_dim, num_parameters", [(IMAGE_DIM, 0), (7, 2)])
+def test_a_normalised_sum_adds_unit_vectors_weighted(text_dim, num_parameters):
+  composer = Sum(IMAGE_DIM, text_dim, normalise=True, text_weight=0.25, rngs=nnx.Rngs(0))
+  image, text = 3 * random(BATCH, IMAGE_DIM), random(BATCH, text_dim, seed=1)
+  assert len(nnx.to_flat_state(nnx.state(composer, nnx.Param))) == num_parameters
+  at_width = linear(composer.to_image_width.layer, text) if num_parameters else text
+  expected = unit(image) + 0.25 * unit(at_width)
+  np.testing.assert_allclose(composer(jnp.asarray(image), jnp.asarray(text)), expected, rtol=1e-5, atol=1e-6)
+
+
+def unit(rows):
+  return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_the_combiner():
+  composer = Combiner(IMAGE_DIM, IMAGE_DIM, rngs=nnx.Rngs(0))  # as it starts: larger weights would open every gate
+  composer.eval()
+  image, text = 3 * random(BATCH, IMAGE_DIM), 3 * random(BATCH, IMAGE_DIM, seed=1)
+  projections = (composer.image_projection, image), (composer.text_projection, text)
+  both = np.concatenate([relu(linear(part.layer, rows)) for part, rows in projections], axis=1)
+  assert both.shape == (BATCH, 8 * IMAGE_DIM)
+  gate = 1 / (1 + np.exp(-linear(composer.gate, relu(linear(composer.gate_hidden.layer, both)))))
+  assert gate.shape == (BATCH, 1) and gate.std() > 0.01
+  residual = linear(composer.residual, relu(linear(composer.residual_hidden.layer, both)))
+  assert composer.residual_hidden.layer.kernel.shape == (8 * IMAGE_DIM, 8 * IMAGE_DIM)
+  expected = residual + gate * text + (1 - gate) * image
+  np.testing.assert_allclose(composer(jnp.asarray(image), jnp.asarray(text)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_combiner_halves_all_four_hidden_layers_while_training():
+  composer = Combiner(IMAGE_DIM, IMAGE_DIM, rngs=nnx.Rngs(0))
+  assert [layer.rate for _, layer in nnx.iter_graph(composer) if isinstance(layer, Dropout)] == 4 * [0.5]
+  composer.train()
+  image, text = jnp.asarray(random(BATCH, IMAGE_DIM)), jnp.asarray(random(BATCH, IMAGE_DIM, seed=1))
+  rngs = RowKeys(jax.random.key(0), jnp.arange(BATCH))
+  composer(image, text, rngs=rngs)
+  assert rngs.num_drawn == 4
 
 
 def test_image_only_ignores_the_text(text_dim):
