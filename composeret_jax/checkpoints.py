@@ -47,6 +47,7 @@ class Checkpoints:
     """Keeps `config.num_newest_checkpoints` and the best by `config.best_metric`; `texts` is what was read."""
     self._directory = workdir.resolve() / "checkpoints"
     self._made_with = {"config": config_to_json(config), "texts": dict(texts)}
+    self._best_metric = config.best_metric
     newest = preservation_policy.LatestN(config.num_newest_checkpoints)
     best = preservation_policy.BestN(
       get_metric_fn=operator.itemgetter(config.best_metric), n=1, keep_checkpoints_without_metrics=False
@@ -64,12 +65,15 @@ class Checkpoints:
     self._manager.close()
 
   def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
-    """Starts saving the state after `step` steps; the state may be donated to the next step at once."""
+    """Starts saving the state after `step` steps; the state may be donated to the next step at once.
+
+    `metrics` without the best one's are those of a gallery without queries: such a checkpoint is none of the best.
+    """
     items = ocp.args.Composite(
       state=ocp.args.StandardSave(_as_tree(state)), made_with=ocp.args.JsonSave(self._made_with)
     )
     self._seal()
-    self._manager.save(step, args=items, metrics=metrics)
+    self._manager.save(step, args=items, metrics=metrics if self._best_metric in (metrics or {}) else None)
 
   def steps(self) -> list[int]:
     """The steps of all complete checkpoints, the newest first."""
