@@ -6,7 +6,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "eval", "prepare", "import", "export", "index", "search", "serve")
+MODES = ("train", "eval", "submit", "prepare", "import", "export", "index", "search", "serve")
 WITHOUT_CONFIG = ("index", "search", "serve")
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -20,6 +20,7 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is.", lower_bound=0)
 _BEAM_RUNNER = flags.DEFINE_string("beam_runner", None, "For --mode=prepare on Apache Beam: DirectRunner, ...")
 _BEAM_OPTIONS = flags.DEFINE_string("beam_options", "", "The runner's own, in one string: '--parallelism=8 ...'.")
+_SUBMISSION = flags.DEFINE_string("submission", None, "The folder that --mode=submit writes a test server's files to.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The original program's .pth file, for --mode=import.")
 _BUNDLE = flags.DEFINE_string("bundle", None, "The folder that --mode=export writes; the others use it.")
 _ONNX = flags.DEFINE_bool("onnx", False, "For --mode=export: ONNX files as well; needs the extra onnx.")
@@ -104,7 +105,7 @@ def _require(*needed: flags.FlagHolder) -> None:
 
 
 def _run() -> None:
-  from composeret_jax import export, import_original, processes, train
+  from composeret_jax import export, import_original, processes, submission, train
   from composeret_jax.config_check import check_config
   from data_pipelines.builders.beam import Beam
   from data_pipelines.datasets import prepare
@@ -127,6 +128,10 @@ def _run() -> None:
   if mode == "export":
     _require(_BUNDLE)
     export.export(config, workdir, pathlib.Path(_BUNDLE.value), onnx=_ONNX.value)
+    return
+  if mode == "submit":
+    _require(_SUBMISSION)
+    submission.submit(config, workdir, pathlib.Path(_SUBMISSION.value))
     return
   {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
 

@@ -1,6 +1,7 @@
 """Checkpoints: everything that the next step depends on, saved in the background, the newest ones and the best."""
 
 from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -116,6 +117,13 @@ class Checkpoints:
   def path(self, step: int) -> pathlib.Path:
     """Where the checkpoint of a step is."""
     return self._directory / str(step)
+
+  def newest_made_with(self) -> tuple[ml_collections.ConfigDict, dict[str, Any]] | None:
+    """`made_with` of the newest checkpoint that says it; None where none does."""
+    for step in self.steps():
+      with contextlib.suppress(DamagedCheckpointError):
+        return self.made_with(step)
+    return None
 
   @_whole
   def made_with(self, step: int) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:

@@ -76,7 +76,7 @@ class Evaluator:
     self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
     self._subsets = subset_rows(dataset.gallery, dataset.queries)
     self._left_out = dict(dataset.num_left_out)
-    if dataset.queries.have_targets:
+    if len(dataset.queries) and not dataset.queries.for_test_server:
       self._left_out |= unanswerable_queries(
         dataset.gallery,
         dataset.queries,
@@ -130,8 +130,8 @@ class Evaluator:
     if not len(self._dataset.queries):
       check_features(gallery=features.gallery)
       return Evaluation(self._left_out, np.zeros((0, 0), int))
-    check_features(text_only=features.text_only)
     ranks = self.rank(features)
+    check_features(text_only=features.text_only)
     gallery = features.gallery
     halves = {
       "image_only": self._rank(gallery[self._dataset.queries.references], gallery),

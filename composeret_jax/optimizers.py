@@ -31,7 +31,8 @@ def _step_decay(config: ml_collections.ConfigDict) -> optax.Schedule:
 
 
 def _cosine_decay(config: ml_collections.ConfigDict) -> optax.Schedule:
-  return optax.cosine_decay_schedule(peak_learning_rate(config), config.num_train_steps - config.num_warmup_steps)
+  num_steps = max(config.num_train_steps - config.num_warmup_steps, 1)
+  return optax.cosine_decay_schedule(peak_learning_rate(config), num_steps)
 
 
 DECAYS = {"step": _step_decay, "cosine": _cosine_decay}

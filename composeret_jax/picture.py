@@ -47,10 +47,11 @@ def _draw_row(canvas, pen, font, dataset: Dataset, query: int, found: np.ndarray
   canvas.paste(_tile(dataset, int(queries.references[query])), (GAP, y))
   text = textwrap.fill(queries.texts[query], 22)
   pen.multiline_text((GAP + TILE + GAP, y + TILE / 2), text, fill=INK, font=font, anchor="lm")
+  right = queries.right_labels[query] if queries.right_labels else (queries.target_labels[query],)
   for place, row in enumerate(found[found != NO_ROW]):
     x = GAP + TILE + TEXT_WIDTH + place * (TILE + GAP)
     canvas.paste(_tile(dataset, int(row)), (x, y))
-    if gallery.labels[row] == queries.target_labels[query]:
+    if gallery.labels[row] in right:
       box = (x - FRAME, y - FRAME, x + TILE + FRAME - 1, y + TILE + FRAME - 1)
       pen.rectangle(box, outline=RIGHT, width=FRAME)
 

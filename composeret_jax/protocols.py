@@ -15,6 +15,7 @@ from data_pipelines.texts.labels import split_label
 
 Labels = Sequence[str]
 Ranks = Int[np.ndarray, "num_queries ranked"]
+SubsetRanks = Int[np.ndarray, "num_queries num_members"]
 Groups = tuple[Int[np.ndarray, " num_queries"], Int[np.ndarray, " num_gallery"]]
 
 RECALL_AT = (1, 5, 10, 50, 100)
@@ -123,7 +124,7 @@ class Protocol:
     query_groups: Labels,
     *,
     right_labels: Sequence[Collection[str]] = (),
-    subset_ranks: Ranks | None = None,
+    subset_ranks: SubsetRanks | None = None,
   ) -> dict[str, float]:
     """All metrics of a set of queries, by name; `subset_ranks` are the images of each query's subset, best first."""
     if self.by_category:

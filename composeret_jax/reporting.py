@@ -1,6 +1,6 @@
 """What a run reports: TensorBoard events, metrics.jsonl, pictures, and tables and a progress bar on the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import json
 import pathlib
 import sys
@@ -103,15 +103,25 @@ def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None
 
 
 def recall_table(metrics: Mapping[str, float]) -> str:
-  """Recalls in percent: a line for the composed query and for each part, then the same for each half of the query."""
-  recalls = {name: name.rpartition("R@")[::2] for name in metrics if "R@" in name}
-  columns = sorted({int(k) for _, k in recalls.values()})
-  lines = [" " * 22 + "".join(f"{f'R@{k}':>8}" for k in columns)]
-  for group in dict.fromkeys(group for group, _ in recalls.values()):
-    cells = "".join(f"{100 * metrics[f'{group}R@{k}']:8.1f}" for k in columns)
-    lines.append(f"{_title(group):<22}{cells}")
+  """In percent: a line for the composed query and for each part, then the same for each half of the query.
+
+  Recalls, then average precisions where the protocol has them, then headlines.
+  """
+  lines = [line for measure in ("R", "mAP") for line in _lines(metrics, measure)]
   lines += [f"{_title(name):<22}{100 * metrics[name]:8.1f}" for name in metrics if name.endswith("headline")]
   return "\n".join(lines)
+
+
+def _lines(metrics: Mapping[str, float], measure: str) -> Iterator[str]:
+  """A heading with every K of `measure`, and the lines below it, with a gap where one has no such K."""
+  found = [name.rpartition("/") for name in metrics if name.rpartition("/")[2].startswith(f"{measure}@")]
+  columns = sorted({int(name.partition("@")[2]) for _, _, name in found})
+  if columns:
+    yield " " * 22 + "".join(f"{f'{measure}@{k}':>8}" for k in columns)
+  for group in dict.fromkeys(group + slash for group, slash, _ in found):
+    names = [f"{group}{measure}@{k}" for k in columns]
+    cells = "".join(f"{100 * metrics[name]:8.1f}" if name in metrics else " " * 8 for name in names)
+    yield f"{_title(group):<22}{cells}".rstrip()
 
 
 def _title(group: str) -> str:

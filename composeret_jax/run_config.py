@@ -50,6 +50,26 @@ def check_same_run(saved: ml_collections.ConfigDict, config: ml_collections.Conf
     raise InputError("\n".join([f"{where} was made with another configuration:", *problems, advice]))
 
 
+# What an evaluation on another data set takes of its own configuration; all else is as it was trained.
+OF_THE_DATASET = ("data", "eval", "protocol", "text_query", "best_metric")
+OF_THE_MODEL = ("image_size",)  # fields of data that say what the model sees
+
+
+def on_another_dataset(
+  saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict, where: str
+) -> ml_collections.ConfigDict:
+  """The configuration of the checkpoint at `where`, on the data set of `config`.
+
+  Raises InputError that names every field of `model` in which they differ, and those of `data` that are the model's.
+  """
+  own = {name: config.to_dict()[name] for name in OF_THE_DATASET}
+  expected = ml_collections.ConfigDict(saved.to_dict() | own)
+  expected.data.update({name: saved.data[name] for name in OF_THE_MODEL})
+  found = ml_collections.ConfigDict(saved.to_dict() | own | {"model": config.model.to_dict()})
+  check_same_run(expected, found, where)
+  return found
+
+
 def _is_free(name: str, config: ml_collections.ConfigDict) -> bool:
   # A cosine's every value depends on where it ends.
   return name.startswith(FREE_FIELDS) and not (name == "num_train_steps" and config.decay == "cosine")

@@ -44,14 +44,20 @@ class Texts:
 
 
 def open_texts(
-  config: ml_collections.ConfigDict, train_texts: Sequence[str], query_texts: Sequence[str], batch_size: int
+  config: ml_collections.ConfigDict,
+  train_texts: Sequence[str],
+  query_texts: Sequence[str],
+  batch_size: int,
+  words: Sequence[str] | None = None,
 ) -> Texts:
   """What `config` (the `model.text_encoder` part of a run's configuration) names, for these texts.
 
-  A frozen BERT encodes them here, `batch_size` at a time. Raises InputError when its files cannot be used.
+  A frozen BERT encodes them here, `batch_size` at a time. `words` are those that an LSTM knows, where it was trained on
+  other texts than `train_texts`. Raises InputError when BERT's files cannot be used.
   """
   if config.name == "lstm":
-    return _lstm(config, train_texts, query_texts)
+    vocabulary = Vocabulary.from_texts(train_texts) if words is None else Vocabulary(tuple(words))
+    return _lstm(config, vocabulary, [*train_texts, *query_texts])
   folder = find_folder(config.path, (CONFIG, WEIGHTS, *TOKENIZER_FILES), FIELD)
   texts = tuple(dict.fromkeys([*train_texts, *query_texts]))
   pieces = _word_pieces(folder, texts)
@@ -67,15 +73,13 @@ def open_texts(
   return Texts(reader, build_encoder, {"path": config.path, "sha256": _fingerprints(folder)})
 
 
-def _lstm(config: ml_collections.ConfigDict, train_texts: Sequence[str], query_texts: Sequence[str]) -> Texts:
-  vocabulary = Vocabulary.from_texts(train_texts)
-
+def _lstm(config: ml_collections.ConfigDict, vocabulary: Vocabulary, texts: Sequence[str]) -> Texts:
   def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
     return LstmTextEncoder(
       vocabulary_size=vocabulary.size, embedding_dim=config.embedding_dim, feature_dim=config.feature_dim, rngs=rngs
     )
 
-  length = max(vocabulary.longest(train_texts), vocabulary.longest(query_texts), 1)
+  length = max(vocabulary.longest(texts), 1)
   return Texts(TokenReader(vocabulary, length), build_encoder, {"words": list(vocabulary.words)})
 
 

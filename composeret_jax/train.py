@@ -5,6 +5,7 @@ import functools
 import math
 import pathlib
 import sys
+from typing import Any
 
 import jax
 from jaxtyping import Shaped
@@ -27,12 +28,13 @@ from composeret_jax.processes import first_one_first, is_first
 from composeret_jax.profiling import parse_steps, StepTrace
 from composeret_jax.reporting import open_reporter, progress_bar, show_evaluation
 from composeret_jax.resident import resident_images
-from composeret_jax.run_config import check_same_run
+from composeret_jax.run_config import check_same_run, on_another_dataset
 from composeret_jax.speed import Speed
 from composeret_jax.texts import check_same_texts, open_texts
 from composeret_jax.train_step import create_state, make_train_step, TrainState
 from composeret_jax.weights.pretrained import load_trunk
 from composeret_jax.workdir_lock import locked
+from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.datasets import num_loaders, open_dataset
 from data_pipelines.input_error import InputError
 from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
@@ -41,13 +43,24 @@ from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batc
 class Run:
   """What training and evaluation share: data, model, evaluator and checkpoints, as a configuration describes them."""
 
-  def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path):
-    """Raises InputError for a configuration or data that cannot be used."""
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    split: str = "test",
+    trained_with: tuple[ml_collections.ConfigDict, Mapping[str, Any]] | None = None,
+  ):
+    """`split` has the queries to evaluate; `trained_with` is what checkpoints of another data set were made with.
+
+    Raises InputError for a configuration or data that cannot be used.
+    """
     check_config(config, jax.device_count())
     self.config = config
+    self._trained_config, trained_texts = trained_with or (config, {})
     self.workdir = workdir
     with first_one_first("prepare"):
-      self.dataset = open_dataset(config.data, config.text_query)
+      self.dataset = open_dataset(config.data, config.text_query, split)
       self.dataset.open_all_pixels()
     frozen_trunk = config.model.image_encoder.frozen
     self.dataset = with_features(self.dataset, config) if frozen_trunk else self.dataset
@@ -56,6 +69,7 @@ class Run:
       self.dataset.train_triplets.texts(),
       self.dataset.queries.texts,
       config.eval.batch_size,
+      trained_texts.get("words"),
     )
     self.model = build_model(config.model, self.texts.build_encoder, config.seed)
     self.optimizer = build_optimizer(config)
@@ -92,7 +106,7 @@ class Run:
     self.checkpoints.check(step)
     config, made_with = self.checkpoints.made_with(step)
     where = str(self.checkpoints.path(step))
-    check_same_run(config, self.config, where)
+    check_same_run(config, self._trained_config, where)
     check_same_texts(made_with, self.made_with, where)
     check_same_trunk(made_with, self.made_with, where)
     return self.checkpoints.restore(step, start)
@@ -152,6 +166,9 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   finite.
   """
   check_config(config, jax.device_count())  # before there is a workdir
+  if config.num_train_steps and "train" not in BUILDERS[config.data.dataset].IMAGE_SPLITS:
+    dataset = config.data.dataset
+    raise InputError(f"config.num_train_steps is {config.num_train_steps}, expected 0: {dataset} has no training data")
   with Preemption(config.preemption_grace_seconds) as preemption, locked(workdir):
     _train(Run(config, workdir), preemption)
 
@@ -160,6 +177,9 @@ def _train(run: Run, preemption: Preemption) -> None:
   config, workdir = run.config, run.workdir
   state = run.newest_state()
   first_step, last_step = int(state.step), config.num_train_steps
+  if last_step == 0 and run.checkpoints.latest_step() is None:
+    _keep_first(run, state)
+    return
   if first_step >= last_step:
     if is_first():
       print(f"{workdir} is trained already.")
@@ -215,8 +235,35 @@ def _train(run: Run, preemption: Preemption) -> None:
   show_evaluation(last_step, evaluation, run.dataset)
 
 
+def _keep_first(run: Run, state: TrainState) -> None:
+  """Evaluates weights as they come, and makes a checkpoint of them."""
+  with run.checkpoints as checkpoints, open_reporter(run.workdir, run.config, 0) as reporter:
+    evaluation = run.evaluate(state)
+    reporter.evaluation(0, evaluation, run.dataset)
+    checkpoints.save(0, state, evaluation.metrics)
+  show_evaluation(0, evaluation, run.dataset)
+
+
+def trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str = "test") -> Run:
+  """The run of `workdir` on a split of the data set of `config`, which may be another than it was trained on.
+
+  Raises InputError for a configuration or data that cannot be used.
+  """
+  check_config(config, jax.device_count())
+  checkpoints = Checkpoints(workdir, config, {})
+  trained_with = checkpoints.newest_made_with()
+  if trained_with is None or trained_with[0].data.dataset == config.data.dataset:
+    return Run(config, workdir, split=split)
+  if is_first():
+    print(f"{workdir} was trained on {trained_with[0].data.dataset}, and is evaluated on {config.data.dataset}.")
+  return Run(on_another_dataset(trained_with[0], config, str(workdir)), workdir, split=split, trained_with=trained_with)
+
+
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Prints the recalls of the newest checkpoint in `workdir`; raises InputError when there is none."""
-  run = Run(config, workdir)
+  """Prints the recalls of the newest checkpoint in `workdir`, on the data set of `config`.
+
+  Raises InputError when there is no checkpoint.
+  """
+  run = trained_run(config, workdir)
   state = run.trained_state()
   show_evaluation(int(state.step), run.evaluate(state), run.dataset)

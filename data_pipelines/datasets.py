@@ -61,9 +61,9 @@ class Dataset:
 def open_dataset(config: ml_collections.ConfigDict, text_query: str, split: str = "test") -> Dataset:
   """Opens the data set that `config` (the `data` part of a run's configuration) names, preparing it when it is missing.
 
-  `text_query` is "modification" or "complete"; `split` the queries, with their gallery: SUBMISSION are those that a test
-  server answers, all of them, whatever `config` says of bad images. Raises InputError when the data set does not have
-  one of the two, or the raw files are not as expected.
+  `text_query` is "modification" or "complete". `split` says which queries, with their gallery; those of SUBMISSION are
+  for a test server, and all stay, whatever `config` says of bad images. Raises InputError when the data set does not
+  have one of the two, or the raw files are not as expected.
   """
   text_queries = BUILDERS[config.dataset].TEXT_QUERIES
   if text_query not in text_queries:

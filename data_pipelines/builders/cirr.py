@@ -1,6 +1,7 @@
 """CIRR from its captions, its splits and the images of NLVR2."""
 
 from collections.abc import Mapping, Sequence
+import os
 import pathlib
 import posixpath
 from typing import Any, NamedTuple
@@ -69,9 +70,7 @@ class Cirr(TableBuilder, skip_registration=True):
     """What the split file lists and the disk has."""
     folder = pathlib.Path(self.raw_folder)
     root, missing = image_root(folder), _missing(folder, split)
-    return [
-      Image(path, name, root / path) for name, path in read_names(folder, split).items() if name not in missing
-    ]
+    return [Image(path, name, root / path) for name, path in read_names(folder, split).items() if name not in missing]
 
   def read_queries(self, split: str) -> Sequence[Query]:
     """The queries all of whose images are on the disk."""
@@ -128,7 +127,7 @@ def read_names(folder: pathlib.Path, split: str) -> dict[str, str]:
 
 def _missing(folder: pathlib.Path, split: str) -> dict[str, str]:
   root = image_root(folder)
-  return {name: path for name, path in read_names(folder, split).items() if not (root / path).is_file()}
+  return {name: path for name, path in read_names(folder, split).items() if not os.path.isfile(root / path)}
 
 
 def read_annotations(folder: pathlib.Path, split: str) -> list[Annotation]:

@@ -45,9 +45,9 @@ class QueryTable:
     return len(self.texts)
 
   @property
-  def have_targets(self) -> bool:
-    """Whether it is known what is right."""
-    return any(self.target_labels)
+  def for_test_server(self) -> bool:
+    """Whether only a test server knows what is right."""
+    return len(self) > 0 and not any(self.target_labels)
 
 
 class Triplet(NamedTuple):

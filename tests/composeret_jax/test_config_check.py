@@ -19,7 +19,7 @@ from composeret_jax.train_step import create_state, make_train_step
 from configs import fashion_iq, mit_states, models, shapes
 from data_pipelines.input_error import InputError
 
-DATA_SETS = ("catalogue", "css3d", "fashion200k", "fashion_iq", "mit_states", "shapes")
+DATA_SETS = ("catalogue", "circo", "cirr", "css3d", "fashion200k", "fashion_iq", "mit_states", "shapes")
 FIELDS = sorted(RULES)
 
 

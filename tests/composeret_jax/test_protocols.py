@@ -3,7 +3,7 @@ import pytest
 
 from composeret_jax import protocols
 from composeret_jax.protocols import PROTOCOLS
-from composeret_jax.retrieval import NO_ROW, rank_gallery
+from composeret_jax.retrieval import NO_ROW, rank_gallery, rank_subsets
 
 GALLERY = ["old cat", "new cat", "old dog", "new dog", "wet cat"]
 
@@ -93,3 +93,55 @@ def test_compose_aes_fashion_iq_ranks_each_name_of_all_categories_once():
   assert [metrics[f"shirt/R@{k}"] for k in (1, 5, 10, 50, 100)] == [0.0, 0.5, 0.5, 1.0, 1.0]
   assert metrics["mean/R@10"] == 0.75
   assert metrics["headline"] == pytest.approx((0.75 + 1.0) / 2)
+
+
+# Eight images on a line and queries that want the largest number: gallery row i is the i-th best but the reference.
+CIRR = [f"img{i}" for i in range(8)]
+
+
+def test_cirr_ranks_all_but_the_reference_and_the_subset_apart():
+  protocol = PROTOCOLS["cirr"]
+  gallery, queries = np.arange(8, 0, -1, dtype=np.float32)[:, None], np.ones((3, 1), np.float32)
+  references, targets = np.array([0, 0, 5]), ["img1", "img6", "img7"]
+  subsets = np.array([[7, 6, 5, 1, 3], [6, 5, 4, 3, 7], [7, 0, 1, 2, 3]])
+  ranks = rank_gallery(queries, gallery, k=protocol.num_ranked, exclude=references)
+  assert ranks[0].tolist() == [1, 2, 3, 4, 5, 6, 7]  # row 0, the best of all, is the reference
+  in_subset = rank_subsets(queries, gallery, subsets)
+  assert in_subset.tolist() == [[1, 3, 5, 6, 7], [3, 4, 5, 6, 7], [0, 1, 2, 3, 7]]
+  # With the references in their galleries the targets would stand second, seventh and eighth: one R@1 hit less.
+  assert protocol.metrics(ranks, CIRR, targets, [""] * 3, subset_ranks=in_subset) == {
+    "R@1": pytest.approx(1 / 3),
+    "R@5": pytest.approx(1 / 3),
+    "R@10": 1.0,
+    "R@50": 1.0,
+    "subset/R@1": pytest.approx(1 / 3),  # the others stand fourth and fifth
+    "subset/R@2": pytest.approx(1 / 3),
+    "subset/R@3": pytest.approx(1 / 3),
+    "headline": pytest.approx(1 / 3),
+  }
+
+
+def test_equal_scores_of_a_subset_keep_gallery_order():
+  gallery = np.array([[1], [2], [1], [2]], np.float32)
+  assert rank_subsets(np.ones((1, 1), np.float32), gallery, np.array([[3, 2, 0, 1]])).tolist() == [[1, 3, 0, 2]]
+
+
+def test_average_precision_by_hand():
+  """Three right labels of which two are found, first and fourth: (1/1 + 2/4) / min(K, 3)."""
+  labels = list("abcdef")
+  ranks = np.array([[0, 1, 2, 3, NO_ROW], [1, 0, 2, 3, 4]])
+  found = protocols.mean_average_precisions(ranks, labels, [("a", "d", "f"), ("b",)], at=(1, 2, 5))
+  assert found == {
+    "mAP@1": pytest.approx((1 / 1 + 1) / 2),
+    "mAP@2": pytest.approx((1 / 2 + 1) / 2),
+    "mAP@5": pytest.approx((1.5 / 3 + 1) / 2),
+  }  # no image at the last rank: row -1 would be "f"
+
+
+def test_circo_counts_recall_on_the_target_alone():
+  labels = [str(i) for i in range(60)]
+  ranks = np.arange(50)[None]
+  found = PROTOCOLS["circo"].metrics(ranks, labels, ["9"], [""], right_labels=[("9", "0")])
+  assert (found["R@5"], found["R@10"]) == (0.0, 1.0)
+  assert found["mAP@5"] == pytest.approx(1 / 2)
+  assert found["mAP@10"] == pytest.approx((1 + 2 / 10) / 2)

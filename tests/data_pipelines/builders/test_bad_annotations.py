@@ -16,8 +16,13 @@ from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.input_error import InputError
 from tests import tiny, tiny_datasets
 
-OPTIONS = {"fashion_iq": {"categories": CATEGORIES, "allow_missing_images": False}}
+OPTIONS = {
+  "fashion_iq": {"categories": CATEGORIES, "allow_missing_images": False},
+  "cirr": {"allow_missing_images": False},
+}
 MAKE = {
+  "circo": tiny_datasets.make_circo,
+  "cirr": tiny_datasets.make_cirr,
   "css3d": tiny_datasets.make_css3d,
   "fashion200k": tiny_datasets.make_fashion200k,
   "fashion_iq": tiny_datasets.make_fashion_iq,
@@ -28,6 +33,13 @@ LABELS, TEST_LABELS = "labels/all_train_detect_all.txt", "labels/all_test_detect
 QUERIES = "test_queries.txt"
 CAPTIONS, SPLIT = "captions/cap.shirt.val.json", "image_splits/split.shirt.val.json"
 NAMES = tiny_datasets.FASHION_IQ_GALLERIES["shirt"]
+CIRR_VAL, CIRR_TEST, CIRR_SPLIT = (
+  "captions/cap.rc2.val.json",
+  "captions/cap.rc2.test1.json",
+  "image_splits/split.rc2.val.json",
+)
+CIRCO_VAL, CIRCO_TEST = "annotations/val.json", "annotations/test.json"
+COCO_LIST = "COCO2017_unlabeled/annotations/image_info_unlabeled2017.json"
 
 
 @pytest.fixture
@@ -47,7 +59,7 @@ def read_tables(dataset: str, folder: pathlib.Path, prepared: pathlib.Path) -> M
     arguments = {"config": table, "data_dir": str(prepared), "file_format": "array_record", "options": options}
     builder = BUILDERS[dataset](**arguments)
     builder.raw_folder = folder
-    for split in BUILDERS[dataset].QUERY_SPLITS if table == "queries" else ("train", "test"):
+    for split in BUILDERS[dataset].QUERY_SPLITS if table == "queries" else BUILDERS[dataset].IMAGE_SPLITS:
       tables[table, split] = builder.checked_rows(split)
   return tables
 
@@ -73,6 +85,32 @@ def changed_test(**fields):
 def one_query(**fields) -> bytes:
   query = {"candidate": NAMES[0], "target": NAMES[1], "captions": ["is red", "is long"]} | fields
   return json.dumps([{name: value for name, value in query.items() if value is not None}]).encode()
+
+
+def second(query, **fields) -> bytes:
+  """Two queries of the function `query`, the second with some fields changed, or left out where they are None."""
+  changed = {name: value for name, value in (query(1) | fields).items() if value is not None}
+  return json.dumps([query(0), changed]).encode()
+
+
+def cirr(**fields) -> bytes:
+  return second(lambda number: tiny_datasets.cirr_query("val", number), **fields)
+
+
+def cirr_test(**fields) -> bytes:
+  return second(lambda number: tiny_datasets.cirr_query("test1", number), **fields)
+
+
+def circo(**fields) -> bytes:
+  return second(lambda number: tiny_datasets.circo_query("val", number), **fields)
+
+
+def circo_test(**fields) -> bytes:
+  return second(lambda number: tiny_datasets.circo_query("test", number), **fields)
+
+
+CIRR_MEMBERS = tiny_datasets.cirr_names("val")[6:12]
+CIRCO_RIGHT = tiny_datasets.CIRCO_IDS[5:8]
 
 
 def label(name="women/test/a_caption/0/0_0.jpeg", caption="black top") -> bytes:
@@ -142,6 +180,44 @@ BAD = [
   ("css3d", DESCRIPTION, changed_test(mods=[{"from": [-1], "to": [1], "to_str": "a"}]), "names image -1, of 3"),
   ("css3d", DESCRIPTION, changed_test(mods=[{"from": [0, 1], "to": [1], "to_str": "a"}]), "from 2 images to 1"),
   ("css3d", DESCRIPTION, changed_test(mods=[{"from": [0.5], "to": [1], "to_str": "a"}]), "cannot be read as CSS3D"),
+  ("cirr", CIRR_VAL, b"{}", "cap.rc2.val.json: a JSON dict, expected a list"),
+  ("cirr", CIRR_VAL, b"[]", "no queries"),
+  ("cirr", CIRR_VAL, b"[7]", "val.json: query 0: expected pairid, reference and caption and target_hard, found 7"),
+  ("cirr", CIRR_VAL, cirr(pairid=None), "val.json: query 1: expected pairid"),
+  ("cirr", CIRR_VAL, cirr(pairid="101"), "val.json: query 1: expected pairid"),
+  ("cirr", CIRR_VAL, cirr(pairid=100), "val.json: query 1: pairid 100 is there before"),
+  ("cirr", CIRR_VAL, cirr(target_hard=None), "val.json: query 1: expected pairid"),
+  ("cirr", CIRR_VAL, cirr(caption=" "), "val.json: query 1: a blank text"),
+  ("cirr", CIRR_VAL, cirr(caption="red " * 10_000), "val.json: query 1: a text of 10,000 words"),
+  ("cirr", CIRR_VAL, cirr(img_set=None), "val.json: query 1: expected img_set with a list of members, found None"),
+  ("cirr", CIRR_VAL, cirr(img_set={"members": CIRR_MEMBERS[:5]}), "val.json: query 1: expected 6 different members"),
+  ("cirr", CIRR_VAL, cirr(img_set={"members": CIRR_MEMBERS[:5] * 2}), "query 1: expected 6 different members"),
+  ("cirr", CIRR_VAL, cirr(reference="dev-9-0-img0"), "query 1: reference or target is no member of its img_set"),
+  ("cirr", CIRR_VAL, cirr(target_hard="dev-9-0-img0"), "query 1: reference or target is no member of its img_set"),
+  ("cirr", CIRR_VAL, cirr(img_set={"members": [*CIRR_MEMBERS[:5], "x"]}), "query 1 names 'x', .*val.json does not"),
+  ("cirr", CIRR_TEST, cirr_test(reference=None), "test1.json: query 1: expected pairid, reference and caption, found"),
+  ("cirr", CIRR_TEST, cirr_test(caption=None), "test1.json: query 1: expected pairid, reference and caption, found"),
+  ("cirr", CIRR_SPLIT, b"[]", "split.rc2.val.json: a JSON list, expected an object"),
+  ("cirr", CIRR_SPLIT, b'{"a": 7}', "split.rc2.val.json: 'a': expected a path, found 7"),
+  ("cirr", CIRR_SPLIT, b'{"a": "../a.png"}', "split.rc2.val.json: 'a': '../a.png', expected a path below"),
+  ("cirr", CIRR_SPLIT, json.dumps({"a": "x" * 5000}).encode(), "missing: .*xxx|names .*val.json does not"),
+  ("cirr", CIRR_SPLIT, b'{"a": "dev/none.png"}', "missing: .*dev/none.png|names .*val.json does not"),
+  ("circo", CIRCO_VAL, b"{}", "val.json: a JSON dict, expected a list"),
+  ("circo", CIRCO_VAL, circo(id=None), "val.json: query 1: expected id, reference_img_id and relative_caption"),
+  ("circo", CIRCO_VAL, circo(id=0), "val.json: query 1: id 0 is there before"),
+  ("circo", CIRCO_VAL, circo(id=True), "val.json: query 1: expected id"),
+  ("circo", CIRCO_VAL, circo(reference_img_id="23"), "val.json: query 1: expected id"),
+  ("circo", CIRCO_VAL, circo(reference_img_id=8), "val.json: query 1 names image 8, which is not in annotations/image"),
+  ("circo", CIRCO_VAL, circo(gt_img_ids=[*CIRCO_RIGHT, 9]), "val.json: query 1 names image 9"),
+  ("circo", CIRCO_VAL, circo(gt_img_ids=7), "val.json: query 1: expected target_img_id and a list of gt_img_ids"),
+  ("circo", CIRCO_VAL, circo(gt_img_ids=[]), "val.json: query 1: expected different gt_img_ids, with the target"),
+  ("circo", CIRCO_VAL, circo(gt_img_ids=CIRCO_RIGHT * 2), "val.json: query 1: expected different gt_img_ids"),
+  ("circo", CIRCO_VAL, circo(relative_caption=""), "val.json: query 1: a blank text"),
+  ("circo", CIRCO_TEST, circo_test(relative_caption=None), "test.json: query 1: expected id, reference_img_id"),
+  ("circo", COCO_LIST, b"{}", "image_info_unlabeled2017.json: expected a list of images, found None"),
+  ("circo", COCO_LIST, b'{"images": [{"id": 7}, {}]}', "2017.json: image 1: expected an id, found {}"),
+  ("circo", COCO_LIST, b'{"images": [{"id": 7}, {"id": 7}]}', "2017.json: an id is listed twice"),
+  ("circo", COCO_LIST, b'{"images": [{"id": 8}]}', "1 images that .* lists are missing: .*/000000000008.jpg"),
   ("mit_states", "images/old cat hat/0.jpg", b"", "more than the two words"),
   ("mit_states", "images/ cat/0.jpg", b"", "not the two words"),
   ("mit_states", "images/old /0.jpg", b"", "not the two words"),
@@ -197,6 +273,13 @@ def test_repeated_queries_are_kept_and_said(raw, tmp_path, capsys):
   assert "2 of 4 queries are there before, and are kept" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("raw", ["cirr"], indirect=True)
+def test_a_text_for_a_test_server_may_be_blank_and_that_is_said(raw, tmp_path, capsys):
+  queries = read_tables("cirr", raw, tmp_path)["queries", "submission"]
+  assert [query.modification for query in queries].count(" ") == 1
+  assert "submission: 1 of 10 texts are blank, and kept as texts of no words" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("raw", ["mit_states"], indirect=True)
 def test_what_mit_states_leaves_out_is_said(raw, tmp_path, capsys):
   """The published loader reads *.jpg in folders of two words alone."""
@@ -242,7 +325,35 @@ CSS_SPLIT = st.fixed_dictionaries(
   optional={"labels": CSS},
 )
 
+CIRR_QUERY = st.fixed_dictionaries(
+  {
+    "pairid": st.integers() | JSON,
+    "reference": st.sampled_from(CIRR_MEMBERS) | JSON,
+    "target_hard": st.sampled_from(CIRR_MEMBERS) | JSON,
+    "caption": st.text() | JSON,
+    "img_set": st.just({"members": CIRR_MEMBERS}) | st.fixed_dictionaries({"members": st.lists(JSON) | JSON}) | JSON,
+  }
+)
+CIRCO_IMAGE = st.sampled_from(tiny_datasets.CIRCO_IDS) | JSON
+CIRCO_QUERY = st.fixed_dictionaries(
+  {
+    "id": st.integers() | JSON,
+    "reference_img_id": CIRCO_IMAGE,
+    "target_img_id": CIRCO_IMAGE,
+    "gt_img_ids": st.lists(CIRCO_IMAGE, max_size=3) | JSON,
+    "relative_caption": st.text() | JSON,
+  }
+)
+
 FILES = st.one_of(
+  st.tuples(st.just("cirr"), st.sampled_from([CIRR_VAL, CIRR_TEST]), st.lists(CIRR_QUERY, max_size=3).map(json.dumps)),
+  st.tuples(st.just("cirr"), st.just(CIRR_SPLIT), st.dictionaries(st.text(), st.text() | JSON).map(json.dumps)),
+  st.tuples(
+    st.just("circo"), st.sampled_from([CIRCO_VAL, CIRCO_TEST]), st.lists(CIRCO_QUERY, max_size=3).map(json.dumps)
+  ),
+  st.tuples(
+    st.just("circo"), st.just(COCO_LIST), st.dictionaries(st.just("images"), st.lists(JSON) | JSON).map(json.dumps)
+  ),
   st.tuples(st.just("fashion_iq"), st.sampled_from([CAPTIONS, SPLIT]), st.lists(QUERY, max_size=3).map(json.dumps)),
   st.tuples(st.just("fashion_iq"), st.sampled_from([CAPTIONS, SPLIT]), JSON.map(json.dumps) | st.binary()),
   st.tuples(
@@ -260,10 +371,11 @@ FILES = st.one_of(
 
 @pytest.fixture(scope="module")
 def all_raw(tmp_path_factory):
-  return {name: MAKE[name](tmp_path_factory.mktemp(name) / "raw") for name in ("fashion_iq", "fashion200k", "css3d")}
+  names = ("circo", "cirr", "css3d", "fashion200k", "fashion_iq")
+  return {name: MAKE[name](tmp_path_factory.mktemp(name) / "raw") for name in names}
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(FILES)
 def test_no_annotation_file_ends_in_another_error_than_ours(all_raw, tmp_path_factory, drawn):
   """It is read, or refused with its name."""

@@ -1,0 +1,105 @@
+"""What test servers take, and what is wrong with a file that they would refuse: a pure function of its content."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+import dataclasses
+import json
+from typing import Any
+
+from data_pipelines.builders.annotations import excerpt
+from data_pipelines.queries.tables import QueryTable
+
+NUM_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class SubmissionFile:
+  """A JSON object: the fields of `header`, and for each query's id its `num_answers` best images, best first.
+
+  With `of_subset` they are of the query's subset. An image is named by its label, as a number with `as_numbers`.
+  """
+
+  name: str
+  num_answers: int
+  header: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  of_subset: bool = False
+  as_numbers: bool = False
+  max_bytes: int | None = None
+
+
+CIRR_MAX_BYTES = 5_000_000
+
+# By data set.
+SUBMISSIONS: dict[str, tuple[SubmissionFile, ...]] = {
+  "cirr": (
+    SubmissionFile("recall.json", 50, {"version": "rc2", "metric": "recall"}, max_bytes=CIRR_MAX_BYTES),
+    SubmissionFile(
+      "recall_subset.json",
+      3,
+      {"version": "rc2", "metric": "recall_subset"},
+      of_subset=True,
+      max_bytes=CIRR_MAX_BYTES,
+    ),
+  ),
+  "circo": (SubmissionFile("submission.json", 50, as_numbers=True),),
+}
+
+
+def problems(content: bytes, file: SubmissionFile, queries: QueryTable, gallery_labels: Sequence[str]) -> list[str]:
+  """Every way in which `content` is not what the server expects of `file`; none when it takes it."""
+  try:
+    pairs = json.loads(content, object_pairs_hook=lambda pairs: pairs)
+  except (ValueError, RecursionError) as error:
+    return [f"not JSON ({error})"]
+  if not content.lstrip().startswith(b"{"):
+    return ["expected a JSON object"]
+  found = dict(pairs)
+  wrong = list(_of_the_whole(content, pairs, found, file))
+  wrong += _ids(found.keys() - file.header.keys(), queries.ids)
+  gallery = frozenset(gallery_labels)
+  for row, query in enumerate(queries.ids):
+    if query in found:
+      own = frozenset(queries.subsets[row]) if file.of_subset else gallery
+      reference = gallery_labels[queries.references[row]]
+      wrong += (f"{query}: {problem}" for problem in _of_answers(found[query], file, own, reference))
+  return wrong
+
+
+def _of_the_whole(content: bytes, pairs: list, found: Mapping[str, Any], file: SubmissionFile) -> Iterator[str]:
+  if file.max_bytes is not None and len(content) > file.max_bytes:
+    yield f"{len(content):,} bytes, expected at most {file.max_bytes:,}"
+  if len(found) < len(pairs):
+    yield f"{len(pairs) - len(found):,} fields are there twice"
+  for name, value in file.header.items():
+    if found.get(name) != value:
+      yield f"{name} is {excerpt(found.get(name))}, expected {value!r}"
+
+
+def _ids(found: Collection[str], expected: Sequence[str]) -> Iterator[str]:
+  missing = [query for query in expected if query not in found]
+  if missing:
+    yield f"{len(missing):,} of {len(expected):,} queries are missing: {_some(missing)}"
+  foreign = sorted(found - set(expected))
+  if foreign:
+    yield f"{len(foreign):,} ids are of no query: {_some(map(excerpt, foreign))}"
+
+
+def _of_answers(answers: Any, file: SubmissionFile, candidates: Collection[str], reference: str) -> Iterator[str]:
+  kind = int if file.as_numbers else str
+  if not isinstance(answers, list) or not all(type(answer) is kind for answer in answers):
+    yield f"expected a list of {'numbers' if file.as_numbers else 'names'}, found {excerpt(answers)}"
+    return
+  labels = [str(answer) for answer in answers]
+  if len(labels) != file.num_answers:
+    yield f"{len(labels)} images, expected {file.num_answers}"
+  if len(set(labels)) < len(labels):
+    yield "an image is there twice"
+  if reference in labels:
+    yield f"the reference {excerpt(reference)} is among its own answers"
+  foreign = [label for label in labels if label not in candidates and label != reference]
+  if foreign:
+    yield f"{excerpt(foreign[0])} is not in its {'subset' if file.of_subset else 'gallery'}"
+
+
+def _some(texts) -> str:
+  texts = list(texts)
+  return ", ".join(texts[:NUM_SHOWN]) + (", ..." if len(texts) > NUM_SHOWN else "")
