@@ -53,7 +53,7 @@ class Checkpoints:
     self._made_with = {"config": config_to_json(config), "texts": dict(texts)}
     newest = preservation_policy.LatestN(config.num_newest_checkpoints)
     best = preservation_policy.BestN(
-      get_metric_fn=lambda metrics: metrics.get(config.best_metric, -math.inf),  # reranking can begin on the way
+      get_metric_fn=lambda metrics: metrics.get(config.best_metric, -math.inf),  # not of every evaluation
       n=1,
       keep_checkpoints_without_metrics=False,
     )

@@ -24,7 +24,7 @@ def results_picture(
   dataset: Dataset, ranks: Int[np.ndarray, "num_queries ranked"], num_rows: int = 8
 ) -> UInt8[np.ndarray, "height width 3"]:
   """A grid with one query a row, `num_rows` of them spread evenly over the test queries."""
-  queries = np.unique(np.linspace(0, len(ranks) - 1, num_rows).astype(int))
+  queries = np.unique(np.linspace(0, len(ranks) - 1, min(num_rows, len(ranks))).astype(int))
   num_results = min(NUM_RESULTS, ranks.shape[1])
   width = GAP + TILE + TEXT_WIDTH + num_results * (TILE + GAP)
   heading = 28

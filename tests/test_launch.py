@@ -98,3 +98,17 @@ def test_four_devices_train_as_one(raw_mit_states, prepared, config, tmp_path):
   assert result.returncode == 0, result.stderr
   one, four = losses(tmp_path / "one"), losses(tmp_path / "four")
   assert list(four.values())[:5] == pytest.approx(list(one.values())[:5], rel=1e-4)
+
+
+def test_a_part_of_the_images_is_asked_for_by_its_number(raw_mit_states):
+  arguments = ["--mode=index", "--bundle=b", "--index=milvus:i.db", f"--images={raw_mit_states}", "--shard=4/4"]
+  result = run([sys.executable, str(ROOT / "launch.py"), *arguments])
+  assert result.returncode != 0
+  assert "error: --shard=4/4, expected NUMBER/COUNT" in result.stderr
+
+
+def test_a_runner_of_beam_prepares(raw_mit_states, tmp_path):
+  result = run([*command(raw_mit_states, tmp_path, mode="prepare"), "--beam_runner=NoRunner"])
+  assert result.returncode != 0
+  assert "error: --beam_runner" in result.stderr
+  assert "Traceback" not in result.stderr

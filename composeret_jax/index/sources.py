@@ -22,9 +22,9 @@ class SourceImage:
 def folder_images(folder: pathlib.Path, captions_file: pathlib.Path | None = None) -> list[SourceImage]:
   """All images under a folder, by id: the path from there, with forward slashes. Hidden files are left out.
 
-  Captions are those of the file (CSV with columns id and caption), and for the others the name of the folder that the
-  image is in, or in `folder` itself its own name. Raises InputError when there are no images or the captions name
-  others.
+  Captions are those of the file (CSV with columns caption and id, or image), and for the others the name of the folder
+  that the image is in, or in `folder` itself its own name. Raises InputError when there are no images or the captions
+  name others.
   """
   if not folder.is_dir():
     raise InputError(f"{folder} is no folder of images")
@@ -49,8 +49,9 @@ def _read_captions(file: pathlib.Path) -> dict[str, str]:
   try:
     with file.open(newline="", encoding="utf-8-sig") as stream:
       rows = csv.DictReader(stream)
-      if not {"id", "caption"} <= set(rows.fieldnames or ()):
-        raise InputError(f"{file} has columns {rows.fieldnames}, expected id and caption")
-      return {row["id"]: row["caption"] or "" for row in rows}
+      id = next((name for name in ("id", "image") if name in (rows.fieldnames or ())), None)
+      if id is None or "caption" not in rows.fieldnames:
+        raise InputError(f"{file} has columns {rows.fieldnames}, expected id (or image) and caption")
+      return {row[id]: row["caption"] or "" for row in rows}
   except (OSError, UnicodeDecodeError, csv.Error) as error:
     raise InputError(f"{file} cannot be read as CSV: {error}") from error

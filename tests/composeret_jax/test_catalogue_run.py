@@ -2,13 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from composeret_jax import export, Searcher
 from composeret_jax.bundle import load
 from composeret_jax.index.command import fill_index
 from composeret_jax.index.sources import folder_images
-from composeret_jax.reporting import show_evaluation
 from composeret_jax.train import Run, train
 from configs import catalogue
 from data_pipelines.input_error import InputError
@@ -42,14 +42,18 @@ def test_from_a_folder_and_rows_to_a_search(config, tmp_path, capsys):
   assert {result.id for result in found} == {tiny_datasets.catalogue_name(i) for i in range(10) if i != 3}
 
 
-def test_a_folder_alone_gives_features_and_no_numbers(config, tmp_path, capsys):
-  run = Run(config, tmp_path / "run")
-  state = run.newest_state()
-  features = run.evaluator.features(state.params, state.batch_stats, state.frozen)
-  assert (features.images.shape, features.composed.shape, features.text_only.shape) == ((10, 16), (0, 16), (0, 16))
-  evaluation = run.evaluator.count(features)
-  assert evaluation.metrics == {}
-  show_evaluation(0, evaluation, run.dataset)
-  assert "0 queries, 10 images" in capsys.readouterr().out
+def test_a_folder_alone_becomes_a_bundle_without_numbers(config, tmp_path, capsys):
   with pytest.raises(InputError, match="no training triplets; config.num_train_steps=0"):
     train(config, tmp_path / "run")
+  config.num_train_steps = 0
+  train(config, tmp_path / "run")
+  assert "0 queries, 10 images" in capsys.readouterr().out
+  run = Run(config, tmp_path / "run")
+  state = run.trained_state()
+  features = run.evaluator.features(state.params, state.batch_stats, state.frozen)
+  assert (features.images.shape, features.composed.shape, features.text_only.shape) == ((10, 16), (0, 16), (0, 16))
+  assert run.evaluator.count(features).metrics == {}
+  export.export(config, tmp_path / "run", tmp_path / "bundle")
+  images = [image.read() for image in folder_images(tmp_path / "images")]
+  unit = features.gallery / np.linalg.norm(features.gallery, axis=1, keepdims=True)
+  np.testing.assert_allclose(load(tmp_path / "bundle").encode(images), unit, atol=1e-5)

@@ -173,6 +173,8 @@ def test_captions_are_the_folders_the_stems_or_the_files(folder, tmp_path):
   assert (summary.num_described, summary.num_skipped, calls.call_count) == (1, 9, 0)
   assert after.entries[0].caption == "a shirt, striped"
   assert after.features.tobytes() == before.features.tobytes()
+  captions.write_text("image,caption,split\n000.png,a hat,train\n")  # as a catalogue's own file
+  assert folder_images(folder, captions)[0].caption == "a hat"
   captions.write_text("id,caption\nnobody.png,x\n")
   with pytest.raises(InputError, match="captions of 1 images that .* lacks: nobody.png"):
     folder_images(folder, captions)
