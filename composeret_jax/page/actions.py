@@ -105,7 +105,7 @@ class Page:
     return conversation, conversation_list(conversation), heading(line), image_grid(images, with_scores=False)
 
 
-def _from_base64(image: str) -> bytes:
+def _from_base64(image: object) -> bytes:
   if not isinstance(image, str) or not image:
     raise InputError("there is no reference: give the id of an image as `reference`, or a file in base64 as `image`")
   try:

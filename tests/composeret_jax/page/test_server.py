@@ -101,8 +101,6 @@ def test_values_of_other_types_are_answered_in_words(searcher):
     page.from_upload(None, "uploaded picture")
   with pytest.raises(InputError, match="There are no words"):
     page.to_choose_from(None)
-  with pytest.raises(InputError, match="there is no reference"):
-    page.search(image=[3])
 
 
 def test_a_stranger_is_told_no_folder_of_this_machine():
