@@ -4,6 +4,7 @@ import functools
 
 import ml_collections
 
+from composeret_jax.config_check import check_config
 from composeret_jax.index.sources import SourceImage
 from data_pipelines.datasets import open_dataset
 from data_pipelines.queries.tables import ImageTable
@@ -11,6 +12,7 @@ from data_pipelines.queries.tables import ImageTable
 
 def gallery_images(config: ml_collections.ConfigDict) -> list[SourceImage]:
   """Those of the data set that a run's configuration names; ids are the images' names, captions their labels."""
+  check_config(config, num_devices=1)
   gallery = open_dataset(config.data, config.text_query).gallery
   return [
     SourceImage(name, label, "", functools.partial(_encoded, gallery, row))

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 import dataclasses
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 
+from composeret_jax.config_check import check_config
 from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.train import Run
 from composeret_jax.weights import original
@@ -24,6 +26,7 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, 
   The momentum starts at zero. Raises InputError when `workdir` has checkpoints already, when the file cannot be read,
   and when its weights are not those of the model that `config` describes.
   """
+  check_config(config, jax.device_count())
   _check_same_layers(config.model)
   save_checkpoint(Run(config, workdir), read_checkpoint(path))
   print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")

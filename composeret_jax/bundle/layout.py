@@ -31,6 +31,7 @@ PROGRAMS = (ENCODE_GALLERY, COMPOSE_QUERY, COMPOSE_TEXTS, COMPOSE_FEATURES)
 DTYPES = {"F32": "float32"}  # of weights, as safetensors and NumPy call them
 
 MAX_IMAGE_SIZE = 4_096
+MAX_NAME = 255  # of a file; no longer one is there
 
 
 def _is_text(value: Any) -> bool:
@@ -155,10 +156,10 @@ def describe_file(path: pathlib.Path) -> dict[str, Any]:
 def _inside(folder: pathlib.Path, name: str) -> pathlib.Path:
   """A file of the folder itself; raises InputError for a name that leads elsewhere, and when it is not there."""
   if name in ("", ".", "..") or any(separator in name for separator in "/\\\0"):
-    raise InputError(f"{folder / INFO} names {name!r}, which is no file of the folder itself")
-  path = folder / name
+    raise InputError(f"{folder / INFO} names {name[:100]!r}, which is no file of the folder itself")
+  path = folder / name[:MAX_NAME]
   if path.is_symlink():
     raise InputError(f"{path} is a link: a bundle's files are in its folder")
   if not path.is_file():
-    raise InputError(f"{folder} is no whole bundle: it has no {name}")
+    raise InputError(f"{folder} is no whole bundle: it has no {path.name}")
   return path

@@ -169,7 +169,7 @@ def _read_arrays(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str, j
       found = {name: _describe_slice(tensors.get_slice(name)) for name in names}
       if found != expected:
         wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
-        raise InputError(f"{file} holds other arrays than bundle.json says: {', '.join(wrong)}")
+        raise InputError(f"{file} holds other arrays than bundle.json says: {', '.join(wrong)[:300]}")
       return {name: jax.device_put(_finite(file, name, tensors.get_tensor(name))) for name in names}
   except (safetensors.SafetensorError, OSError) as error:
     raise InputError(f"{file} cannot be read as safetensors: {error}") from error

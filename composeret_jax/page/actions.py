@@ -63,8 +63,10 @@ class Page:
     kept = self.searcher.index.get([id])
     return Reference(self.searcher.from_id(id), kept.entries[0].caption or id, kept.thumbnails[0])
 
-  def from_upload(self, encoded: bytes, name: str) -> Reference:
-    """A turn: an image that was sent."""
+  def from_upload(self, encoded: object, name: str) -> Reference:
+    """A turn: an image that was sent; raises InputError for what is none."""
+    if not isinstance(encoded, bytes):
+      raise InputError("There is no file.")
     pixels, thumbnail = read_upload(encoded, self.searcher.bundle.image_size, self.searcher.bundle.resizing)
     return Reference(self._encode(pixels), name, thumbnail)
 
@@ -74,8 +76,10 @@ class Page:
       raise InputError(f"k is {k}, expected 1 to {MAX_SHOWN}")
     return self._answer(conversation.question(k))
 
-  def to_choose_from(self, words: str) -> list[Result]:
-    """Images of the index with these words."""
+  def to_choose_from(self, words: object) -> list[Result]:
+    """Images of the index with these words; raises InputError for what is no text."""
+    if not isinstance(words, str):
+      raise InputError("There are no words to look for.")
     ids = self.searcher.index.find(words[:MAX_TEXT], NUM_SHOWN)
     kept = self.searcher.index.get(ids)
     return [
@@ -101,8 +105,8 @@ class Page:
     return conversation, conversation_list(conversation), heading(line), image_grid(images, with_scores=False)
 
 
-def _from_base64(image: str) -> bytes:
-  if not image:
+def _from_base64(image: object) -> bytes:
+  if not isinstance(image, str) or not image:
     raise InputError("there is no reference: give the id of an image as `reference`, or a file in base64 as `image`")
   try:
     return base64.b64decode(image, validate=True)

@@ -29,7 +29,7 @@ def read_checkpoint(path: pathlib.Path) -> OriginalCheckpoint:
   keys = sorted(map(str, checkpoint)) if isinstance(checkpoint, dict) else type(checkpoint).__name__
   if not isinstance(checkpoint, dict) or not {"it", "model_state_dict"} <= checkpoint.keys():
     raise InputError(
-      f"{path} holds {keys[:200]}, expected an original checkpoint with the keys it and model_state_dict"
+      f"{path} holds {str(keys)[:300]}, expected an original checkpoint with the keys it and model_state_dict"
     )
   try:
     tensors = {str(name): tensor.numpy() for name, tensor in checkpoint["model_state_dict"].items()}

@@ -1,4 +1,10 @@
 import dataclasses
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
 import time
 
 import jax
@@ -8,6 +14,8 @@ import pytest
 
 from composeret_jax.checkpoints import Checkpoints, DamagedCheckpointError, WRITTEN_LAST
 from composeret_jax.train_step import TrainState
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def state(step):
@@ -133,3 +141,20 @@ def test_a_file_that_has_no_checksum_changes_no_state(config, tmp_path, name):
     except DamagedCheckpointError:
       continue
     np.testing.assert_array_equal(restored.params["layer"]["kernel"], state(3).params["layer"]["kernel"])
+
+
+def test_two_processes_set_the_same_damaged_checkpoint_aside(tmp_path):
+  with socket.socket() as probe:
+    probe.bind(("localhost", 0))
+    address = f"localhost:{probe.getsockname()[1]}"
+  programs = [[sys.executable, "-m", "tests.damaged_checkpoint", address, str(i), str(tmp_path)] for i in range(2)]
+  pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+  processes = [subprocess.Popen(program, env=os.environ | {"JAX_PLATFORMS": "cpu"}, **pipes) for program in programs]
+  for process in processes:
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors[-3000:]
+    (line,) = [line for line in output.splitlines() if line.startswith("SEEN ")]
+    message, largest, steps, steps_at_the_end = json.loads(line.removeprefix("SEEN "))
+    assert message.startswith(f"{tmp_path}/checkpoints/6 is damaged: state/")
+    assert (largest, steps, steps_at_the_end) == (3.5, [3], [6, 3])
+  assert [path.name.partition("-")[0] for path in (tmp_path / "damaged_checkpoints").iterdir()] == ["6"]

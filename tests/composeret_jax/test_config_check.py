@@ -11,10 +11,14 @@ import pytest
 
 from composeret_jax.composers import COMPOSERS
 from composeret_jax.config_check import check_config, RULES
+from composeret_jax.export import export
+from composeret_jax.gallery_images import gallery_images
+from composeret_jax.import_original import import_checkpoint
 from composeret_jax.model import build_model
 from composeret_jax.objective import BIASED_LOSSES, PAIR_LOSSES
 from composeret_jax.optimizers import build_optimizer, DECAYS, OPTIMIZERS
 from composeret_jax.texts import open_texts
+from composeret_jax.train import evaluate, train
 from composeret_jax.train_step import create_state, make_train_step
 from configs import fashion_iq, mit_states, models, shapes
 from data_pipelines.input_error import InputError
@@ -197,6 +201,23 @@ def test_a_mistaken_field_does_not_hide_what_others_do_wrong_together(config):
   config.train.steps_per_call = 3
   names = {line.split(" ")[0] for line in mistakes(config)}
   assert {"config.loss", "config.num_warmup_steps", "config.num_train_steps"} <= names
+
+
+@pytest.mark.parametrize(
+  "mode",
+  [
+    lambda config, folder: train(config, folder / "run"),
+    lambda config, folder: evaluate(config, folder / "run"),
+    lambda config, folder: export(config, folder / "run", folder / "bundle"),
+    lambda config, folder: import_checkpoint(config, folder / "run", folder / "original.pth"),
+    lambda config, folder: gallery_images(config),
+  ],
+)
+def test_every_mode_checks_the_configuration_before_it_reads_anything(config, tmp_path, mode):
+  config.seed, config.data.dir, config.model.image_encoder.frozen = -1, str(tmp_path / "nowhere"), True
+  with pytest.raises(InputError, match="config.seed is -1, expected at least 0"):
+    mode(config, tmp_path)
+  assert not list(tmp_path.iterdir())
 
 
 VALUES = strategies.one_of(

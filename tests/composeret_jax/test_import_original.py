@@ -1,6 +1,8 @@
 """Checkpoints of the original programs: made here with the original names and random values, imported, evaluated."""
 
+import contextlib
 import sys
+import zipfile
 
 import jax
 import numpy as np
@@ -179,6 +181,40 @@ def test_code_in_a_file_is_not_run(torch, tmp_path):
   torch.save({"it": STEP, "model_state_dict": {}, "opt": Code()}, file)
   with pytest.raises(InputError, match="cannot be read as a PyTorch file"):
     read_checkpoint(file)
+
+
+def test_a_compressed_archive_is_not_unpacked(torch, tmp_path):
+  torch.save({"it": 1, "model_state_dict": {}}, tmp_path / "plain.pth")
+  packed = zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED)
+  with zipfile.ZipFile(tmp_path / "plain.pth") as plain, packed:
+    for name in plain.namelist():
+      packed.writestr(name, plain.read(name))
+  read_checkpoint(tmp_path / "plain.pth")
+  with pytest.raises(InputError, match="is a compressed archive"):
+    read_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+  "content",
+  [{"it": "x", "model_state_dict": {}}, {"it": 1, "model_state_dict": {"a": 3}}, {"it": 1, "model_state_dict": 2}],
+)
+def test_a_checkpoint_of_other_things_is_refused(torch, tmp_path, content):
+  torch.save(content, tmp_path / "a.pth")
+  with pytest.raises(InputError, match="holds another thing than tensors"):
+    read_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_damaged_checkpoint_is_read_or_refused(torch, tmp_path):
+  torch.save({"it": 1, "model_state_dict": {"a": torch.arange(8.0)}}, tmp_path / "a.pth")
+  whole = np.frombuffer((tmp_path / "a.pth").read_bytes(), np.uint8)
+  rng = np.random.default_rng(0)
+  for _ in range(200):
+    damaged = whole.copy()
+    places = rng.integers(len(whole), size=rng.integers(1, 8))
+    damaged[places] = rng.integers(0, 256, len(places), np.uint8)
+    (tmp_path / "b.pth").write_bytes(damaged[: rng.integers(1, len(whole) + 1)].tobytes())
+    with contextlib.suppress(InputError):
+      read_checkpoint(tmp_path / "b.pth")
 
 
 def test_layers_that_the_original_lacks_are_named(config, tmp_path):

@@ -97,6 +97,10 @@ def test_values_of_other_types_are_answered_in_words(searcher):
     page.from_id(["004"])
   with pytest.raises(InputError, match="There is no text"):
     change(3, 0.0, 0.0)
+  with pytest.raises(InputError, match="There is no file"):
+    page.from_upload(None, "uploaded picture")
+  with pytest.raises(InputError, match="There are no words"):
+    page.to_choose_from(None)
 
 
 def test_a_stranger_is_told_no_folder_of_this_machine():
