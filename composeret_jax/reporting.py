@@ -11,7 +11,7 @@ import tensorboardX
 from tensorboardX.proto.summary_pb2 import Summary
 import tqdm
 
-from composeret_jax.evaluation import Evaluation, HALVES
+from composeret_jax.evaluation import Evaluation, HALVES, RERANKED
 from composeret_jax.picture import results_picture
 from composeret_jax.processes import is_first
 from data_pipelines.datasets import Dataset
@@ -125,7 +125,7 @@ def _lines(metrics: Mapping[str, float], measure: str) -> Iterator[str]:
 
 
 def _title(group: str) -> str:
-  """ "image_only/noun/" as "image only noun"; what no half found alone is composed."""
+  """ "image_only/noun/" as "image only noun"; what no half found alone, and nobody reranked, is composed."""
   parts = group.rstrip("/").split("/")
-  half = parts.pop(0) if parts[0] in HALVES else "composed"
+  half = parts.pop(0) if parts[0] in (*HALVES, RERANKED) else "composed"
   return " ".join([half.replace("_", " "), *parts]).rstrip()

@@ -14,12 +14,15 @@ def test_a_line_for_each_part_of_each_half():
     "noun/R@10": 1.0,
     "image_only/R@1": 0.0,
     "image_only/R@10": 0.1,
+    "rerank/noun/R@1": 0.5,
+    "rerank/noun/R@10": 0.75,
   }
   assert recall_table(metrics).splitlines() == [
     "                           R@1    R@10",
     "composed                  12.5    50.0",
     "composed noun             25.0   100.0",
     "image only                 0.0    10.0",
+    "rerank noun               50.0    75.0",
   ]
 
 
