@@ -397,3 +397,16 @@ def test_milvus_finds_what_exact_search_finds(tmp_path):
     index.put(rows([f"new {i}" for i in range(50)], seed=5))
   assert best(exact) == best(milvus)
   assert exact.entries() == milvus.entries()
+
+
+def test_images_are_resized_as_the_bundle_says(folder, tmp_path):
+  bundle, squashing = fake_bundle(), fake_bundle()
+  squashing.info |= {"resize": "squash", "interpolation": "bicubic"}
+  files = sorted(folder.rglob("*.png"))
+  ids = [str(file.relative_to(folder)) for file in files]
+  for used, other, location in ((bundle, squashing, "one"), (squashing, bundle, "other")):
+    fill(folder, str(tmp_path / location), used)
+    with contextlib.closing(open_index(str(tmp_path / location))) as index:
+      features = index.get(ids).features
+    np.testing.assert_allclose(features, used.encode(files), atol=1e-6)
+    assert np.abs(features - other.encode(files)).max() > 1e-3
