@@ -31,12 +31,13 @@ def find_folder(where: str, names: Sequence[str], field: str) -> pathlib.Path:
     return folder
   if not _REPOSITORY.fullmatch(where):
     raise InputError(f"config.{field}={where} is no folder here")
+  needed = " ".join(name for name in names if "*" not in name)
   try:
     return pathlib.Path(huggingface_hub.snapshot_download(where, allow_patterns=list(names)))
   except (OSError, ValueError) as error:
     raise InputError(
       f"config.{field}={where} is no folder here, and could not be fetched from the Hugging Face hub "
-      f"({_first_line(error)}).\nWhere there is a network, run\n  hf download {where} {' '.join(names)}\n"
+      f"({_first_line(error)}).\nWhere there is a network, run\n  hf download {where} {needed}\n"
       f"or add --local-dir=FOLDER to it, copy FOLDER here and set config.{field}=FOLDER"
     ) from error
 

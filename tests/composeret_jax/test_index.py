@@ -452,3 +452,16 @@ def test_a_collection_that_another_process_has_just_made_is_taken(tmp_path, monk
   new_index(f"milvus:{tmp_path}/gallery.db", 3).close()
   monkeypatch.setattr(milvus, "_find_collection", lambda *_: None)
   assert len(new_index(f"milvus:{tmp_path}/gallery.db")) == 3
+
+
+def test_images_are_resized_as_the_bundle_says(folder, tmp_path):
+  bundle, squashing = fake_bundle(), fake_bundle()
+  squashing.info |= {"resize": "squash", "interpolation": "bicubic"}
+  files = sorted(folder.rglob("*.png"))
+  ids = [str(file.relative_to(folder)) for file in files]
+  for used, other, location in ((bundle, squashing, "one"), (squashing, bundle, "other")):
+    fill(folder, str(tmp_path / location), used)
+    with contextlib.closing(open_index(str(tmp_path / location))) as index:
+      features = index.get(ids).features
+    np.testing.assert_allclose(features, used.encode(files), atol=1e-6)
+    assert np.abs(features - other.encode(files)).max() > 1e-3

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from composeret_jax.encoders.bert import Bert, masked_mean, POOLINGS
+from composeret_jax.encoders.transformer import Compute
 from composeret_jax.layers.dropout import Dropout, RowKeys
 from composeret_jax.weights.bert import load_bert
 from data_pipelines.texts.wordpieces import WordPieces
@@ -91,6 +92,30 @@ def test_dropout_acts_in_training_only(tmp_path):
   trained = nnx.jit(lambda model, ids: model(ids, rngs=RowKeys(jax.random.key(0), jnp.arange(8))))(bert, tokens)
   assert len(np.unique(np.asarray(trained), axis=0)) > 1
   assert len(np.unique(apply(bert, tokens), axis=0)) == 1
+
+
+def test_layers_that_are_computed_again_draw_the_same_dropout(tmp_path):
+  folder, tokens = tiny_bert.make(tmp_path), jnp.array([[2, 6, 3], [2, 7, 3]])
+  gradients = []
+  for remat in (False, True):
+    bert = load_bert(folder, "cls", Compute(remat=remat))
+    bert.set_attributes(Dropout, rate=0.5)
+    bert.train()
+
+    def loss(bert):
+      return jnp.square(bert(tokens, rngs=RowKeys(jax.random.key(0), jnp.arange(2)))).sum()
+
+    gradients.append(nnx.as_pure(nnx.jit(nnx.grad(loss))(bert)))
+  jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6), *gradients)
+
+
+def test_bfloat16_stays_near(tmp_path):
+  folder, tokens = tiny_bert.make(tmp_path), np.array([[2, 6, 3, -1], [2, 7, 8, 3]], np.int32)
+  rounded, exact = (
+    apply(load_bert(folder, "cls", Compute(jnp.dtype(name))), tokens) for name in ("bfloat16", "float32")
+  )
+  assert rounded.dtype == np.float32
+  assert 0 < np.linalg.norm(rounded - exact) < 2e-2 * np.linalg.norm(exact)
 
 
 def apply(bert: Bert, tokens: np.ndarray) -> np.ndarray:

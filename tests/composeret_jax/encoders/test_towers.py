@@ -14,6 +14,7 @@ import pytest
 from composeret_jax.encoders.text_tower import NO_END
 from composeret_jax.encoders.transformer import PLAINLY
 from composeret_jax.encoders.vit import Colours
+from composeret_jax.save_towers import Trained, write_folder
 from composeret_jax.weights.towers import (
   build_image_tower,
   IMAGE_FAMILIES,
@@ -194,6 +195,21 @@ def test_a_folder_may_hold_one_half(torch, transformers, saved, tmp_path, vision
   pixels = random_pixels(30)
   np.testing.assert_array_equal(image_features(tmp_path / "image", pixels), image_features(whole, pixels))
   np.testing.assert_array_equal(text_features(tmp_path / "text", TEXTS), text_features(whole, TEXTS))
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "dinov2"])
+def test_transformers_reads_what_is_written(torch, transformers, saved, tmp_path, kind):
+  source = open_image_folder(str(saved[kind].folder))
+  tower = build_image_tower(encoder_config(source.path), 51)
+  source.load(tower)
+  write_folder(tmp_path, [Trained(source, tower, 51)])
+  model = transformers.AutoModel.from_pretrained(tmp_path).eval()
+  assert (model.config if kind == "dinov2" else model.config.vision_config).image_size == 51
+  pixels = random_pixels(51)
+  np.testing.assert_allclose(image_features(tmp_path, pixels), expected_images(torch, model, pixels), atol=TOLERANCE)
+  for name, tensor in saved[kind].state_dict().items():
+    if "position" not in name:
+      np.testing.assert_array_equal(model.state_dict()[name], tensor, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])

@@ -9,7 +9,7 @@ import pytest
 from composeret_jax.page import uploads
 from composeret_jax.page.uploads import read_upload
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import decode_image
+from data_pipelines.pixels.decode import CENTRE, decode_image, Resizing
 
 
 def encoded(format, size=(40, 30)):
@@ -27,11 +27,12 @@ def png_header(width, height):
   return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+@pytest.mark.parametrize("resizing", [CENTRE, Resizing("squash", "bicubic")])
 @pytest.mark.parametrize("format", uploads.FORMATS)
-def test_images_are_read_as_the_gallerys_are(format):
+def test_images_are_read_as_the_gallerys_are(format, resizing):
   content = encoded(format)
-  pixels, thumbnail = read_upload(content, 16)
-  np.testing.assert_array_equal(pixels, decode_image(content, 16, "same"))
+  pixels, thumbnail = read_upload(content, 16, resizing)
+  np.testing.assert_array_equal(pixels, decode_image(content, 16, "same", resizing))
   assert Image.open(io.BytesIO(thumbnail)).size == (40, 30)
 
 
