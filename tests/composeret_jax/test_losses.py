@@ -196,5 +196,5 @@ def test_blocks_never_hold_the_big_arrays(name):
     return gradient.lower(shape, shape).compile().memory_analysis().temp_size_in_bytes
 
   big = 4 * 6 * batch * dim if name == "triplet" else 4 * batch * batch
-  assert temporary_bytes(0) > big
+  assert temporary_bytes(0) >= big
   assert temporary_bytes(block_rows) < big
