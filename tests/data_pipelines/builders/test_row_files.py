@@ -1,5 +1,7 @@
 import json
 
+from hypothesis import example, given, HealthCheck, settings
+from hypothesis import strategies as st
 import pytest
 
 from data_pipelines.builders.row_files import Columns, read_rows
@@ -90,3 +92,28 @@ def test_columns_that_are_not_read_are_said(tmp_path, capsys):
   (row,) = read_rows(tmp_path / "rows.csv", COLUMNS)
   assert row.fields == {"image": "a.png", "caption": "red", "split": ""}
   assert "columns that are not used: price" in capsys.readouterr().err
+
+
+PARTS = ["image", "caption", "split", ",", "\n", "\r", '"', " ", "a.png", "\0", "é", "{", "}", "[", "7", "null", ": "]
+ROW = st.dictionaries(st.sampled_from(["image", "caption", "split", "x"]), st.text() | st.integers() | st.none())
+CONTENT = st.one_of(
+  st.binary(),
+  st.lists(st.sampled_from(PARTS)).map("".join),
+  st.lists(ROW, max_size=3).map(lambda rows: "\n".join(map(json.dumps, rows))),
+  st.lists(st.sampled_from(PARTS)).map(lambda parts: "image,caption\n" + "".join(parts)),
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(["csv", "jsonl", "parquet"]), CONTENT)
+@example("csv", "image,caption\n" + "a" * 200_000 + ",b")
+def test_no_file_ends_in_another_error_than_ours(tmp_path, kind, content):
+  """It is read as texts, or refused with its name."""
+  path = tmp_path / f"rows.{kind}"
+  path.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
+  try:
+    rows = read_rows(path, COLUMNS)
+  except InputError as error:
+    assert str(path) in str(error)
+  else:
+    assert all(isinstance(value, str) for row in rows for value in row.fields.values())
