@@ -64,4 +64,4 @@ def read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _first_line(error: Exception) -> str:
-  return str(error).partition("\n")[0]
+  return str(error).partition("\n")[0][:300]
