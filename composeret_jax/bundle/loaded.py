@@ -172,7 +172,7 @@ def _read_arrays(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str, j
         raise InputError(f"{file} holds other arrays than bundle.json says: {', '.join(wrong)[:300]}")
       return {name: jax.device_put(_finite(file, name, tensors.get_tensor(name))) for name in names}
   except (safetensors.SafetensorError, OSError) as error:
-    raise InputError(f"{file} cannot be read as safetensors: {error}") from error
+    raise InputError(f"{file} cannot be read as safetensors: {str(error)[:300]}") from error
 
 
 def _describe_slice(tensor) -> dict[str, Any]:

@@ -98,4 +98,4 @@ def read_safetensors(file: pathlib.Path, prefixes: tuple[str, ...] = ("",)) -> d
 
 
 def _first_line(error: Exception) -> str:
-  return str(error).partition("\n")[0]
+  return str(error).partition("\n")[0][:300]

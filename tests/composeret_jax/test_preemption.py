@@ -87,7 +87,9 @@ def test_a_signal_before_the_first_step_ends_at_once(raw_mit_states, prepared, t
 def stuck(grace_seconds):
   process = subprocess.Popen([sys.executable, "-c", STUCK, str(grace_seconds)], stdout=subprocess.PIPE, text=True)
   assert process.stdout.readline() == "stuck\n"
-  process.send_signal(signal.SIGTERM)
+  for _ in range(2):  # as `timeout` does: to the process, and to its group
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.01)
   return process
 
 
