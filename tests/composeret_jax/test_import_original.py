@@ -185,3 +185,9 @@ def test_layers_that_the_original_lacks_are_named(config, tmp_path):
   config.model.text_encoder.name, config.model.text_encoder.projection_dim = "bert", 4
   with pytest.raises(InputError, match="projection_dim is 4, expected 0"):
     import_checkpoint(config, tmp_path / "run", tmp_path / "unused.pth")
+
+
+def test_a_radius_that_is_not_trained_has_no_place_for_the_originals(config, tmp_path):
+  config.model.train_radius = False
+  with pytest.raises(InputError, match="train_radius is False, expected True"):
+    import_checkpoint(config, tmp_path / "run", tmp_path / "unused.pth")
