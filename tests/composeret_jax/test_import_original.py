@@ -228,3 +228,9 @@ def test_a_step_between_two_minings_is_refused(config, tmp_path):
   run = train.Run(config, tmp_path)
   with pytest.raises(InputError, match=r"hard_negatives\.every_steps is 3, expected a divisor of 5"):
     save_checkpoint(run, OriginalCheckpoint(STEP, original_state_dict(run)))
+
+
+def test_a_radius_that_is_not_trained_has_no_place_for_the_originals(config, tmp_path):
+  config.model.train_radius = False
+  with pytest.raises(InputError, match="train_radius is False, expected True"):
+    import_checkpoint(config, tmp_path / "run", tmp_path / "unused.pth")
