@@ -112,16 +112,25 @@ def _of_vectors(vectors: Float[Array, "rows dim"], triplets: Int[Array, "num 3"]
 
 
 def _of_products(vectors: Float[Array, "rows dim"], triplets: Int[Array, "num 3"]) -> Float[Array, " num"]:
-  """The same from all inner products: |a - p|^2 - |a - n|^2 = |p|^2 - |n|^2 - 2 a.p + 2 a.n.
-
-  One product in place of gathered vectors, whose gradient is scattered: three times as fast on a CPU at batch 32.
-  """
+  """The same from all inner products: |a - p|^2 - |a - n|^2 = (|p|^2 - 2 a.p) - (|n|^2 - 2 a.n)."""
   anchor, positive, negative = triplets.T
-  lengths = jnp.square(vectors).sum(axis=-1)
+  products = _inner_products(vectors)
+  distances = jnp.diagonal(products) - 2 * products  # but for |a|^2, which falls away
+  return jax.nn.softplus(distances[anchor, positive] - distances[anchor, negative])
+
+
+@jax.custom_vjp
+def _inner_products(vectors: Float[Array, "rows dim"]) -> Float[Array, "rows rows"]:
+  """Of each vector with each, so that the gradient too is one product, where autodiff has one for either factor."""
   # In full precision: TF32's error of 1e-3 is of products, and would be large for their differences.
-  products = jnp.matmul(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
-  toward = products[anchor, positive] - products[anchor, negative]
-  return jax.nn.softplus(lengths[positive] - lengths[negative] - 2 * toward)
+  return jnp.matmul(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _inner_products_backward(vectors, slopes):
+  return (jnp.matmul(slopes + slopes.T, vectors, precision=jax.lax.Precision.HIGHEST),)
+
+
+_inner_products.defvjp(lambda vectors: (_inner_products(vectors), vectors), _inner_products_backward)
 
 
 def _mean_in_blocks(
