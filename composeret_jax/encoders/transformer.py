@@ -4,7 +4,7 @@ Vaswani et al., "Attention Is All You Need", NeurIPS 2017. Parameters, layer nor
 products and what runs between the layers are in `dtype`. Weights are zero until they are read from a file.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import dataclasses
 import functools
 
@@ -116,7 +116,7 @@ class PreNormLayer(nnx.Module):
     return states + _times(self.feed_forward(self.norm(states)), self.scale)
 
 
-def pre_norm_layers(sizes: Sizes, *, scaled: bool = False, dtype, rngs: nnx.Rngs) -> nnx.List:
+def pre_norm_layers(sizes: Sizes, *, scaled: bool = False, dtype, rngs: nnx.Rngs) -> Sequence["PreNormLayer"]:
   """As many layers as `sizes` say."""
   return nnx.List([PreNormLayer(sizes, scaled=scaled, dtype=dtype, rngs=rngs) for _ in range(sizes.num_hidden_layers)])
 
