@@ -57,7 +57,7 @@ def open_texts(
   if config.name == "lstm":
     vocabulary = Vocabulary.from_texts(train_texts) if words is None else Vocabulary(tuple(words))
     return _lstm(config, vocabulary, [*train_texts, *query_texts])
-  texts = tuple(dict.fromkeys([*train_texts, *query_texts]))
+  texts = tuple(dict.fromkeys([*train_texts, *query_texts])) or ("",)  # a gallery alone has none
   encoder, pieces, fingerprints = (_tower if config.name == "tower" else _bert)(config)
   pieces.warn_of_cuts(texts)
   if config.fine_tune:
