@@ -164,6 +164,22 @@ class Run:
     )
     return self.parallel.compile(step)
 
+  def check_can_go_on_from(self, step: int) -> None:
+    """Raises InputError for a step that a call would begin before and end behind."""
+    steps_per_call = self.config.train.steps_per_call
+    if step % steps_per_call:
+      raise InputError(
+        f"config.train.steps_per_call is {steps_per_call}, expected a divisor of {step}, the step of the newest "
+        f"checkpoint in {self.workdir}"
+      )
+
+  def new_speed(self) -> Speed:
+    """Measures the speed of these steps from now on."""
+    config = self.config
+    images_per_query = 2 + (config.hard_negatives.num if self.miner else 0)
+    peak = peak_flops(config.model.image_encoder.dtype, config.peak_flops)
+    return Speed(images_per_query * config.batch_size, peak, config.train.steps_per_call)
+
   def flops_per_step(self, state: TrainState, batches: Mapping[str, jax.Array], images: jax.Array | None) -> float:
     """One step's operations on the global batch; what microbatches compute a second time is not counted."""
     config = self.config.copy_and_resolve_references()
@@ -175,10 +191,9 @@ class Run:
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains from the newest checkpoint in `workdir`, or from the start, to `num_train_steps`; evaluates and reports.
 
-  No steps at all evaluate and save the model as it is built.
-  Asked by a signal to end, it saves a checkpoint and exits (preemption.py). Raises InputError for a configuration, data
-  or a workdir that cannot be used, NonFiniteError when losses or features are not
-  finite.
+  No steps at all evaluate and save the model as it is built. Asked by a signal to end, it saves a checkpoint and exits
+  (preemption.py). Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteError when
+  losses or features are not finite.
   """
   check_config(config, jax.device_count())  # before there is a workdir
   if config.num_train_steps and "train" not in BUILDERS[config.data.dataset].IMAGE_SPLITS:
@@ -196,17 +211,9 @@ def _train(run: Run, preemption: Preemption) -> None:
     _without_steps(run, state)
     return
 
-  steps_per_call = config.train.steps_per_call
-  if first_step % steps_per_call:
-    raise InputError(
-      f"config.train.steps_per_call is {steps_per_call}, expected a divisor of {first_step}, the step of the newest "
-      f"checkpoint in {workdir}"
-    )
+  run.check_can_go_on_from(first_step)
   run.checkpoints.set_aside([step for step in run.checkpoints.steps() if step > first_step])
-  batches = run.train_batches(first_step)
-  peak = peak_flops(config.model.image_encoder.dtype, config.peak_flops)
-  images_per_query = 2 + (config.hard_negatives.num if run.miner else 0)
-  speed = Speed(images_per_query * config.batch_size, peak, steps_per_call)
+  batches, steps_per_call, speed = run.train_batches(first_step), config.train.steps_per_call, run.new_speed()
   train_steps = speed.watched(run.train_steps(), run.flops_per_step)
   trace = StepTrace(parse_steps(config.profile_steps), workdir / "profile")
   watch = FiniteWatch(run.checkpoints.describe_latest, config.train.max_skipped_in_a_row)

@@ -78,9 +78,32 @@ def make_train_step(
   a device sees its own rows of the batch, and averages statistics, losses and gradients over that mapped axis.
   `num_shards` says over how many devices a global array's rows are split.
   """
+  loss_fn = _make_loss(model, config, axis_name, num_shards)
+
+  def train_step(state, batch, images=None):
+    key = jax.random.fold_in(state.key, state.step)
+    gradients, (losses, batch_stats) = jax.grad(loss_fn, has_aux=True)(
+      state.params, state.batch_stats, state.frozen, state.negatives, batch, images, key
+    )
+    if axis_name:
+      gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    new_state = dataclasses.replace(
+      state, step=state.step + 1, params=params, batch_stats=batch_stats, optimizer_state=optimizer_state
+    )
+    losses = {**losses, "gradient_norm": optax.tree.norm(gradients)}
+    return skip_nonfinite(state, new_state, losses) if config.train.on_nonfinite == "skip" else (new_state, losses)
+
+  return train_step
+
+
+def _make_loss(
+  model: RetrievalModel, config: ml_collections.ConfigDict, axis_name: str | None, num_shards: int
+) -> Callable[..., tuple[Float[Array, ""], tuple[Losses, Mapping[str, Any]]]]:
+  """The function whose first argument's gradient a step takes: (total loss, (losses, statistics afterwards))."""
   graphdef = nnx.graphdef(model)
   weights = config.model.loss_weights.to_dict()
-
   augmented = functools.partial(augment, config=config.augment)
 
   def in_training(params, batch_stats, frozen):
@@ -123,22 +146,7 @@ def make_train_step(
     )
     return losses["total"], (losses, statistics(trained))
 
-  def train_step(state, batch, images=None):
-    key = jax.random.fold_in(state.key, state.step)
-    gradients, (losses, batch_stats) = jax.grad(loss_fn, has_aux=True)(
-      state.params, state.batch_stats, state.frozen, state.negatives, batch, images, key
-    )
-    if axis_name:
-      gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
-    updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    new_state = dataclasses.replace(
-      state, step=state.step + 1, params=params, batch_stats=batch_stats, optimizer_state=optimizer_state
-    )
-    losses = {**losses, "gradient_norm": optax.tree.norm(gradients)}
-    return skip_nonfinite(state, new_state, losses) if config.train.on_nonfinite == "skip" else (new_state, losses)
-
-  return train_step
+  return loss_fn
 
 
 def skip_nonfinite(before: TrainState, after: TrainState, losses: Losses) -> tuple[TrainState, Losses]:
