@@ -48,14 +48,16 @@ def weighted_losses(
   `reference` is what the model's `encode_references` gives.
   `weights` has the keys main, image_reconstruction, text_reconstruction and rotational_symmetry.
   """
-  composed = model.compose(reference, text, rngs=rngs)
+  if weights["rotational_symmetry"]:
+    composed, turned_back = model.both_ways(reference, target, text, rngs=rngs)
+  else:
+    composed = model.compose(reference, text, rngs=rngs)
   terms = {"main": loss(model.on_sphere(composed), model.on_sphere(target))}
   if weights["image_reconstruction"] or weights["text_reconstruction"]:
     decoded_image, decoded_text = model.composer.decode(composed)
     terms["image_reconstruction"] = losses.reconstruction_loss(decoded_image, reference)
     terms["text_reconstruction"] = losses.reconstruction_loss(decoded_text, text)
   if weights["rotational_symmetry"]:
-    turned_back = model.turn_back(target, text, rngs=rngs)
     terms["rotational_symmetry"] = losses.rotational_symmetry_loss(
       model.on_sphere(turned_back), model.on_sphere(reference), loss
     )

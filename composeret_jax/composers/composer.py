@@ -9,7 +9,7 @@ class Composer(nnx.Module):
   """Called with (image, text, rngs=...), gives the raw feature of the image that the two together ask for.
 
   Built with (image_dim, text_dim, rngs=...). A composer that gives `image_reconstruction` and `text_reconstruction` has
-  `decode(composed)`; one that gives `rotational_symmetry` can be called with conjugate=True.
+  `decode(composed)`; one that gives `rotational_symmetry` has `both_ways(reference, target, text, rngs=...)`.
   """
 
   losses: ClassVar[tuple[str, ...]] = ("main",)

@@ -21,7 +21,7 @@ def test_outputs(parity, mode):
     "composed": composed,
     "decoded_image": decoded_image,
     "decoded_text": decoded_text,
-    "composed_conjugate_of_target": model.turn_back(target, text),
+    "composed_conjugate_of_target": model.composer(target, text, conjugate=True),
   }
   parity.check_outputs(mode, outputs)
 
