@@ -70,15 +70,16 @@ class RetrievalModel(nnx.Module):
     """The raw feature of what the text makes of the image."""
     return self.pool_references(self.composer(references, text, rngs=rngs))
 
-  def turn_back(
+  def both_ways(
     self,
-    image: Float[Array, "batch image_dim"],
+    reference: Float[Array, "batch image_dim"],
+    target: Float[Array, "batch image_dim"],
     text: Float[Array, "batch text_dim"],
     *,
     rngs: RowKeys | None = None,
-  ) -> Float[Array, "batch image_dim"]:
-    """The raw feature of the image from which the text has led to this one; only of composers with a rotation."""
-    return self.composer(image, text, conjugate=True, rngs=rngs)
+  ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch image_dim"]]:
+    """`compose`, and the raw feature of the image from which the text has led to the target; only with a rotation."""
+    return self.composer.both_ways(reference, target, text, rngs=rngs)
 
   def on_sphere(self, features: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
     """Features scaled to the sphere of the model's radius; a zero feature stays zero."""

@@ -69,7 +69,10 @@ def weighted_losses(
   `weights` has the keys main, image_reconstruction, text_reconstruction and rotational_symmetry. `negatives` are the
   main loss's.
   """
-  composed = model.compose(reference, text, rngs=rngs)
+  if weights["rotational_symmetry"]:
+    composed, turned_back = model.both_ways(reference, target, text, rngs=rngs)
+  else:
+    composed = model.compose(reference, text, rngs=rngs)
   mined = {} if negatives is None else {"negatives": negatives}
   terms = {"main": loss(model.on_sphere(composed), model.on_sphere(target), **mined)}
   if weights["image_reconstruction"]:
@@ -77,7 +80,6 @@ def weighted_losses(
   if weights["text_reconstruction"]:
     terms["text_reconstruction"] = losses.reconstruction_loss(model.composer.decode_text(composed), text)
   if weights["rotational_symmetry"]:
-    turned_back = model.turn_back(target, text, rngs=rngs)
     terms["rotational_symmetry"] = losses.rotational_symmetry_loss(
       model.on_sphere(turned_back), model.on_sphere(reference), loss
     )

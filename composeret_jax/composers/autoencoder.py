@@ -25,8 +25,8 @@ class AutoencoderComposer(Composer):
     self.text_decoder = NormedMlp(image_dim, text_dim, text_dim, rngs=rngs)
 
   def weighted_sum(
-    self, linear: Float[Array, "batch image_dim"], convolutional: Float[Array, "batch image_dim"]
-  ) -> Float[Array, "batch image_dim"]:
+    self, linear: Float[Array, "batch *ways image_dim"], convolutional: Float[Array, "batch *ways image_dim"]
+  ) -> Float[Array, "batch *ways image_dim"]:
     """The composed feature, from what the two paths give."""
     return self.linear_weight * linear + self.conv_weight * convolutional
 

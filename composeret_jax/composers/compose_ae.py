@@ -3,12 +3,14 @@
 Anwaar, Labintcev and Kleinsteuber, "Compositional Learning of Image-Text Query for Image Retrieval", WACV 2021.
 """
 
+from collections.abc import Sequence
+
 from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from composeret_jax.composers.autoencoder import AutoencoderComposer
-from composeret_jax.layers.batch_norm import BatchNorm
+from composeret_jax.layers.batch_norm import BatchNorm, each_way
 from composeret_jax.layers.convolution import adaptive_max_pool, Conv1d
 from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.layers.linear import Mlp, NormedMlp
@@ -33,9 +35,26 @@ class ComposeAE(AutoencoderComposer):
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature. `conjugate` turns the other way, which undoes the text; `rngs` feeds dropout."""
-    linear = self.linear_path(image, text, conjugate=conjugate, rngs=rngs)
-    convolutional = self.conv_path(image, text, conjugate=conjugate, rngs=rngs)
-    return self.weighted_sum(linear, convolutional)
+    return self._turn(image[:, None], text, (-1.0 if conjugate else 1.0,), rngs)[:, 0]
+
+  def both_ways(
+    self,
+    reference: Float[Array, "batch image_dim"],
+    target: Float[Array, "batch image_dim"],
+    text: Float[Array, "batch text_dim"],
+    *,
+    rngs: RowKeys | None = None,
+  ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch image_dim"]]:
+    """The reference composed, and the target turned back: two calls in one, which take each matrix once.
+
+    Batch norm sees references and targets apart, references first.
+    """
+    turned = self._turn(jnp.stack([reference, target], axis=1), text, (1.0, -1.0), rngs)
+    return turned[:, 0], turned[:, 1]
+
+  def _turn(self, images, text, signs, rngs):
+    linear = self.linear_path(images, text, signs, rngs=rngs)
+    return self.weighted_sum(linear, self.conv_path(images, text, signs, rngs=rngs))
 
 
 class Rotation(nnx.Module):
@@ -49,16 +68,18 @@ class Rotation(nnx.Module):
 
   def __call__(
     self,
-    image: Float[Array, "batch image_dim"],
+    images: Float[Array, "batch ways image_dim"],
     text: Float[Array, "batch text_dim"],
+    signs: Sequence[float],
     *,
-    conjugate: bool,
     rngs: RowKeys | None,
-  ) -> tuple[Float[Array, "batch image_dim"], ...]:
-    """Returns magnitude, angle, real part and imaginary part; `conjugate` flips the sign of the last."""
-    magnitude = self.magnitude(self.image_norm(image), rngs=rngs)
-    angle = self.angle(self.text_norm(text))
-    sign = -1.0 if conjugate else 1.0
+  ) -> tuple[Float[Array, "batch ways image_dim"], ...]:
+    """Returns magnitude, angle, real part and imaginary part; `signs` has the last one's sign for each way."""
+    magnitude = self.magnitude(each_way(self.image_norm, images), rngs=rngs)
+    # The text's running averages move once for each way; XLA computes the same numbers once.
+    normed_text = [self.text_norm(text) for _ in signs][-1]
+    angle = jnp.broadcast_to(self.angle(normed_text)[:, None], magnitude.shape)
+    sign = jnp.array(signs)[:, None]
     return magnitude, angle, magnitude * jnp.cos(angle), sign * magnitude * jnp.sin(angle)
 
 
@@ -71,14 +92,14 @@ class LinearPath(nnx.Module):
 
   def __call__(
     self,
-    image: Float[Array, "batch image_dim"],
+    images: Float[Array, "batch ways image_dim"],
     text: Float[Array, "batch text_dim"],
+    signs: Sequence[float],
     *,
-    conjugate: bool,
     rngs: RowKeys | None,
-  ) -> Float[Array, "batch image_dim"]:
+  ) -> Float[Array, "batch ways image_dim"]:
     """Returns this path's share of the composed feature."""
-    _, _, re, im = self.rotation(image, text, conjugate=conjugate, rngs=rngs)
+    _, _, re, im = self.rotation(images, text, signs, rngs=rngs)
     return self.mapping(jnp.concatenate([re, im], axis=-1))
 
 
@@ -95,16 +116,16 @@ class ConvolutionalPath(nnx.Module):
 
   def __call__(
     self,
-    image: Float[Array, "batch image_dim"],
+    images: Float[Array, "batch ways image_dim"],
     text: Float[Array, "batch text_dim"],
+    signs: Sequence[float],
     *,
-    conjugate: bool,
     rngs: RowKeys | None,
-  ) -> Float[Array, "batch image_dim"]:
+  ) -> Float[Array, "batch ways image_dim"]:
     """Returns this path's share of the composed feature."""
-    magnitude, angle, re, im = self.rotation(image, text, conjugate=conjugate, rngs=rngs)
-    signals = jnp.stack([magnitude, angle, image, re, im], axis=-1)  # [batch, image_dim, 5]
-    pooled = adaptive_max_pool(self.conv(signals), self.POOLED_LENGTH)  # [batch, 16, 64]
-    return self.mapping(
-      pooled.swapaxes(1, 2).reshape(image.shape[0], -1)
-    )  # channel by channel, as the original flattens
+    magnitude, angle, re, im = self.rotation(images, text, signs, rngs=rngs)
+    signals = jnp.stack([magnitude, angle, images, re, im], axis=-1)  # [batch, ways, image_dim, 5]
+    convolved = self.conv(signals.reshape(-1, *signals.shape[2:]))
+    pooled = adaptive_max_pool(convolved, self.POOLED_LENGTH)  # [batch * ways, 16, 64]
+    channels_first = pooled.swapaxes(1, 2)  # as the original flattens
+    return self.mapping(channels_first.reshape(*images.shape[:2], -1))

@@ -10,7 +10,7 @@ class Composer(nnx.Module):
 
   Built with (image_dim, text_dim, rngs=...), and options of its own as keywords. A composer that gives
   `image_reconstruction` has `decode_image(composed, text)`, one that gives `text_reconstruction` has
-  `decode_text(composed)`, and one that gives `rotational_symmetry` can be called with conjugate=True.
+  `decode_text(composed)`, and one that gives `rotational_symmetry` has `both_ways(reference, target, text, rngs=...)`.
   """
 
   losses: ClassVar[tuple[str, ...]] = ("main",)

@@ -56,6 +56,17 @@ class Rotor(Composer):
       return composed
     return composed + self.residual_weight * self.residual(jnp.concatenate([turned, text], axis=-1))
 
+  def both_ways(
+    self,
+    reference: Float[Array, "batch image_dim"],
+    target: Float[Array, "batch image_dim"],
+    text: Float[Array, "batch text_dim"],
+    *,
+    rngs: RowKeys | None = None,
+  ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch image_dim"]]:
+    """The reference composed, and the target turned back."""
+    return self(reference, text, rngs=rngs), self(target, text, conjugate=True, rngs=rngs)
+
   def decode_image(
     self, composed: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
   ) -> Float[Array, "batch image_dim"]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, UInt8
 from composeret_jax.layers.batch_norm import BatchNorm
 from composeret_jax.layers.convolution import Conv2d
 from composeret_jax.layers.linear import linear
+from composeret_jax.layers.max_pool import max_pool
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -141,7 +142,7 @@ class Trunk(nnx.Module):
   ) -> Float[Array, "batch map_height map_width channels"]:
     """Returns maps 32 times smaller than the images, with four stages."""
     maps = nnx.relu(self.stem_norm(self.stem(normalise(pixels))))
-    maps = nnx.max_pool(maps, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    maps = max_pool(maps)
     for block in self.blocks:
       maps = block(maps)
     return maps.astype(jnp.float32)

@@ -45,3 +45,8 @@ class BatchNorm(nnx.Module):
 
   def _over_devices(self, mean: Float[Array, " channels"]) -> Float[Array, " channels"]:
     return jax.lax.pmean(mean, self.axis_name) if self.axis_name else mean
+
+
+def each_way(norm: BatchNorm, inputs: Float[Array, "batch ways channels"]) -> Float[Array, "batch ways channels"]:
+  """Each way's batch normalised by itself, one after the other, as by as many calls."""
+  return jnp.stack([norm(inputs[:, way]) for way in range(inputs.shape[1])], axis=1)

@@ -4,7 +4,7 @@ from flax import nnx
 import jax
 from jaxtyping import Array, Float
 
-from composeret_jax.layers.batch_norm import BatchNorm
+from composeret_jax.layers.batch_norm import BatchNorm, each_way
 from composeret_jax.layers.dropout import Dropout, RowKeys
 
 
@@ -33,8 +33,8 @@ class Mlp(nnx.Module):
     self.out = linear(hidden, out_features, rngs=rngs)
 
   def __call__(
-    self, inputs: Float[Array, "batch in_features"], *, rngs: RowKeys | None = None
-  ) -> Float[Array, "batch out_features"]:
+    self, inputs: Float[Array, "batch *ways in_features"], *, rngs: RowKeys | None = None
+  ) -> Float[Array, "batch *ways out_features"]:
     """`rngs` feeds dropout and is only read in training mode."""
     return self.out(nnx.relu(self.dropout(self.hidden(inputs), rngs=rngs)))
 
@@ -46,9 +46,10 @@ class NormedMlp(nnx.Module):
     self.norm = BatchNorm(in_features)
     self.mlp = Mlp(in_features, hidden, out_features, rngs=rngs)
 
-  def __call__(self, inputs: Float[Array, "batch in_features"]) -> Float[Array, "batch out_features"]:
-    """Returns what the last layer gives."""
-    return self.mlp(nnx.relu(self.norm(inputs)))
+  def __call__(self, inputs: Float[Array, "batch *ways in_features"]) -> Float[Array, "batch *ways out_features"]:
+    """Returns what the last layer gives; where there are ways, their batches are normalised apart."""
+    normed = self.norm(inputs) if inputs.ndim == 2 else each_way(self.norm, inputs)
+    return self.mlp(nnx.relu(normed))
 
 
 class ToWidth(nnx.Module):

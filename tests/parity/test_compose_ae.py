@@ -20,7 +20,7 @@ def test_outputs(parity, mode):
     "composed": composed,
     "decoded_image": model.composer.decode_image(composed, text),
     "decoded_text": model.composer.decode_text(composed),
-    "composed_conjugate_of_target": model.turn_back(target, text),
+    "composed_conjugate_of_target": model.composer(target, text, conjugate=True),
   }
   parity.check_outputs(mode, outputs)
 
