@@ -1,4 +1,6 @@
-"""Convolutions as matrix products over gathered patches, where that is the faster way."""
+"""Convolutions as matrix products, where that is the faster way."""
+
+import itertools
 
 from flax import nnx
 import jax
@@ -7,8 +9,8 @@ from jaxtyping import Array, Float
 
 from composeret_jax.layers.linear import torch_linear_init
 
-# XLA's CPU convolution is a hundred times slower than one matrix product when the output map is this small.
-SMALL_MAP = 2
+# Up to this size of the output map XLA's CPU convolution is slower than products, at 2 a hundred times.
+SMALL_MAP = 7
 
 
 class Conv2d(nnx.Module):
@@ -46,14 +48,14 @@ class BiasedConv2d(nnx.Module):
 def convolve(
   maps: Float[Array, "batch height width in"], kernel: Float[Array, "size size in out"], stride: int
 ) -> Float[Array, "batch out_height out_width out"]:
-  """Convolution with padding (size - 1) / 2; on a CPU and for small output maps as one matrix product."""
+  """Convolution with padding (size - 1) / 2; on a CPU and for small output maps as matrix products."""
   largest_output = -(-max(maps.shape[1:3]) // stride)
   if kernel.shape[0] == 1 or largest_output > SMALL_MAP:
     return _xla_convolve(maps, kernel, stride)
   return jax.lax.platform_dependent(
     maps,
     kernel,
-    cpu=lambda m, k: _patches_convolve(m, k, stride),
+    cpu=lambda m, k: _taps_convolve(m, k, stride),
     default=lambda m, k: _xla_convolve(m, k, stride),
   )
 
@@ -65,16 +67,30 @@ def _xla_convolve(maps, kernel, stride):
   )
 
 
-def _patches_convolve(maps, kernel, stride):
-  size, _, _, out_features = kernel.shape
-  batch, height, width, _ = maps.shape
-  pad = (size - 1) // 2
-  padded = jnp.pad(maps, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-  shifts = [padded[:, y : y + height : stride, x : x + width : stride] for y in range(size) for x in range(size)]
-  patches = jnp.concatenate(shifts, axis=-1)
-  out_height, out_width = patches.shape[1:3]
-  rows = patches.reshape(batch * out_height * out_width, -1)
-  return (rows @ kernel.reshape(-1, out_features)).reshape(batch, out_height, out_width, out_features)
+def _taps_convolve(maps, kernel, stride):
+  """For each place of the kernel one product, with those inputs alone that are no padding."""
+  size, _, in_features, out_features = kernel.shape
+  sides = maps.shape[1:3]
+  out_sides = [-(-side // stride) for side in sides]
+  total = jnp.zeros((len(maps), *out_sides, out_features))
+  taps = jnp.unstack(kernel.reshape(-1, in_features, out_features))
+  for place, tap in zip(itertools.product(range(size), repeat=2), taps, strict=True):
+    shifts = [position - (size - 1) // 2 for position in place]
+    outputs = [_outputs_inside(shift, side, stride) for shift, side in zip(shifts, sides, strict=True)]
+    if all(outputs):
+      rows, columns = (
+        slice(out[0] * stride + shift, out[-1] * stride + shift + 1, stride)
+        for out, shift in zip(outputs, shifts, strict=True)
+      )
+      product = jnp.matmul(maps[:, rows, columns], tap, preferred_element_type=jnp.float32)
+      around = [(out[0], side - 1 - out[-1]) for out, side in zip(outputs, out_sides, strict=True)]
+      total += jnp.pad(product, ((0, 0), *around, (0, 0)))
+  return total.astype(maps.dtype)
+
+
+def _outputs_inside(shift: int, side: int, stride: int) -> list[int]:
+  """The places along a side of the output whose input, `shift` beside it, is on the map."""
+  return [out for out in range(-(-side // stride)) if 0 <= out * stride + shift < side]
 
 
 class Conv1d(nnx.Module):

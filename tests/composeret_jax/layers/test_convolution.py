@@ -22,7 +22,7 @@ def convolve_in_loops(maps, kernel, stride):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 8, 15])
 def test_convolution_on_small_and_large_maps(side, size, stride):
   rng = np.random.default_rng(side)
   maps = rng.normal(size=(2, side, side + 1, 3))
@@ -31,21 +31,24 @@ def test_convolution_on_small_and_large_maps(side, size, stride):
   np.testing.assert_allclose(result, convolve_in_loops(maps, kernel, stride), rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_of_the_small_map_convolution():
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [2, 5])
+def test_gradients_of_the_small_map_convolution(side, stride):
   rng = np.random.default_rng(0)
-  maps, kernel = rng.normal(size=(2, 2, 2, 3)), rng.normal(size=(3, 3, 3, 4))
-  weights = rng.normal(size=(2, 2, 2, 4))
+  maps, kernel = rng.normal(size=(2, side, side, 3)), rng.normal(size=(3, 3, 3, 4))
+  out_side = -(-side // stride)
+  weights = rng.normal(size=(2, out_side, out_side, 4))
 
   def loss(maps, kernel):
-    return (convolve(maps, kernel, 1) * weights).sum()
+    return (convolve(maps, kernel, stride) * weights).sum()
 
   by_maps, by_kernel = jax.grad(loss, argnums=(0, 1))(jnp.asarray(maps), jnp.asarray(kernel))
   # The loss is linear in each argument: its derivative along a direction is its value there.
   direction = rng.normal(size=maps.shape)
-  expected = (convolve_in_loops(direction, kernel, 1) * weights).sum()
+  expected = (convolve_in_loops(direction, kernel, stride) * weights).sum()
   np.testing.assert_allclose((np.asarray(by_maps) * direction).sum(), expected, rtol=1e-4)
   direction = rng.normal(size=kernel.shape)
-  expected = (convolve_in_loops(maps, direction, 1) * weights).sum()
+  expected = (convolve_in_loops(maps, direction, stride) * weights).sum()
   np.testing.assert_allclose((np.asarray(by_kernel) * direction).sum(), expected, rtol=1e-4)
 
 
