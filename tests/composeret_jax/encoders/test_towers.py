@@ -111,9 +111,13 @@ def random_pixels(size):
   return np.random.default_rng(0).integers(0, 256, (3, size, size, 3)).astype(np.uint8)
 
 
-def expected_images(torch, model, pixels):
+def torch_pixels(torch, pixels):
   mean, std = (np.array(tiny_tower.COLOURS[name], np.float32) for name in ("image_mean", "image_std"))
-  values = torch.from_numpy(((pixels / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)).float()
+  return torch.from_numpy(((pixels / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)).float()
+
+
+def expected_images(torch, model, pixels):
+  values = torch_pixels(torch, pixels)
   with torch.no_grad():
     if hasattr(model, "get_image_features"):
       return model.get_image_features(values, interpolate_pos_encoding=True).pooler_output.numpy()
@@ -132,6 +136,28 @@ def test_image_features_equal_pytorchs(torch, saved, kind, size):
 def expected_texts(torch, model, tokens, **changes):
   with torch.no_grad():
     return model.get_text_features(torch.from_numpy(tokens), **changes).pooler_output.numpy()
+
+
+def pooled(tower, inputs):
+  """What a CLIP tower gives its projection."""
+  tower.projection = lambda states: states
+  return np.asarray(tower(jnp.asarray(inputs)))
+
+
+def test_clips_pooled_outputs_before_the_projection_equal_pytorchs(torch, saved, transformers):
+  model, folder = saved["clip"], saved["clip"].folder
+  pixels, tokens = random_pixels(30), clip_tokens(transformers, folder)
+  images = build_image_tower(encoder_config(folder), 30)
+  open_image_folder(str(folder)).load(images)
+  texts = load_text_tower(encoder_config(folder), open_text_folder(str(folder)))
+  ids, mask = (torch.from_numpy(tokens[name]) for name in ("input_ids", "attention_mask"))
+  with torch.no_grad():
+    expected_image = model.vision_model(torch_pixels(torch, pixels)).pooler_output.numpy()
+    expected_text = model.text_model(ids, mask).pooler_output.numpy()
+  assert expected_image.shape[1] == expected_text.shape[1] == VISION["hidden_size"]
+  np.testing.assert_allclose(pooled(images, pixels), expected_image, atol=TOLERANCE)
+  padded = np.where(tokens["attention_mask"] == 1, tokens["input_ids"], -1).astype(np.int32)
+  np.testing.assert_allclose(pooled(texts, padded), expected_text, atol=TOLERANCE)
 
 
 def clip_tokens(transformers, folder):
