@@ -134,10 +134,10 @@ def towers(model: ml_collections.ConfigDict, path: str, *, train: bool) -> None:
 
 MODELS: dict[str, Callable[[], ml_collections.ConfigDict]] = {
   "compose_ae": compose_ae,
-  "rotor": rotor,
   "tirg": tirg,
   "tirg_last_conv": tirg_last_conv,
   "real_space_concat_ae": real_space_concat_ae,
+  "rotor": rotor,
   "concat": concat,
   "sum": sum_of_features,
   "zero_shot": zero_shot,

@@ -36,7 +36,7 @@ def main(workdir):
       checkpoints.save(step, on_devices(step))
   multihost_utils.sync_global_devices("saved")
   if is_first():
-    damage(checkpoints.path(6))
+    damage(checkpoints.path(6) / "state")
   multihost_utils.sync_global_devices("damaged")
   with Checkpoints(workdir, config, {}) as checkpoints:
     try:

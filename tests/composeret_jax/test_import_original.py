@@ -218,7 +218,7 @@ def test_a_damaged_checkpoint_is_read_or_refused(torch, tmp_path):
 
 
 def test_layers_that_the_original_lacks_are_named(config, tmp_path):
-  config.model.text_encoder.name, config.model.text_encoder.projection_dim = "bert", 4
+  config.model.text_encoder.update(name="bert", path="unused", projection_dim=4)
   with pytest.raises(InputError, match="projection_dim is 4, expected 0"):
     import_checkpoint(config, tmp_path / "run", tmp_path / "unused.pth")
 
