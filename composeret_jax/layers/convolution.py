@@ -72,7 +72,7 @@ def _taps_convolve(maps, kernel, stride):
   size, _, in_features, out_features = kernel.shape
   sides = maps.shape[1:3]
   out_sides = [-(-side // stride) for side in sides]
-  total = jnp.zeros((len(maps), *out_sides, out_features))
+  total = jnp.zeros((maps.shape[0], *out_sides, out_features))
   taps = jnp.unstack(kernel.reshape(-1, in_features, out_features))
   for place, tap in zip(itertools.product(range(size), repeat=2), taps, strict=True):
     shifts = [position - (size - 1) // 2 for position in place]
