@@ -78,7 +78,7 @@ class Rotation(nnx.Module):
     magnitude = self.magnitude(each_way(self.image_norm, images), rngs=rngs)
     # The text's running averages move once for each way; XLA computes the same numbers once.
     normed_text = [self.text_norm(text) for _ in signs][-1]
-    angle = jnp.broadcast_to(self.angle(normed_text)[:, None], magnitude.shape)
+    angle = jnp.stack([self.angle(normed_text)] * len(signs), axis=1)
     sign = jnp.array(signs)[:, None]
     return magnitude, angle, magnitude * jnp.cos(angle), sign * magnitude * jnp.sin(angle)
 

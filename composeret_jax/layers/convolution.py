@@ -72,7 +72,7 @@ def _taps_convolve(maps, kernel, stride):
   size, _, in_features, out_features = kernel.shape
   sides = maps.shape[1:3]
   out_sides = [-(-side // stride) for side in sides]
-  total = jnp.zeros((maps.shape[0], *out_sides, out_features))
+  products = []
   taps = jnp.unstack(kernel.reshape(-1, in_features, out_features))
   for place, tap in zip(itertools.product(range(size), repeat=2), taps, strict=True):
     shifts = [position - (size - 1) // 2 for position in place]
@@ -84,8 +84,8 @@ def _taps_convolve(maps, kernel, stride):
       )
       product = jnp.matmul(maps[:, rows, columns], tap, preferred_element_type=jnp.float32)
       around = [(out[0], side - 1 - out[-1]) for out, side in zip(outputs, out_sides, strict=True)]
-      total += jnp.pad(product, ((0, 0), *around, (0, 0)))
-  return total.astype(maps.dtype)
+      products.append(jnp.pad(product, ((0, 0), *around, (0, 0))))
+  return sum(products).astype(maps.dtype)
 
 
 def _outputs_inside(shift: int, side: int, stride: int) -> list[int]:
