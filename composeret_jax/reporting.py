@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 import json
+import math
 import pathlib
 import sys
 
@@ -88,6 +89,11 @@ def progress_bar(first: int, total: int) -> tqdm.tqdm:
   return tqdm.tqdm(
     initial=first, total=total, desc="train", unit=" steps", mininterval=interval, disable=not is_first()
   )
+
+
+def show_progress(bar: tqdm.tqdm, losses: Mapping[str, float], images_per_second: float) -> None:
+  """Puts the total loss and the speed behind the bar."""
+  bar.set_postfix(loss=f"{losses.get('total', math.nan):.4f}", images_per_s=f"{images_per_second:.0f}")
 
 
 def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None:

@@ -64,10 +64,11 @@ def on_another_dataset(
   """
   own = {name: config.to_dict()[name] for name in OF_THE_DATASET}
   expected = ml_collections.ConfigDict(saved.to_dict() | own)
-  expected.data.update({name: saved.data[name] for name in OF_THE_MODEL})
+  expected.data.update({name: saved.data[name] for name in OF_THE_MODEL if name in saved.data})
   found = ml_collections.ConfigDict(saved.to_dict() | own | {"model": config.model.to_dict()})
   check_same_run(expected, found, where)
-  found.hard_negatives.every_steps = 0  # there are no training images of theirs here
+  # There are no training images of theirs here.
+  found.hard_negatives = ml_collections.ConfigDict(config.hard_negatives.to_dict() | {"every_steps": 0})
   return found
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import functools
-import math
 import pathlib
 import sys
 from typing import Any
@@ -30,7 +29,7 @@ from composeret_jax.peak_flops import peak_flops
 from composeret_jax.preemption import Preemption
 from composeret_jax.processes import first_one_first, is_first
 from composeret_jax.profiling import parse_steps, StepTrace
-from composeret_jax.reporting import open_reporter, progress_bar, show_evaluation
+from composeret_jax.reporting import open_reporter, progress_bar, show_evaluation, show_progress
 from composeret_jax.resident import resident_images
 from composeret_jax.run_config import check_same_run, on_another_dataset
 from composeret_jax.speed import Speed
@@ -236,9 +235,7 @@ def _train(run: Run, preemption: Preemption) -> None:
       stopping = preemption.asked() and step < last_step
       if step % config.log_every_steps == 0 or step == last_step:
         losses = watch.check()
-        progress.set_postfix(
-          loss=f"{losses.get('total', math.nan):.4f}", images_per_s=f"{speed.images_per_second():.0f}"
-        )
+        show_progress(progress, losses, speed.images_per_second())
         reporter.scalars(step, {f"train/{name}": value for name, value in losses.items()} | speed.report())
       if step % config.eval_every_steps == 0 or step == last_step:
         watch.check()
