@@ -1,0 +1,93 @@
+"""Corpora to choose settings on: of `emoji_states` and `icons_200k` the training side alone, a part of it held out.
+
+python -m benchmarks.validation_corpora --data_dir=data --output_dir=data/validation
+
+Each is laid out as the corpus it comes from, and its test side is made as that corpus's own was: 48 emoji, under the
+names of MIT-States' test nouns; a sixth of the icons, all styles of an icon together, each image with a query to an
+image whose caption differs in one word. No image of the corpora's own test sides is in them. Files are hard links.
+"""
+
+from collections.abc import Iterator
+import os
+import pathlib
+import shutil
+import sys
+
+from absl import app, flags
+import numpy as np
+
+from data_pipelines.builders.mit_states import labelled_folders, TEST_NOUNS
+from data_pipelines.texts.labels import families, split_label
+
+SEED = 1
+NUM_NOUNS = 48
+SHARE_OF_ICONS = 1 / 6
+
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that holds emoji_states and icons_200k.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder to write both to; must not have them yet.")
+
+
+def write_emoji(corpus: pathlib.Path, output: pathlib.Path) -> None:
+  """Held-out nouns are renamed, in the order drawn, to MIT-States' test nouns."""
+  folders = [folder for folder in labelled_folders(corpus) if split_label(folder.name)[1] not in TEST_NOUNS]
+  nouns = sorted({split_label(folder.name)[1] for folder in folders})
+  drawn = np.random.default_rng(SEED).choice(nouns, NUM_NOUNS, replace=False)
+  names = dict(zip(drawn, sorted(TEST_NOUNS)[:NUM_NOUNS], strict=True))
+  for folder in folders:
+    adjective, noun = split_label(folder.name)
+    shutil.copytree(folder, output / "images" / f"{adjective} {names.get(noun, noun)}", copy_function=os.link)
+
+
+def write_icons(corpus: pathlib.Path, output: pathlib.Path) -> None:
+  """An icon is a caption without its last word, which is its style."""
+  lines = [line.split("\t") for path in sorted(corpus.glob("labels/*_train_*.txt")) for line in _lines(path)]
+  icons = sorted({_icon(caption) for _, _, caption in lines})
+  rng = np.random.default_rng(SEED)
+  held_out = set(rng.choice(icons, round(SHARE_OF_ICONS * len(icons)), replace=False))
+  (output / "labels").mkdir(parents=True)
+  for split in ("train", "test"):
+    own = [fields for fields in lines if (_icon(fields[2]) in held_out) == (split == "test")]
+    _write(output / "labels" / f"icons_{split}_detect_all.txt", ("\t".join(fields) for fields in own))
+    if split == "test":
+      _write(output / "test_queries.txt", _queries({name: caption for name, _, caption in own}, rng))
+  for name, _, _ in lines:
+    (output / name).parent.mkdir(parents=True, exist_ok=True)
+    os.link(corpus / name, output / name)
+
+
+def _icon(caption: str) -> str:
+  return caption.rpartition(" ")[0] or caption
+
+
+def _queries(captions: dict[str, str], rng: np.random.Generator) -> Iterator[str]:
+  siblings = {caption: set() for caption in captions.values()}
+  for children in families(siblings).values():
+    for caption in children:
+      siblings[caption] |= set(children) - {caption}
+  names = {caption: name for name, caption in captions.items()}
+  for name, caption in captions.items():
+    if siblings[caption]:
+      yield f"{name} {names[rng.choice(sorted(siblings[caption]))]}"
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+  return path.read_text(encoding="utf-8").splitlines()
+
+
+def _write(path: pathlib.Path, lines: Iterator[str]) -> None:
+  path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def main(_) -> None:
+  """Writes both corpora; ends with a message where one is there already."""
+  for name, write in {"emoji_states": write_emoji, "icons_200k": write_icons}.items():
+    output = pathlib.Path(_OUTPUT_DIR.value) / name
+    if output.exists():
+      sys.exit(f"error: {output} is there already")
+    write(pathlib.Path(_DATA_DIR.value) / name, output)
+    print(f"wrote {output}")
+
+
+if __name__ == "__main__":
+  flags.mark_flags_as_required(["data_dir", "output_dir"])
+  app.run(main)
