@@ -6,6 +6,9 @@ python -m benchmarks.reproduce --runs_dir=runs/table --table=docs/results --seed
 A run is a title, the configuration with its overrides, and its seeds where they are not those of --seeds. Finished
 runs are not trained again, interrupted ones go on. A long list fits in a file: --flagfile=FILE, with one --run=... a
 line, without quotes.
+
+--plot=FILE.png draws recall against steps as well, where runs are evaluated on their way (config.eval_every_steps): a
+panel for each corpus and a line for each method, from titles "corpus, method".
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +21,15 @@ import sys
 
 from absl import app, flags
 
+from benchmarks.recall_curves import recall_curves
 from benchmarks.runs import Run, train
 
 _RUNS = flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each row of the table.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
 _RUNS_DIR = flags.DEFINE_string("runs_dir", None, "Where the runs' workdirs are.")
 _TABLE = flags.DEFINE_string("table", None, "The tables to write, without .md and .csv.")
+_PLOT = flags.DEFINE_string("plot", None, "The picture to write, a .png; needs matplotlib.")
+_METRIC = flags.DEFINE_string("metric", "R@1", "What the picture shows.")
 
 
 def parse_run(text: str, seeds: Sequence[str]) -> Run:
@@ -83,7 +89,7 @@ def _cell(mean: float | None, deviation: float | None) -> str:
 
 
 def main(_) -> None:
-  """Trains what is missing and writes the tables; ends with status 1 when a run failed."""
+  """Trains what is missing and writes the tables and the picture; ends with status 1 when a run failed."""
   try:
     runs = [parse_run(text, _SEEDS.value) for text in _RUNS.value]
   except ValueError as error:
@@ -93,6 +99,10 @@ def main(_) -> None:
     results = [train(run, seed, run.workdir(runs_dir, seed)) for seed in run.seeds]
     rows.append(Row(run, [result for result in results if result is not None]))
     write_tables(rows, pathlib.Path(_TABLE.value))
+  if _PLOT.value:
+    from benchmarks import recall_plot  # matplotlib is not for those who want the table alone
+
+    recall_plot.draw(recall_curves(runs, runs_dir, _METRIC.value), _METRIC.value, pathlib.Path(_PLOT.value))
   if any(len(row.results) < len(row.run.seeds) for row in rows):
     sys.exit(1)
 
