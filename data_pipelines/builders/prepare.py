@@ -23,6 +23,7 @@ from data_pipelines.builders.fashion_iq import FashionIQ
 from data_pipelines.builders.mit_states import MitStates
 from data_pipelines.builders.shapes import Shapes
 from data_pipelines.builders.tables import FEATURES, TableBuilder
+from data_pipelines.file_lock import one_at_a_time
 from data_pipelines.input_error import InputError
 
 BUILDERS: dict[str, type[TableBuilder]] = {
@@ -48,8 +49,8 @@ def open_tables(
 
   `prepared_folder` is where prepared data sets are kept, by default `composeret_jax` in the user's cache folder. What
   is there is used again only while the raw files' names and sizes and the `options` (a value for each of the
-  builder's `OPTIONS`) stay the same. With `beam` they are written by Apache Beam. Raises InputError when raw files are
-  not as expected.
+  builder's `OPTIONS`) stay the same. Whoever comes while another run builds them waits. With `beam` they are written by
+  Apache Beam. Raises InputError when raw files are not as expected.
   """
   builder_class, options = BUILDERS[dataset], options or {}
   root = pathlib.Path(prepared_folder or default_prepared_folder()).expanduser()
@@ -57,14 +58,26 @@ def open_tables(
   version = f"-{fingerprint(manual, builder_class.fingerprinted(options))}" if manual or options else ""
   data_dir = root / f"{dataset}{version}"
   arguments = {"data_dir": str(data_dir), "file_format": "array_record", "options": options, "raw_folder": manual}
-  tables = {name: builder_class(config=name, on_beam=beam is not None, **arguments) for name in FEATURES}
-  missing = {name: builder for name, builder in tables.items() if not _is_prepared(builder)}
-  if missing:
-    _list_missing_images(builder_class.missing_images(manual, options), data_dir, options)
-  for name, builder in missing.items():
-    print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
-    _prepare(builder, manual, beam)
-  return tables
+
+  def tables() -> dict[str, TableBuilder]:
+    return {name: builder_class(config=name, on_beam=beam is not None, **arguments) for name in FEATURES}
+
+  found = tables()
+  if not _missing(found):
+    return found
+  root.mkdir(parents=True, exist_ok=True)
+  with one_at_a_time(root / f"{data_dir.name}.lock"):
+    missing = _missing(tables())  # anew: another run may have prepared them meanwhile
+    if missing:
+      _list_missing_images(builder_class.missing_images(manual, options), data_dir, options)
+    for name, builder in missing.items():
+      print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
+      _prepare(builder, manual, beam)
+  return tables()
+
+
+def _missing(tables: Mapping[str, TableBuilder]) -> dict[str, TableBuilder]:
+  return {name: builder for name, builder in tables.items() if not _is_prepared(builder)}
 
 
 def default_prepared_folder() -> pathlib.Path:

@@ -6,8 +6,6 @@ the disk. The partial file takes its final name when all are: a build that was k
 
 from collections.abc import Iterator, Sequence
 import concurrent.futures
-import contextlib
-import fcntl
 import functools
 import hashlib
 import multiprocessing
@@ -20,6 +18,7 @@ from jaxtyping import Int, UInt8
 import numpy as np
 import tqdm
 
+from data_pipelines.file_lock import one_at_a_time
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import CENTRE, decode_image, DECODER_VERSION, Resizing
 from data_pipelines.queries.tables import ImageTable
@@ -70,18 +69,10 @@ def open_store(
   path = folder / f"{split}-{size}-{how}{fingerprint}.npy"
   if not path.exists():
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_suffix(".lock")):
+    with one_at_a_time(path.with_suffix(".lock")):
       if not path.exists():
         _build(images, size, resizing, path, num_workers)
   return PixelStore(path)
-
-
-@contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[None]:
-  """One process at a time; the system lets go of a killed one's lock."""
-  with path.open("w") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
 
 
 def _build(images: ImageTable, size: int, resizing: Resizing, path: pathlib.Path, num_workers: int) -> None:
