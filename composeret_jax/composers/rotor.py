@@ -1,13 +1,13 @@
 """Rotor: the text turns the image feature, read as complex numbers, and its negative turns it back.
 
 A feature x of width D is D / 2 complex numbers, x[k] + i x[k + D / 2]. With x and t the image and the text feature,
-each normalised over its own values (layer norm without parameters), and s = 1, or s = -1 to turn back:
+each scaled to a root mean square of 1, which keeps its direction, and s = 1, or s = -1 to turn back:
 
   angles    a = pi tanh(V tanh(U s t))           odd in the text, so that -t turns by the opposite angles
   turned    y = x exp(i a)                       keeps every length, and turning by -a gives x again
   gate      g = sigmoid(G [x, s t])              how much of each number is turned; starts near a half
   residual  f = MLP([y, s t])                    what a rotation cannot say
-  composed  c = x + g (y - x) + w f              w is learned, and starts at 10 as TIRG's does
+  composed  c = x + g (y - x) + w f              w is learned, and starts at 1
 
 The image decoder turns c back and maps it linearly; the text decoder is a two-layer network.
 """
@@ -34,7 +34,7 @@ class Rotor(Composer):
     self.angle = Angle(text_dim, image_dim // 2, rngs=rngs) if rotates else None
     self.gate = linear(both_dim, image_dim, rngs=rngs)
     self.residual = Mlp(both_dim, both_dim, image_dim, rngs=rngs) if has_residual else None
-    self.residual_weight = nnx.Param(jnp.array(10.0, jnp.float32)) if has_residual else None
+    self.residual_weight = nnx.Param(jnp.array(1.0, jnp.float32)) if has_residual else None
     self.image_decoder = linear(image_dim, image_dim, rngs=rngs)
     self.text_decoder = Mlp(image_dim, text_dim, text_dim, rngs=rngs)
 
@@ -98,6 +98,5 @@ def turn(features: Float[Array, "batch dim"], angles: Float[Array, "batch half"]
 
 
 def normalised(features: Float[Array, "batch dim"]) -> Float[Array, "batch dim"]:
-  """Mean 0 and deviation 1 over each row's values."""
-  centred = features - features.mean(axis=-1, keepdims=True)
-  return centred / jnp.sqrt(jnp.square(centred).mean(axis=-1, keepdims=True) + 1e-5)
+  """Each row scaled to a root mean square of 1."""
+  return features / jnp.sqrt(jnp.square(features).mean(axis=-1, keepdims=True) + 1e-5)
