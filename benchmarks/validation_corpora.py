@@ -4,11 +4,10 @@ python -m benchmarks.validation_corpora --data_dir=data --output_dir=data/valida
 
 Each is laid out as the corpus it comes from, and its test side is made as that corpus's own was: 48 emoji, under the
 names of MIT-States' test nouns; a sixth of the icons, all styles of an icon together, each image with a query to an
-image whose caption differs in one word. No image of the corpora's own test sides is in them. Files are hard links.
+image whose caption differs in one word. No image of the corpora's own test sides is in them.
 """
 
 from collections.abc import Iterator
-import os
 import pathlib
 import shutil
 import sys
@@ -35,7 +34,7 @@ def write_emoji(corpus: pathlib.Path, output: pathlib.Path) -> None:
   names = dict(zip(drawn, sorted(TEST_NOUNS)[:NUM_NOUNS], strict=True))
   for folder in folders:
     adjective, noun = split_label(folder.name)
-    shutil.copytree(folder, output / "images" / f"{adjective} {names.get(noun, noun)}", copy_function=os.link)
+    shutil.copytree(folder, output / "images" / f"{adjective} {names.get(noun, noun)}")
 
 
 def write_icons(corpus: pathlib.Path, output: pathlib.Path) -> None:
@@ -52,7 +51,7 @@ def write_icons(corpus: pathlib.Path, output: pathlib.Path) -> None:
       _write(output / "test_queries.txt", _queries({name: caption for name, _, caption in own}, rng))
   for name, _, _ in lines:
     (output / name).parent.mkdir(parents=True, exist_ok=True)
-    os.link(corpus / name, output / name)
+    shutil.copy(corpus / name, output / name)
 
 
 def _icon(caption: str) -> str:
