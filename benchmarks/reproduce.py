@@ -99,10 +99,11 @@ def main(_) -> None:
     results = [train(run, seed, run.workdir(runs_dir, seed)) for seed in run.seeds]
     rows.append(Row(run, [result for result in results if result is not None]))
     write_tables(rows, pathlib.Path(_TABLE.value))
-  if _PLOT.value:
+  curves = recall_curves(runs, runs_dir, _METRIC.value)
+  if _PLOT.value and curves:
     from benchmarks import recall_plot  # matplotlib is not for those who want the table alone
 
-    recall_plot.draw(recall_curves(runs, runs_dir, _METRIC.value), _METRIC.value, pathlib.Path(_PLOT.value))
+    recall_plot.draw(curves, _METRIC.value, pathlib.Path(_PLOT.value))
   if any(len(row.results) < len(row.run.seeds) for row in rows):
     sys.exit(1)
 
