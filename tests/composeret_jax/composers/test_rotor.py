@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from composeret_jax.composers.rotor import normalised, Rotor, turn
+from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.losses import batch_classification_loss
 from composeret_jax.model import RetrievalModel
 from composeret_jax.objective import weighted_losses
@@ -17,6 +18,10 @@ NO_WEIGHTS = {"main": 0.0, "image_reconstruction": 0.0, "text_reconstruction": 0
 
 def random(*shape, seed=0):
   return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def row_keys():
+  return RowKeys(jax.random.key(0), jnp.arange(BATCH))
 
 
 @pytest.fixture
@@ -33,16 +38,22 @@ def test_turning_is_multiplication_of_complex_numbers():
 
 
 def test_a_text_turns_and_its_conjugate_turns_back(rotor):
-  image, text = random(BATCH, IMAGE_DIM), normalised(random(BATCH, TEXT_DIM, seed=1))
+  image, text = random(BATCH, IMAGE_DIM), rotor.text_norm(random(BATCH, TEXT_DIM, seed=1))
   turned = turn(image, rotor.angle(text))
   assert float(jnp.abs(turned - image).max()) > 0.1
   np.testing.assert_allclose(turn(turned, rotor.angle(-text)), image, atol=1e-5)
 
 
 def test_turning_keeps_lengths(rotor):
-  image, text = random(BATCH, IMAGE_DIM), normalised(random(BATCH, TEXT_DIM, seed=1))
+  image, text = random(BATCH, IMAGE_DIM), rotor.text_norm(random(BATCH, TEXT_DIM, seed=1))
   turned = turn(image, rotor.angle(text))
   np.testing.assert_allclose(jnp.linalg.norm(turned, axis=1), jnp.linalg.norm(image, axis=1), rtol=1e-6)
+
+
+def test_what_all_texts_share_changes_nothing(rotor):
+  image, text = random(BATCH, IMAGE_DIM), random(BATCH, TEXT_DIM, seed=1)
+  composed = rotor(image, text, rngs=row_keys())
+  np.testing.assert_allclose(rotor(image, text + 3, rngs=row_keys()), composed, atol=1e-4)
 
 
 @pytest.mark.parametrize("loss", ["main", "image_reconstruction", "rotational_symmetry"])
@@ -52,7 +63,8 @@ def test_training_learns_the_angles(rotor, loss):
   weights = NO_WEIGHTS | {loss: 1.0}
 
   def total(model):
-    return weighted_losses(model, reference, target, text, loss=batch_classification_loss, weights=weights)["total"]
+    arrays = model, reference, target, text
+    return weighted_losses(*arrays, loss=batch_classification_loss, weights=weights, rngs=row_keys())["total"]
 
   gradients = nnx.grad(total)(model).composer.angle
   assert all(float(jnp.abs(gradient).max()) > 1e-6 for gradient in jax.tree.leaves(gradients))
@@ -65,7 +77,7 @@ def test_the_symmetry_loss_turns_targets_by_the_opposite_angles():
   image, text = normalised(random(BATCH, IMAGE_DIM)), random(BATCH, TEXT_DIM, seed=1)
   composed = rotor(image, text)
   # The composer normalises what it turns back: length and mean of the composed are not the image's.
-  angles = rotor.angle(normalised(text))
+  angles = rotor.angle(rotor.text_norm(text))
   np.testing.assert_allclose(rotor(composed, text, conjugate=True), turn(normalised(composed), -angles), rtol=1e-4)
   np.testing.assert_allclose(turn(composed, -angles), image, rtol=1e-4, atol=1e-6)
 
