@@ -22,11 +22,11 @@ def real_space_concat_ae() -> ml_collections.ConfigDict:
 
 
 def rotor() -> ml_collections.ConfigDict:
-  """Rotation that the text can take back, a gate and a residual, with ComposeAE's autoencoder losses."""
+  """Rotation and shift that the text can take back, and a gate, with ComposeAE's autoencoder losses."""
   model = compose_ae()
   model.composer = "rotor"
   model.composer_options.rotates = True
-  model.composer_options.has_residual = True
+  model.composer_options.shifts = True
   return model
 
 

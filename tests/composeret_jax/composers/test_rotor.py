@@ -1,4 +1,4 @@
-"""The rotor turns by a text and back, and training learns the angles."""
+"""The rotor moves by a text and back, and training learns both parts of the motion."""
 
 from flax import nnx
 import jax
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from composeret_jax.composers.rotor import normalised, Rotor, turn
-from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.losses import batch_classification_loss
 from composeret_jax.model import RetrievalModel
 from composeret_jax.objective import weighted_losses
@@ -20,8 +19,9 @@ def random(*shape, seed=0):
   return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def row_keys():
-  return RowKeys(jax.random.key(0), jnp.arange(BATCH))
+def set_gate(rotor, bias):
+  """0 for every number of the gate's input, hence sigmoid(bias) whatever image and text are."""
+  rotor.gate.kernel[...], rotor.gate.bias[...] = jnp.zeros_like(rotor.gate.kernel), jnp.full(IMAGE_DIM, bias)
 
 
 @pytest.fixture
@@ -29,63 +29,94 @@ def rotor():
   return Rotor(IMAGE_DIM, TEXT_DIM, rngs=nnx.Rngs(0))
 
 
+@pytest.fixture
+def image():
+  return normalised(random(BATCH, IMAGE_DIM))
+
+
+@pytest.fixture
+def text():
+  return normalised(random(BATCH, TEXT_DIM, seed=1))
+
+
+def complex_numbers(features):
+  real, imaginary = np.split(np.asarray(features, np.float64), 2, axis=1)
+  return real + 1j * imaginary
+
+
 def test_turning_is_multiplication_of_complex_numbers():
   features, angles = random(BATCH, IMAGE_DIM), random(BATCH, IMAGE_DIM // 2, seed=1)
-  real, imaginary = np.split(np.asarray(features), 2, axis=1)
-  product = (real + 1j * imaginary) * np.exp(1j * np.asarray(angles))
+  product = complex_numbers(features) * np.exp(1j * np.asarray(angles))
   expected = np.concatenate([product.real, product.imag], axis=1)
   np.testing.assert_allclose(turn(features, angles), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_text_turns_and_its_conjugate_turns_back(rotor):
-  image, text = random(BATCH, IMAGE_DIM), rotor.text_norm(random(BATCH, TEXT_DIM, seed=1))
-  turned = turn(image, rotor.angle(text))
-  assert float(jnp.abs(turned - image).max()) > 0.1
-  np.testing.assert_allclose(turn(turned, rotor.angle(-text)), image, atol=1e-5)
+def test_the_composed_feature_is_the_docstrings_formula(rotor, image, text):
+  t, weights = np.asarray(text), {name: np.asarray(value[...]) for name, value in _weights(rotor).items()}
+  angles = np.pi * np.tanh(np.tanh(t @ weights["angle.hidden"]) @ weights["angle.out"])
+  shift = np.tanh(t @ weights["shift.hidden"]) @ weights["shift.out"]
+  moved = complex_numbers(image) * np.exp(1j * angles) + complex_numbers(shift)
+  gate = 1 / (1 + np.exp(-np.concatenate([image, t], axis=1) @ weights["gate"] - np.asarray(rotor.gate.bias[...])))
+  expected = (1 - gate) * np.asarray(image) + gate * np.concatenate([moved.real, moved.imag], axis=1)
+  np.testing.assert_allclose(rotor(3 * image, 5 * text), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_turning_keeps_lengths(rotor):
-  image, text = random(BATCH, IMAGE_DIM), rotor.text_norm(random(BATCH, TEXT_DIM, seed=1))
-  turned = turn(image, rotor.angle(text))
-  np.testing.assert_allclose(jnp.linalg.norm(turned, axis=1), jnp.linalg.norm(image, axis=1), rtol=1e-6)
+def _weights(rotor):
+  parts = {"angle": rotor.angle, "shift": rotor.shift}
+  motion = {
+    f"{name}.{layer}": getattr(part, layer).kernel for name, part in parts.items() for layer in ("hidden", "out")
+  }
+  return motion | {"gate": rotor.gate.kernel}
 
 
-def test_what_all_texts_share_changes_nothing(rotor):
-  image, text = random(BATCH, IMAGE_DIM), random(BATCH, TEXT_DIM, seed=1)
-  composed = rotor(image, text, rngs=row_keys())
-  np.testing.assert_allclose(rotor(image, text + 3, rngs=row_keys()), composed, atol=1e-4)
+@pytest.mark.parametrize("options", [{}, {"rotates": False}, {"shifts": False}])
+def test_a_text_moves_and_its_conjugate_moves_back(options, image, text):
+  rotor = Rotor(IMAGE_DIM, TEXT_DIM, rngs=nnx.Rngs(0), **options)
+  moved = rotor.move(image, text)
+  assert float(jnp.abs(moved - image).max()) > 0.1
+  np.testing.assert_allclose(rotor.move_back(moved, text), image, atol=1e-5)
 
 
+def test_the_motion_keeps_distances(rotor, image, text):
+  """Every row moved by the same text."""
+  moved = rotor.move(image, jnp.tile(text[:1], (BATCH, 1)))
+  distances = [jnp.linalg.norm(rows[:, None] - rows[None], axis=-1) for rows in (image, moved)]
+  np.testing.assert_allclose(*distances, rtol=1e-5, atol=1e-5)
+
+
+def test_a_closed_gate_changes_nothing_and_an_open_one_moves_the_whole(rotor, image, text):
+  set_gate(rotor, -50.0)
+  np.testing.assert_allclose(rotor(image, text), image, atol=1e-4)
+  set_gate(rotor, 50.0)
+  np.testing.assert_allclose(rotor(image, text), rotor.move(image, text), atol=1e-4)
+  np.testing.assert_allclose(rotor(image, text, conjugate=True), rotor.move_back(image, text), atol=1e-4)
+
+
+@pytest.mark.parametrize("part", ["angle", "shift"])
 @pytest.mark.parametrize("loss", ["main", "image_reconstruction", "rotational_symmetry"])
-def test_training_learns_the_angles(rotor, loss):
+def test_training_learns_the_motion(rotor, loss, part):
   model = RetrievalModel(nnx.Linear(1, 1, rngs=nnx.Rngs(0)), nnx.Linear(1, 1, rngs=nnx.Rngs(0)), rotor)
   reference, target, text = random(BATCH, IMAGE_DIM), random(BATCH, IMAGE_DIM, seed=1), random(BATCH, TEXT_DIM, seed=2)
   weights = NO_WEIGHTS | {loss: 1.0}
 
   def total(model):
-    arrays = model, reference, target, text
-    return weighted_losses(*arrays, loss=batch_classification_loss, weights=weights, rngs=row_keys())["total"]
+    return weighted_losses(model, reference, target, text, loss=batch_classification_loss, weights=weights)["total"]
 
-  gradients = nnx.grad(total)(model).composer.angle
+  gradients = getattr(nnx.grad(total)(model).composer, part)
   assert all(float(jnp.abs(gradient).max()) > 1e-6 for gradient in jax.tree.leaves(gradients))
 
 
-def test_the_symmetry_loss_turns_targets_by_the_opposite_angles():
-  """With the residual off and the gate open, turning back is the inverse of composing."""
-  rotor = Rotor(IMAGE_DIM, TEXT_DIM, has_residual=False, rngs=nnx.Rngs(0))
-  rotor.gate.kernel[...], rotor.gate.bias[...] = jnp.zeros_like(rotor.gate.kernel), jnp.full(IMAGE_DIM, 50.0)
-  image, text = normalised(random(BATCH, IMAGE_DIM)), random(BATCH, TEXT_DIM, seed=1)
-  composed = rotor(image, text)
-  # The composer normalises what it turns back: length and mean of the composed are not the image's.
-  angles = rotor.angle(rotor.text_norm(text))
-  np.testing.assert_allclose(rotor(composed, text, conjugate=True), turn(normalised(composed), -angles), rtol=1e-4)
-  np.testing.assert_allclose(turn(composed, -angles), image, rtol=1e-4, atol=1e-6)
+def test_the_symmetry_loss_moves_targets_back(rotor, image, text):
+  """With the gate open, a target that is the reference turned comes back as the reference."""
+  set_gate(rotor, 50.0)
+  rotor.shift = None
+  _, back = rotor.both_ways(image, rotor.move(image, text), text)
+  np.testing.assert_allclose(back, image, atol=1e-4)
 
 
-def test_without_a_rotation_there_are_no_angles():
-  image, text = random(BATCH, IMAGE_DIM), random(BATCH, TEXT_DIM, seed=1)
-  composer = Rotor(IMAGE_DIM, TEXT_DIM, rotates=False, has_residual=False, rngs=nnx.Rngs(0))
-  np.testing.assert_allclose(composer(image, text), normalised(image), atol=1e-6)
+def test_without_a_motion_nothing_changes(image, text):
+  composer = Rotor(IMAGE_DIM, TEXT_DIM, rotates=False, shifts=False, rngs=nnx.Rngs(0))
+  np.testing.assert_allclose(composer(image, text), image, atol=1e-4)
 
 
 def test_an_odd_width_is_refused():
