@@ -3,14 +3,14 @@
 A feature x of width D is D / 2 complex numbers, x[k] + i x[k + D / 2]. With x and t the image and the text feature,
 each scaled to a root mean square of 1, which keeps its direction:
 
-  angles    a = pi tanh(V tanh(U t))         the motion is a rigid one: it turns each number by an angle
-  shift     b = Q tanh(P t)                  and shifts it; b carries what the reference has no trace of
-  moved     m(x) = x exp(i a) + b            whose inverse, m'(x) = (x - b) exp(-i a), is exact
-  gate      g = sigmoid(G [x, t])            how much of each number is moved; starts near a half
-  composed  c = x + g (m(x) - x)
+  angles    a = pi tanh(V tanh(U t))
+  gate      g = sigmoid(G [x, t])             how much of each number is turned; starts near a half
+  shift     b = Q tanh(P t)                   what the text adds, whatever the image: it cannot learn images by heart
+  composed  c = x + g (x exp(i a) - x) + b
 
-The conjugate moves by m' and its gate reads -t. The image decoder moves c back by m' and maps it linearly; the text
-decoder is a two-layer network.
+With the gate open this is a rigid motion, m(x) = x exp(i a) + b, whose inverse m'(x) = (x - b) exp(-i a) is exact. The
+conjugate composes with the opposite shift, first, and the opposite angles, and its gate reads -t. The image decoder
+moves c back by m' and maps it linearly; the text decoder is a two-layer network.
 """
 
 from flax import nnx
@@ -23,7 +23,7 @@ from composeret_jax.layers.linear import linear, Mlp
 
 
 class Rotor(Composer):
-  """Composes by a gated rigid motion; `rotates` and `shifts` switch its parts off."""
+  """Composes by a gated rotation and a shift, which `rotates` and `shifts` switch off."""
 
   losses = ("main", "image_reconstruction", "text_reconstruction", "rotational_symmetry")
 
@@ -47,23 +47,20 @@ class Rotor(Composer):
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature. `conjugate` moves the other way; there is no dropout for `rngs` to feed."""
     image, text = normalised(image), normalised(text)
-    moved = self.move_back(image, text) if conjugate else self.move(image, text)
     gate = nnx.sigmoid(self.gate(jnp.concatenate([image, -text if conjugate else text], axis=-1)))
-    return image + gate * (moved - image)
+    angles, shift = self.motion(text)
+    if conjugate:
+      image = image - shift
+      return image + gate * (turn(image, -angles) - image)
+    return image + gate * (turn(image, angles) - image) + shift
 
-  def move(
-    self, features: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
-  ) -> Float[Array, "batch image_dim"]:
-    """Turns `features` by the text's angles, then shifts them."""
-    turned = turn(features, jnp.pi * jnp.tanh(self.angle(text))) if self.angle else features
-    return turned + self.shift(text) if self.shift else turned
-
-  def move_back(
-    self, features: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
-  ) -> Float[Array, "batch image_dim"]:
-    """The inverse of `move`."""
-    turned = features - self.shift(text) if self.shift else features
-    return turn(turned, -jnp.pi * jnp.tanh(self.angle(text))) if self.angle else turned
+  def motion(
+    self, text: Float[Array, "batch text_dim"]
+  ) -> tuple[Float[Array, "batch half"], Float[Array, "batch image_dim"]]:
+    """The angles, in radians, and the shift that a normalised text asks for."""
+    half = self.gate.out_features // 2
+    angles = jnp.pi * jnp.tanh(self.angle(text)) if self.angle else jnp.zeros((len(text), half))
+    return angles, self.shift(text) if self.shift else jnp.zeros((len(text), 2 * half))
 
   def both_ways(
     self,
@@ -80,7 +77,8 @@ class Rotor(Composer):
     self, composed: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
   ) -> Float[Array, "batch image_dim"]:
     """Rebuilds the image feature that was composed: moves it back, then maps."""
-    return self.image_decoder(self.move_back(composed, normalised(text)))
+    angles, shift = self.motion(normalised(text))
+    return self.image_decoder(turn(composed - shift, -angles))
 
   def decode_text(self, composed: Float[Array, "batch image_dim"]) -> Float[Array, "batch text_dim"]:
     """Rebuilds the text feature that was composed."""
