@@ -32,17 +32,18 @@ def build(
   loss: str,
   dtype: str,
   composer_only: bool,
+  composer: str = "compose_ae",
   steps_per_call: int = 1,
   num_microbatches: int = 1,
   loss_block_rows: int = 0,
 ) -> tuple[Callable[[], None], Callable[[], None], int, str]:
   """As torch_step's; one call does `steps_per_call` steps, in a loop on the device where they are more than one."""
   config = base.get_config()
-  config.model = models.get_config("compose_ae")
+  config.model = models.get_config(composer)
   config.model.image_encoder.dtype = dtype
   config.loss, config.batch_size = loss, len(batch["reference"])
   config.train.num_microbatches, config.loss_block_rows = num_microbatches, loss_block_rows
-  model = _composer(dim) if composer_only else _whole(config, vocabulary_size, dim)
+  model = _composer(composer, dim) if composer_only else _whole(config, vocabulary_size, dim)
   optimizer = build_optimizer(config)
   step = make_train_step(model, optimizer, config)
   state = jax.tree.map(jax.numpy.copy, create_state(model, optimizer, seed=0))
@@ -58,8 +59,8 @@ def build(
   return call, lambda: jax.block_until_ready(state), num_parameters, jax.devices()[0].device_kind
 
 
-def _composer(dim: int) -> RetrievalModel:
-  return RetrievalModel(Given(), Given(), COMPOSERS["compose_ae"](dim, dim, rngs=nnx.Rngs(0)))
+def _composer(name: str, dim: int) -> RetrievalModel:
+  return RetrievalModel(Given(), Given(), COMPOSERS[name](dim, dim, rngs=nnx.Rngs(0)))
 
 
 def _whole(config, vocabulary_size: int, dim: int) -> RetrievalModel:
