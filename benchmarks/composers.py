@@ -21,9 +21,6 @@ COMPOSERS = ("compose_ae", "rotor", "tirg")
 DIM = 512
 NUM_ROUNDS = 15
 
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Triplets a step.", lower_bound=2)
-_NUM_STEPS = flags.DEFINE_integer("num_steps", 20, "Steps in each timed round.", lower_bound=1)
-
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
@@ -67,11 +64,18 @@ def table(contenders: Mapping[str, Contender], seconds: Mapping[str, Sequence[fl
   return "\n".join(lines)
 
 
+def define_flags() -> None:
+  """The command line of this script."""
+  flags.DEFINE_integer("batch_size", 32, "Triplets a step.", lower_bound=2)
+  flags.DEFINE_integer("num_steps", 20, "Steps in each timed round.", lower_bound=1)
+
+
 def main(_) -> None:
   """Prints the table."""
-  contenders = {name: build(name, _BATCH_SIZE.value) for name in COMPOSERS}
-  print(table(contenders, compare(contenders, _NUM_STEPS.value)))
+  contenders = {name: build(name, flags.FLAGS.batch_size) for name in COMPOSERS}
+  print(table(contenders, compare(contenders, flags.FLAGS.num_steps)))
 
 
 if __name__ == "__main__":
+  define_flags()
   app.run(main)
