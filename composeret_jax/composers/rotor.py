@@ -42,17 +42,18 @@ class Rotor(Composer):
     image: Float[Array, "batch image_dim"],
     text: Float[Array, "batch text_dim"],
     *,
-    conjugate: bool = False,
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
-    """Returns the composed feature. `conjugate` moves the other way; there is no dropout for `rngs` to feed."""
+    """Returns the composed feature; there is no dropout for `rngs` to feed."""
     image, text = normalised(image), normalised(text)
-    gate = nnx.sigmoid(self.gate(jnp.concatenate([image, -text if conjugate else text], axis=-1)))
     angles, shift = self.motion(text)
-    if conjugate:
-      image = image - shift
-      return image + gate * (turn(image, -angles) - image)
-    return image + gate * (turn(image, angles) - image) + shift
+    return turn_partly(image, angles, self.openness(image, text)) + shift
+
+  def openness(
+    self, image: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
+  ) -> Float[Array, "batch image_dim"]:
+    """The gate, in (0, 1), of normalised features."""
+    return nnx.sigmoid(self.gate(jnp.concatenate([image, text], axis=-1)))
 
   def motion(
     self, text: Float[Array, "batch text_dim"]
@@ -70,8 +71,11 @@ class Rotor(Composer):
     *,
     rngs: RowKeys | None = None,
   ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch image_dim"]]:
-    """The reference composed, and the target moved back."""
-    return self(reference, text, rngs=rngs), self(target, text, conjugate=True, rngs=rngs)
+    """The reference composed, and the target moved back, by one motion that is computed once."""
+    reference, target, text = normalised(reference), normalised(target), normalised(text)
+    angles, shift = self.motion(text)
+    composed = turn_partly(reference, angles, self.openness(reference, text)) + shift
+    return composed, turn_partly(target - shift, -angles, self.openness(target, -text))
 
   def decode_image(
     self, composed: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
@@ -102,6 +106,13 @@ def turn(features: Float[Array, "batch dim"], angles: Float[Array, "batch half"]
   real, imaginary = jnp.split(features, 2, axis=-1)
   cos, sin = jnp.cos(angles), jnp.sin(angles)
   return jnp.concatenate([real * cos - imaginary * sin, real * sin + imaginary * cos], axis=-1)
+
+
+def turn_partly(
+  features: Float[Array, "batch dim"], angles: Float[Array, "batch half"], openness: Float[Array, "batch dim"]
+) -> Float[Array, "batch dim"]:
+  """As `turn`, as far as `openness` says: 0 leaves a number as it is, 1 turns it whole."""
+  return features + openness * (turn(features, angles) - features)
 
 
 def normalised(features: Float[Array, "batch dim"]) -> Float[Array, "batch dim"]:
