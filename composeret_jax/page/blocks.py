@@ -28,8 +28,11 @@ element.addEventListener("click", (event) => {
 });
 """
 # The next thing to do: where there is a keyboard, to say more; on a phone, to look at what was found.
+# Whoever has gone on to another field in the meantime stays there.
 AFTERWARDS = """
 () => {
+  const field = document.activeElement;
+  if (field.matches("input, textarea") && !field.closest("#change")) return;
   if (matchMedia("(pointer: fine)").matches) document.querySelector("#change textarea")?.focus();
   else (document.querySelector("#trouble .trouble") ?? document.querySelector("#line")).scrollIntoView();
 }
