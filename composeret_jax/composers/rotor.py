@@ -1,7 +1,8 @@
 """Rotor: the text moves the image feature, read as complex numbers, and its conjugate moves it back.
 
-A feature x of width D is D / 2 complex numbers, x[k] + i x[k + D / 2]. With x and t the image and the text feature,
-each scaled to a root mean square of 1, which keeps its direction:
+The image feature x, of width D, is D / 2 complex numbers, x[k] + i x[k + D / 2]. It is taken as it is: its length tells
+how much there is in the image, beside which a shift is large or small. With t the text feature, scaled to a root mean
+square of 1:
 
   angles    a = pi tanh(V tanh(U t))
   gate      g = sigmoid(G [x, t])             how much of each number is turned; starts near a half
@@ -45,14 +46,14 @@ class Rotor(Composer):
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
-    image, text = normalised(image), normalised(text)
+    text = normalised(text)
     angles, shift = self.motion(text)
     return turn_partly(image, angles, self.openness(image, text)) + shift
 
   def openness(
     self, image: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
   ) -> Float[Array, "batch image_dim"]:
-    """The gate, in (0, 1), of normalised features."""
+    """The gate, in (0, 1), of an image feature and a normalised text."""
     return nnx.sigmoid(self.gate(jnp.concatenate([image, text], axis=-1)))
 
   def motion(
@@ -72,7 +73,7 @@ class Rotor(Composer):
     rngs: RowKeys | None = None,
   ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch image_dim"]]:
     """The reference composed, and the target moved back, by one motion that is computed once."""
-    reference, target, text = normalised(reference), normalised(target), normalised(text)
+    text = normalised(text)
     angles, shift = self.motion(text)
     composed = turn_partly(reference, angles, self.openness(reference, text)) + shift
     return composed, turn_partly(target - shift, -angles, self.openness(target, -text))
