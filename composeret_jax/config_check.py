@@ -138,7 +138,7 @@ RULES_OF_DATASET: dict[str, dict[str, Rule]] = {
 # What a composer is built with beside its widths, where the configuration says it.
 OPTIONS = "model.composer_options."
 OPTIONS_OF_COMPOSER: dict[str, dict[str, Rule]] = {
-  "rotor": {f"{OPTIONS}rotates": boolean, f"{OPTIONS}shifts": boolean},
+  "rotor": {f"{OPTIONS}{name}": boolean for name in ("rotates", "gates", "shifts", "scales_image")},
   "sum": {f"{OPTIONS}normalise": boolean, f"{OPTIONS}text_weight": NOT_NEGATIVE},
 }
 

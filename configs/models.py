@@ -26,7 +26,9 @@ def rotor() -> ml_collections.ConfigDict:
   model = compose_ae()
   model.composer = "rotor"
   model.composer_options.rotates = True
+  model.composer_options.gates = True
   model.composer_options.shifts = True
+  model.composer_options.scales_image = False
   return model
 
 

@@ -24,17 +24,32 @@ from composeret_jax.layers.linear import linear, Mlp
 
 
 class Rotor(Composer):
-  """Composes by a gated rotation and a shift, which `rotates` and `shifts` switch off."""
+  """Composes by a gated rotation and a shift.
+
+  The options are ablations: without `rotates`, `gates` or `shifts` there is no rotation, a gate that is open, or no
+  shift, and with `scales_image` image features are scaled as texts are.
+  """
 
   losses = ("main", "image_reconstruction", "text_reconstruction", "rotational_symmetry")
 
-  def __init__(self, image_dim: int, text_dim: int, *, rotates: bool = True, shifts: bool = True, rngs: nnx.Rngs):
+  def __init__(
+    self,
+    image_dim: int,
+    text_dim: int,
+    *,
+    rotates: bool = True,
+    gates: bool = True,
+    shifts: bool = True,
+    scales_image: bool = False,
+    rngs: nnx.Rngs,
+  ):
     """Raises ValueError for an odd `image_dim`, which is no number of complex numbers."""
     if image_dim % 2:
       raise ValueError(f"image_dim is {image_dim}, expected an even number")
     self.angle = TanhMlp(text_dim, image_dim, image_dim // 2, rngs=rngs) if rotates else None
     self.shift = TanhMlp(text_dim, image_dim, image_dim, rngs=rngs) if shifts else None
-    self.gate = linear(image_dim + text_dim, image_dim, rngs=rngs)
+    self.gate = linear(image_dim + text_dim, image_dim, rngs=rngs) if gates else None
+    self.scales_image = scales_image
     self.image_decoder = linear(image_dim, image_dim, rngs=rngs)
     self.text_decoder = Mlp(image_dim, text_dim, text_dim, rngs=rngs)
 
@@ -46,21 +61,27 @@ class Rotor(Composer):
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
-    text = normalised(text)
+    image, text = self.scaled(image), normalised(text)
     angles, shift = self.motion(text)
     return turn_partly(image, angles, self.openness(image, text)) + shift
+
+  def scaled(self, image: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
+    """What is moved of an image feature: the feature as it is, or scaled."""
+    return normalised(image) if self.scales_image else image
 
   def openness(
     self, image: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
   ) -> Float[Array, "batch image_dim"]:
-    """The gate, in (0, 1), of an image feature and a normalised text."""
+    """The gate, in (0, 1), of an image feature and a normalised text; 1 without one."""
+    if self.gate is None:
+      return jnp.ones_like(image)
     return nnx.sigmoid(self.gate(jnp.concatenate([image, text], axis=-1)))
 
   def motion(
     self, text: Float[Array, "batch text_dim"]
   ) -> tuple[Float[Array, "batch half"], Float[Array, "batch image_dim"]]:
     """The angles, in radians, and the shift that a normalised text asks for."""
-    half = self.gate.out_features // 2
+    half = self.image_decoder.out_features // 2
     angles = jnp.pi * jnp.tanh(self.angle(text)) if self.angle else jnp.zeros((len(text), half))
     return angles, self.shift(text) if self.shift else jnp.zeros((len(text), 2 * half))
 
@@ -73,7 +94,7 @@ class Rotor(Composer):
     rngs: RowKeys | None = None,
   ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch image_dim"]]:
     """The reference composed, and the target moved back, by one motion that is computed once."""
-    text = normalised(text)
+    reference, target, text = self.scaled(reference), self.scaled(target), normalised(text)
     angles, shift = self.motion(text)
     composed = turn_partly(reference, angles, self.openness(reference, text)) + shift
     return composed, turn_partly(target - shift, -angles, self.openness(target, -text))

@@ -70,11 +70,12 @@ def _weights(rotor):
   return motion | {"gate": rotor.gate.kernel}
 
 
-@pytest.mark.parametrize("options", [{}, {"rotates": False}, {"shifts": False}])
+@pytest.mark.parametrize("options", [{}, {"rotates": False}, {"gates": False}, {"shifts": False}])
 def test_a_text_moves_and_its_conjugate_moves_back(options, image, text):
   """With the gate open and a decoder that maps nothing, to 1e-5 of what the gate let through."""
   rotor = Rotor(IMAGE_DIM, TEXT_DIM, rngs=nnx.Rngs(0), **options)
-  set_gate(rotor, 50.0)
+  if rotor.gate:
+    set_gate(rotor, 50.0)
   rotor.image_decoder.kernel[...], rotor.image_decoder.bias[...] = jnp.eye(IMAGE_DIM), jnp.zeros(IMAGE_DIM)
   composed = rotor(image, text)
   assert float(jnp.abs(composed - image).max()) > 0.1
@@ -85,6 +86,21 @@ def test_turning_keeps_lengths(rotor, image, text):
   turned = turn(image, rotor.motion(text)[0])
   assert float(jnp.abs(turned - image).max()) > 0.1
   np.testing.assert_allclose(jnp.linalg.norm(turned, axis=1), jnp.linalg.norm(image, axis=1), rtol=1e-6)
+
+
+def test_the_images_length_counts_unless_it_is_scaled(rotor, image, text):
+  """What an image ten times as long is moved to points elsewhere; scaled, it is one and the same image."""
+
+  def direction(features):
+    return np.asarray(features / jnp.linalg.norm(features, axis=1, keepdims=True))
+
+  assert np.abs(direction(rotor(10 * image, text)) - direction(rotor(image, text))).max() > 0.1
+  scaling = Rotor(IMAGE_DIM, TEXT_DIM, scales_image=True, rngs=nnx.Rngs(0))
+  for features in (scaling(10 * image, text), scaling.both_ways(10 * image, image, text)[0]):
+    np.testing.assert_allclose(features, scaling(image, text), atol=1e-4)
+  np.testing.assert_allclose(
+    scaling.both_ways(image, 10 * image, text)[1], scaling.both_ways(image, image, text)[1], atol=1e-4
+  )
 
 
 def test_a_closed_gate_turns_nothing(rotor, image, text):
