@@ -1,8 +1,7 @@
 """Rotor: the text moves the image feature, read as complex numbers, and its conjugate moves it back.
 
-The image feature x, of width D, is D / 2 complex numbers, x[k] + i x[k + D / 2]. It is taken as it is: its length tells
-how much there is in the image, beside which a shift is large or small. With t the text feature, scaled to a root mean
-square of 1:
+A feature x of width D is D / 2 complex numbers, x[k] + i x[k + D / 2]. With x and t the image and the text feature,
+each scaled to a root mean square of 1, which keeps its direction:
 
   angles    a = pi tanh(V tanh(U t))
   gate      g = sigmoid(G [x, t])             how much of each number is turned; starts near a half
@@ -27,7 +26,7 @@ class Rotor(Composer):
   """Composes by a gated rotation and a shift.
 
   The options are ablations: without `rotates`, `gates` or `shifts` there is no rotation, a gate that is open, or no
-  shift, and with `scales_image` image features are scaled as texts are.
+  shift, and without `scales_image` the image feature is taken as it is, its length too.
   """
 
   losses = ("main", "image_reconstruction", "text_reconstruction", "rotational_symmetry")
@@ -40,7 +39,7 @@ class Rotor(Composer):
     rotates: bool = True,
     gates: bool = True,
     shifts: bool = True,
-    scales_image: bool = False,
+    scales_image: bool = True,
     rngs: nnx.Rngs,
   ):
     """Raises ValueError for an odd `image_dim`, which is no number of complex numbers."""
@@ -66,7 +65,7 @@ class Rotor(Composer):
     return turn_partly(image, angles, self.openness(image, text)) + shift
 
   def scaled(self, image: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
-    """What is moved of an image feature: the feature as it is, or scaled."""
+    """What is moved of an image feature: the feature scaled, or as it is."""
     return normalised(image) if self.scales_image else image
 
   def openness(
