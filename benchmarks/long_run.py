@@ -23,10 +23,6 @@ from configs import shapes
 matplotlib.use("agg")
 from matplotlib import pyplot  # noqa: E402
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "A folder that is not there yet.", required=True)
-_NUM_STEPS = flags.DEFINE_integer("num_steps", 50_000, "Training steps.", lower_bound=1)
-_SECONDS = flags.DEFINE_float("seconds", 1.0, "Between two looks at the memory.", lower_bound=0.01)
-
 MEGABYTE = 1e6
 WARM_UP = 0.2  # share of the steps after which the slope is taken: by then everything has come once
 
@@ -116,14 +112,22 @@ def report(looks: Sequence[Look], seconds: float) -> str:
   return "\n".join(lines)
 
 
+def define_flags() -> None:
+  """The command line of this script."""
+  flags.DEFINE_string("workdir", None, "A folder that is not there yet.", required=True)
+  flags.DEFINE_integer("num_steps", 50_000, "Training steps.", lower_bound=1)
+  flags.DEFINE_float("seconds", 1.0, "Between two looks at the memory.", lower_bound=0.01)
+
+
 def main(_) -> None:
   """Runs, prints the table and writes memory.png into the workdir."""
-  workdir, start = pathlib.Path(_WORKDIR.value), time.monotonic()
-  looks = watched(tiny_config(_NUM_STEPS.value), workdir, _SECONDS.value)
+  workdir, start = pathlib.Path(flags.FLAGS.workdir), time.monotonic()
+  looks = watched(tiny_config(flags.FLAGS.num_steps), workdir, flags.FLAGS.seconds)
   draw(looks, workdir / "memory.png")
   print(report(looks, time.monotonic() - start))
   print(f"Picture: {workdir / 'memory.png'}")
 
 
 if __name__ == "__main__":
+  define_flags()
   app.run(main)
