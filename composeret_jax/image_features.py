@@ -1,6 +1,7 @@
 """A frozen image encoder: each image goes through its trunk once, and a run reads the features in place of pixels."""
 
 import dataclasses
+import functools
 
 from flax import nnx
 import jax
@@ -10,10 +11,12 @@ import numpy as np
 import tqdm
 
 from composeret_jax.devices import data_mesh, fetch, on_every_device, place, rows_split
-from composeret_jax.image_trunks import build_trunk, load_pretrained
+from composeret_jax.image_trunks import build_trunk, load_pretrained, trunk_made_with
+from composeret_jax.kept_features import kept_features, without
 from data_pipelines.datasets import Dataset
 from data_pipelines.loader import image_batches
 from data_pipelines.pixels.source import PixelSource
+from data_pipelines.queries.tables import ImageTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +33,20 @@ class ImageFeatures:
 
 
 def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Dataset:
-  """The data set with the features of `config`'s pretrained trunk (a whole configuration) in place of pixels."""
-  trunk = build_trunk(config.model.image_encoder, config.data.image_size)
-  load_pretrained(config.model.image_encoder, trunk)
+  """The data set with the features of `config`'s pretrained trunk (a whole configuration) in place of pixels.
 
-  def open_features(images, split):
-    return ImageFeatures(encode_images(trunk, dataset.open_pixels(images, split), config.eval.batch_size))
+  `dataset` has its pixels in stores; the features are kept beside these, and go with them when they are deleted.
+  """
+  image_encoder = config.model.image_encoder
+  trunk = build_trunk(image_encoder, config.data.image_size)
+  load_pretrained(image_encoder, trunk)
+  made_with = trunk_made_with(config) | without(image_encoder, "pretrained", "feature_dim")
+
+  def open_features(images: ImageTable, split: str) -> ImageFeatures:
+    pixels = dataset.open_pixels(images, split)
+    encode = functools.partial(encode_images, trunk, pixels, config.eval.batch_size)
+    folder, name = pixels.path.parent.with_name("features"), pixels.path.stem
+    return ImageFeatures(kept_features(folder, name, made_with | {"pixels": name}, encode))
 
   return dataclasses.replace(dataset, open_pixels=open_features)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -16,6 +17,7 @@ from composeret_jax.checksums import file_sha256
 from composeret_jax.devices import data_mesh, fetch, on_every_device, place, rows_split
 from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.encoders.projected import FeatureTable, ProjectedTextEncoder
+from composeret_jax.kept_features import kept_features, without
 from composeret_jax.weights.bert import CONFIG, load_bert, read_config
 from composeret_jax.weights.files import find_folder, WEIGHTS
 from composeret_jax.weights.towers import compute_of, load_text_tower, open_text_folder, TEXT_FIELD
@@ -47,12 +49,15 @@ def open_texts(
   train_texts: Sequence[str],
   query_texts: Sequence[str],
   batch_size: int,
+  *,
   words: Sequence[str] | None = None,
+  kept_in: pathlib.Path | None = None,
 ) -> Texts:
   """What `config` (the `model.text_encoder` part of a run's configuration) names, for these texts.
 
-  A frozen BERT or tower encodes them here, `batch_size` at a time. `words` are those that an LSTM knows, where it was
-  trained on other texts than `train_texts`. Raises InputError when files cannot be used.
+  A frozen BERT or tower encodes them here, `batch_size` at a time, unless their features are in the folder `kept_in`.
+  `words` are those that an LSTM knows, where it was trained on other texts than `train_texts`. Raises InputError when
+  files cannot be used.
   """
   if config.name == "lstm":
     vocabulary = Vocabulary.from_texts(train_texts) if words is None else Vocabulary(tuple(words))
@@ -63,7 +68,10 @@ def open_texts(
   if config.fine_tune:
     trunk, reader = encoder, TokenReader(pieces, pieces.longest(texts))
   else:
-    trunk, reader = FeatureTable(encode_texts(encoder, pieces, texts, batch_size)), RowReader(texts)
+    made_from = {"sha256": fingerprints, "texts": texts} | without(config, "path", "projection_dim")
+    encode = functools.partial(encode_texts, encoder, pieces, texts, batch_size)
+    features = kept_features(kept_in, "texts", made_from, encode) if kept_in else encode()
+    trunk, reader = FeatureTable(features), RowReader(texts)
 
   def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
     return ProjectedTextEncoder(trunk, config.projection_dim, rngs=rngs)

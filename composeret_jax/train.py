@@ -40,6 +40,7 @@ from data_pipelines.builders.prepare import BUILDERS
 from data_pipelines.datasets import num_loaders, open_dataset
 from data_pipelines.input_error import InputError
 from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
+from data_pipelines.prepared_folder import prepared_folder
 
 
 class Run:
@@ -71,7 +72,8 @@ class Run:
       self.dataset.train_triplets.texts(),
       self.dataset.queries.texts,
       config.eval.batch_size,
-      trained_texts.get("words"),
+      words=trained_texts.get("words"),
+      kept_in=prepared_folder(config.data.prepared_dir) / "text_features",
     )
     has_bias = config.loss in BIASED_LOSSES
     self.model = build_model(

@@ -25,6 +25,7 @@ from data_pipelines.builders.shapes import Shapes
 from data_pipelines.builders.tables import FEATURES, TableBuilder
 from data_pipelines.file_lock import one_at_a_time
 from data_pipelines.input_error import InputError
+from data_pipelines.prepared_folder import prepared_folder
 
 BUILDERS: dict[str, type[TableBuilder]] = {
   "catalogue": Catalogue,
@@ -41,19 +42,19 @@ BUILDERS: dict[str, type[TableBuilder]] = {
 def open_tables(
   dataset: str,
   raw_folder: str,
-  prepared_folder: str,
+  prepared_dir: str,
   options: Mapping[str, Any] | None = None,
   beam: Beam | None = None,
 ) -> dict[str, TableBuilder]:
   """The prepared tables `images`, `labels` and `queries` of a data set; builds those that are missing.
 
-  `prepared_folder` is where prepared data sets are kept, by default `composeret_jax` in the user's cache folder. What
-  is there is used again only while the raw files' names and sizes and the `options` (a value for each of the
-  builder's `OPTIONS`) stay the same. Whoever comes while another run builds them waits. With `beam` they are written by
-  Apache Beam. Raises InputError when raw files are not as expected.
+  `prepared_dir` is where prepared data sets are kept, by default a cache folder. What is there is used again only while
+  the raw files' names and sizes and the `options` (a value for each of the builder's `OPTIONS`) stay the same. Whoever
+  comes while another run builds them waits. With `beam` they are written by Apache Beam. Raises InputError when raw
+  files are not as expected.
   """
   builder_class, options = BUILDERS[dataset], options or {}
-  root = pathlib.Path(prepared_folder or default_prepared_folder()).expanduser()
+  root = prepared_folder(prepared_dir)
   manual = _raw_folder(builder_class, dataset, raw_folder, options)
   version = f"-{fingerprint(manual, builder_class.fingerprinted(options))}" if manual or options else ""
   data_dir = root / f"{dataset}{version}"
@@ -78,11 +79,6 @@ def open_tables(
 
 def _missing(tables: Mapping[str, TableBuilder]) -> dict[str, TableBuilder]:
   return {name: builder for name, builder in tables.items() if not _is_prepared(builder)}
-
-
-def default_prepared_folder() -> pathlib.Path:
-  """`composeret_jax` in the user's cache folder."""
-  return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
 
 
 def fingerprint(folder: pathlib.Path | None, options: Mapping[str, Any]) -> str:

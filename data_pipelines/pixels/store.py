@@ -28,18 +28,21 @@ CHUNK = 64  # images decoded and ticked off together
 
 
 class PixelStore:
-  """The pixels of a finished store, by row or by an array of rows. Sent to another process, it opens its file there."""
+  """The pixels of a finished store, by row or by an array of rows. Sent to another process, it opens its file there.
+
+  The name of its file, `path`, is another one for other images, another size and another way of decoding.
+  """
 
   def __init__(self, path: pathlib.Path):
-    self._path = path
+    self.path = path
 
   def __reduce__(self):
-    return PixelStore, (self._path,)
+    return PixelStore, (self.path,)
 
   @functools.cached_property
   def array(self) -> UInt8[np.ndarray, "num size size 3"]:
     """The whole array; read from the disk where it is touched."""
-    return np.asarray(np.load(self._path, mmap_mode="r"))
+    return np.asarray(np.load(self.path, mmap_mode="r"))
 
   def __len__(self) -> int:
     return len(self.array)

@@ -58,6 +58,27 @@ def test_resident_features_train_alike(frozen, tmp_path):
   assert losses(resident) == losses(streamed) and len(losses(resident)) == 8
 
 
+def test_a_second_run_reads_what_the_first_has_encoded(frozen, tmp_path, capsys):
+  frozen.data.prepared_dir = str(tmp_path / "prepared")
+
+  def encodes():
+    capsys.readouterr()
+    features = Run(frozen, tmp_path / "run").dataset.gallery_pixels[np.arange(5)]
+    return "encode images" in capsys.readouterr().err, features
+
+  encoded, features = encodes()
+  assert encoded
+  encoded, again = encodes()
+  assert not encoded
+  np.testing.assert_array_equal(again, features)
+  tiny.write_trunk(frozen, tmp_path / "trunk.safetensors", seed=1)
+  encoded, other = encodes()
+  assert encoded and np.abs(other - features).max() > 0
+  frozen.data.image_size = 24
+  encoded, larger = encodes()
+  assert encoded and np.abs(larger - other).max() > 0
+
+
 def test_another_trunk_does_not_resume(frozen, tmp_path):
   train(frozen, tmp_path / "run")
   tiny.write_trunk(frozen, tmp_path / "trunk.safetensors", seed=1)

@@ -15,7 +15,7 @@ from composeret_jax.model import build_model
 from composeret_jax.objective import encode_batch, pair_loss, weighted_losses
 from composeret_jax.optimizers import build_optimizer, parameter_groups
 from composeret_jax.texts import encode_texts, open_texts
-from composeret_jax.train import evaluate, train
+from composeret_jax.train import evaluate, Run, train
 from composeret_jax.train_step import create_state, make_train_step
 from composeret_jax.weights.bert import load_bert
 from data_pipelines.input_error import InputError
@@ -167,3 +167,26 @@ def test_a_run_trains_resumes_and_evaluates(bert_config, tmp_path, capsys):
   tiny_bert.make(tmp_path / "copy", seed=1)
   with pytest.raises(InputError, match=r"encoder: model\.safetensors of config\.model\.text_encoder\.path=.*copy"):
     evaluate(bert_config, tmp_path / "run")
+
+
+def test_a_second_run_reads_what_the_first_has_encoded(bert_config, tmp_path, capsys):
+  bert_config.data.prepared_dir = str(tmp_path / "prepared")
+  folder = tiny_bert.make(tmp_path / "bert")
+
+  def encodes(**fields):
+    bert_config.model.text_encoder.update(path=str(folder), **fields)
+    capsys.readouterr()
+    run = Run(bert_config, tmp_path / "run")
+    return "encode texts" in capsys.readouterr().err, np.asarray(run.model.text_encoder.trunk.features[...])
+
+  bert_config.model.text_encoder.pooling = "cls"
+  encoded, table = encodes()
+  assert encoded
+  encoded, again = encodes(projection_dim=6)
+  assert not encoded
+  np.testing.assert_array_equal(again, table)
+  encoded, mean = encodes(pooling="last_mean")
+  assert encoded and np.abs(mean - table).max() > 0
+  tiny_bert.make(folder, seed=1)
+  encoded, other = encodes()
+  assert encoded and np.abs(other - mean).max() > 0
