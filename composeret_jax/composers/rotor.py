@@ -61,8 +61,7 @@ class Rotor(Composer):
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
     image, text = self.scaled(image), normalised(text)
-    angles, shift = self.motion(text)
-    return turn_partly(image, angles, self.openness(image, text)) + shift
+    return self.moved(image, text, *self.motion(text))
 
   def scaled(self, image: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
     """What is moved of an image feature: the feature scaled, or as it is."""
@@ -84,6 +83,16 @@ class Rotor(Composer):
     angles = jnp.pi * jnp.tanh(self.angle(text)) if self.angle else jnp.zeros((len(text), half))
     return angles, self.shift(text) if self.shift else jnp.zeros((len(text), 2 * half))
 
+  def moved(
+    self,
+    image: Float[Array, "batch image_dim"],
+    text: Float[Array, "batch text_dim"],
+    angles: Float[Array, "batch half"],
+    shift: Float[Array, "batch image_dim"],
+  ) -> Float[Array, "batch image_dim"]:
+    """A scaled image feature turned, as far as the gate lets it, and shifted, by the motion of a normalised text."""
+    return turn_partly(image, angles, self.openness(image, text)) + shift
+
   def both_ways(
     self,
     reference: Float[Array, "batch image_dim"],
@@ -95,8 +104,8 @@ class Rotor(Composer):
     """The reference composed, and the target moved back, by one motion that is computed once."""
     reference, target, text = self.scaled(reference), self.scaled(target), normalised(text)
     angles, shift = self.motion(text)
-    composed = turn_partly(reference, angles, self.openness(reference, text)) + shift
-    return composed, turn_partly(target - shift, -angles, self.openness(target, -text))
+    back = turn_partly(target - shift, -angles, self.openness(target, -text))
+    return self.moved(reference, text, angles, shift), back
 
   def decode_image(
     self, composed: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
