@@ -4,13 +4,12 @@ import dataclasses
 import functools
 
 from flax import nnx
-import jax
 from jaxtyping import Float, Int
 import ml_collections
 import numpy as np
 import tqdm
 
-from composeret_jax.devices import data_mesh, fetch, on_every_device, place, rows_split
+from composeret_jax.frozen_encoder import FrozenEncoder
 from composeret_jax.image_trunks import build_trunk, load_pretrained, trunk_made_with
 from composeret_jax.kept_features import kept_features, without
 from data_pipelines.datasets import Dataset
@@ -53,16 +52,10 @@ def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Datase
 
 def encode_images(trunk: nnx.Module, pixels: PixelSource, batch_size: int) -> Float[np.ndarray, "num dim"]:
   """The trunk's feature of each image, computed on all devices."""
-  sharding = rows_split(data_mesh())
-  batch_size = -(-batch_size // sharding.num_devices) * sharding.num_devices
-  trunk.eval()
-  graphdef, weights = nnx.split(trunk)
-  weights = jax.tree.map(lambda array: place(np.asarray(array), on_every_device(data_mesh())), weights)
-  encode = jax.jit(lambda weights, batch: nnx.merge(graphdef, weights).features(batch))
-  batches = image_batches(pixels, batch_size=batch_size, num_workers=0)
+  encode = FrozenEncoder(trunk, batch_size, lambda trunk, pixels: trunk.features(pixels))
+  batches = image_batches(pixels, batch_size=encode.batch_size, num_workers=0)
   features = np.empty((len(pixels), trunk.feature_dim), np.float32)
-  for start in tqdm.trange(0, len(pixels), batch_size, desc="encode images", unit=" batches"):
+  for start in tqdm.trange(0, len(pixels), encode.batch_size, desc="encode images", unit=" batches"):
     batch = next(batches)
-    padded = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch), axis=0)])
-    features[start : start + len(batch)] = fetch(encode(weights, place(padded, sharding)))[: len(batch)]
+    features[start : start + len(batch)] = encode(batch)
   return features

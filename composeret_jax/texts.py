@@ -7,16 +7,15 @@ import pathlib
 from typing import Any
 
 from flax import nnx
-import jax
 from jaxtyping import Float
 import ml_collections
 import numpy as np
 import tqdm
 
 from composeret_jax.checksums import file_sha256
-from composeret_jax.devices import data_mesh, fetch, on_every_device, place, rows_split
 from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.encoders.projected import FeatureTable, ProjectedTextEncoder
+from composeret_jax.frozen_encoder import FrozenEncoder
 from composeret_jax.kept_features import kept_features, without
 from composeret_jax.weights.bert import CONFIG, load_bert, read_config
 from composeret_jax.weights.files import find_folder, WEIGHTS
@@ -119,20 +118,14 @@ def encode_texts(
   encoder: nnx.Module, pieces: WordPieces, texts: Sequence[str], batch_size: int
 ) -> Float[np.ndarray, "num_texts feature_dim"]:
   """The feature of each text, computed on all devices, texts of like length together."""
-  sharding = rows_split(data_mesh())
-  batch_size = -(-batch_size // sharding.num_devices) * sharding.num_devices
-  encoder.eval()
-  graphdef, weights = nnx.split(encoder)
-  weights = jax.tree.map(lambda array: place(np.asarray(array), on_every_device(data_mesh())), weights)
-  encode = jax.jit(lambda weights, tokens: nnx.merge(graphdef, weights)(tokens))
+  encode = FrozenEncoder(encoder, batch_size, lambda encoder, tokens: encoder(tokens))
   tokens = pieces.ids(texts)
   order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
   features = np.empty((len(texts), encoder.feature_dim), np.float32)
-  for start in tqdm.trange(0, len(texts), batch_size, desc="encode texts", unit=" batches"):
-    rows = order[start : start + batch_size]
+  for start in tqdm.trange(0, len(texts), encode.batch_size, desc="encode texts", unit=" batches"):
+    rows = order[start : start + encode.batch_size]
     length = min(-(-len(tokens[rows[-1]]) // LENGTH_STEP) * LENGTH_STEP, pieces.max_length)
-    batch = padded([tokens[row] for row in rows + rows[-1:] * (batch_size - len(rows))], length)
-    features[rows] = fetch(encode(weights, place(batch, sharding)))[: len(rows)]
+    features[rows] = encode(padded([tokens[row] for row in rows], length))
   return features
 
 
