@@ -38,7 +38,7 @@ def kept_features(
   try:
     _keep(path, features)
   except OSError as error:
-    print(f"{path} cannot be written, the next run computes it again: {error.strerror}", file=sys.stderr)
+    print(f"{path} cannot be written, the next run computes it again: {error.strerror or error}", file=sys.stderr)
   return features
 
 
@@ -58,8 +58,11 @@ def _keep(path: pathlib.Path, features: Float[np.ndarray, "num dim"]) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_suffix(".partial")
   with one_at_a_time(path.with_suffix(".lock")):
-    with partial.open("wb") as file:
-      np.save(file, features)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+      with partial.open("wb") as file:
+        np.save(file, features)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(partial, path)
+    finally:
+      partial.unlink(missing_ok=True)  # a full disk gets its room back

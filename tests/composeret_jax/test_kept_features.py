@@ -1,4 +1,5 @@
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -67,6 +68,18 @@ def test_a_folder_that_cannot_be_written_is_a_message(tmp_path, capsys):
   np.testing.assert_array_equal(found, FEATURES)
   message = capsys.readouterr().err
   assert f"{tmp_path}/features/texts-" in message and "cannot be written, the next run computes it again" in message
+
+
+def test_a_full_disk_is_a_message_and_keeps_nothing(tmp_path, capsys):
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  many = np.ones((1000, 50), np.float32)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (many.nbytes // 2, limits[1]))
+  try:
+    np.testing.assert_array_equal(kept_features(tmp_path, "texts", MADE_FROM, lambda: many), many)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert "cannot be written, the next run computes it again: " in capsys.readouterr().err
+  assert [file.suffix for file in tmp_path.iterdir()] == [".lock"]
 
 
 def test_two_processes_compute_what_one_of_them_lacks(tmp_path):
