@@ -58,6 +58,8 @@ def _keep(path: pathlib.Path, features: Float[np.ndarray, "num dim"]) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_suffix(".partial")
   with one_at_a_time(path.with_suffix(".lock")):
+    if path.exists():  # another process of the job, or another run, has kept it meanwhile
+      return
     try:
       with partial.open("wb") as file:
         np.save(file, features)

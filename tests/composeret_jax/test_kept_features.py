@@ -82,6 +82,18 @@ def test_a_full_disk_is_a_message_and_keeps_nothing(tmp_path, capsys):
   assert [file.suffix for file in tmp_path.iterdir()] == [".lock"]
 
 
+def test_what_another_has_kept_meanwhile_is_not_written_again(tmp_path):
+  inodes = []
+
+  def compute():
+    kept_features(tmp_path, "texts", MADE_FROM, lambda: FEATURES)
+    inodes.extend(file.stat().st_ino for file in tmp_path.glob("*.npy"))
+    return FEATURES
+
+  kept_features(tmp_path, "texts", MADE_FROM, compute)
+  assert [file.stat().st_ino for file in tmp_path.glob("*.npy")] == inodes and len(inodes) == 1
+
+
 def test_two_processes_compute_what_one_of_them_lacks(tmp_path):
   kept_features(tmp_path / "0", "texts", MADE_FROM, lambda: FEATURES)
   with socket.socket() as probe:
