@@ -50,7 +50,7 @@ def without(config: ml_collections.ConfigDict, *names: str) -> dict[str, Any]:
 def _read(path: pathlib.Path) -> Float[np.ndarray, "num dim"]:
   try:
     return np.asarray(np.load(path, mmap_mode="r"))
-  except ValueError as error:
+  except (EOFError, ValueError) as error:
     raise InputError(f"{path} is damaged: {error}. Delete it, and it is computed again") from error
 
 

@@ -45,10 +45,11 @@ def test_what_is_made_from_something_else_is_computed(tmp_path, other):
   np.testing.assert_array_equal(kept_features(tmp_path, "texts", MADE_FROM, not_again), FEATURES)
 
 
-def test_a_damaged_file_is_named(tmp_path):
+@pytest.mark.parametrize("lost", [4, None])
+def test_a_damaged_file_is_named(tmp_path, lost):
   kept_features(tmp_path, "texts", MADE_FROM, lambda: FEATURES)
   (file,) = tmp_path.glob("*.npy")
-  os.truncate(file, file.stat().st_size - 4)
+  os.truncate(file, file.stat().st_size - lost if lost else 0)
   with pytest.raises(InputError, match=f"{file} is damaged: .* Delete it"):
     kept_features(tmp_path, "texts", MADE_FROM, not_again)
 
