@@ -2,10 +2,9 @@
 
 python benchmarks/losses.py --batch_sizes=32,4096 --dim=512 --block_rows=256 --output=losses.json
 
-`loop` is NumPy, one triplet at a time with the gradient written out;
-`pytorch` takes all triplets at once, and runs if torch is installed. Each runs in a process of its own on the
-same features and triplets. `gradient_error` is the largest difference from the whole loss's gradient, as a fraction of
-its largest entry.
+`loop` is NumPy, one triplet at a time with the gradient written out. `pytorch` takes all triplets at once and
+`pytorch_loop` one at a time; they run if torch is installed. Each runs in a process of its own on the same features and
+triplets. `gradient_error` is the largest difference from the whole loss's gradient, as a fraction of its largest entry.
 """
 
 import functools
@@ -93,6 +92,23 @@ def soft_triplet_in_pytorch(features: np.ndarray, triplets: np.ndarray):
   return gradient
 
 
+def soft_triplet_in_a_pytorch_loop(features: np.ndarray, triplets: np.ndarray):
+  """One triplet at a time, the gradient left to PyTorch."""
+  import torch
+
+  vectors = torch.tensor(features.reshape(-1, _DIM.value), requires_grad=True)
+
+  def gradient():
+    terms = []
+    for anchor, positive, negative in triplets:
+      to_positive = (vectors[anchor] - vectors[positive]).square().sum()
+      to_negative = (vectors[anchor] - vectors[negative]).square().sum()
+      terms.append(torch.nn.functional.softplus(to_positive - to_negative))
+    return torch.autograd.grad(torch.stack(terms).mean(), vectors)[0].numpy().reshape(features.shape)
+
+  return gradient
+
+
 def contenders() -> dict:
   """What each makes of features and triplets: a function that computes the loss and returns its gradient."""
   makers = {"soft_triplet": soft_triplet_in_jax, "batch_based_classification": batch_classification_in_jax}
@@ -103,6 +119,7 @@ def contenders() -> dict:
   found["soft_triplet/loop"] = soft_triplet_in_a_loop
   if importlib.util.find_spec("torch"):
     found["soft_triplet/pytorch"] = soft_triplet_in_pytorch
+    found["soft_triplet/pytorch_loop"] = soft_triplet_in_a_pytorch_loop
   return found
 
 
