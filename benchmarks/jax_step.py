@@ -7,9 +7,11 @@ import jax
 import numpy as np
 
 from composeret_jax.composers import COMPOSERS
+from composeret_jax.devices import data_mesh
 from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.model import build_model, RetrievalModel
 from composeret_jax.optimizers import build_optimizer
+from composeret_jax.parallel import Parallel
 from composeret_jax.train_step import create_state, make_train_step
 from configs import base, models
 
@@ -50,7 +52,7 @@ def build(
   num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   arrays = jax.device_put({model.text_encoder.reads if name == "text" else name: batch[name] for name in batch})
   program = step if steps_per_call == 1 else _repeated(step, steps_per_call)
-  compiled = jax.jit(program, donate_argnums=0).lower(state, arrays).compile()
+  compiled = Parallel("jit", data_mesh(), steps_per_call=1).compile(program).lower(state, arrays).compile()
 
   def call() -> None:
     nonlocal state

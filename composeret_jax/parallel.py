@@ -13,6 +13,9 @@ from composeret_jax.train_step import TrainStep
 
 PARALLEL = ("jit", "pmap")
 
+# Without it XLA's CPU backend copies, in each step, every parameter that the step then changes in place.
+CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
+
 
 @dataclasses.dataclass(frozen=True)
 class Parallel:
@@ -40,7 +43,8 @@ class Parallel:
     """(state, batches that `place` gave, images) -> (state, losses [] or [steps]); the state given is used up."""
     steps = step if self.steps_per_call == 1 else scanned(step)
     if self.kind == "jit":
-      return jax.jit(steps, donate_argnums=0)
+      options = CPU_OPTIONS if self.mesh.devices.flat[0].platform == "cpu" else None
+      return jax.jit(steps, donate_argnums=0, compiler_options=options)
     return jax.pmap(steps, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0)
 
   def one_batch(self, batch: Mapping[str, Array], batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float
 
 from composeret_jax.composers.autoencoder import AutoencoderComposer
 from composeret_jax.layers.batch_norm import BatchNorm, each_way
-from composeret_jax.layers.convolution import adaptive_max_pool, Conv1d
 from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.layers.linear import Mlp, NormedMlp
+from composeret_jax.layers.pooled_convolution import PooledConv1d
 
 
 class ComposeAE(AutoencoderComposer):
@@ -111,7 +111,7 @@ class ConvolutionalPath(nnx.Module):
 
   def __init__(self, image_dim: int, text_dim: int, *, rngs: nnx.Rngs):
     self.rotation = Rotation(image_dim, text_dim, rngs=rngs)
-    self.conv = Conv1d(5, self.NUM_CHANNELS, rngs=rngs)
+    self.conv = PooledConv1d(5, self.NUM_CHANNELS, self.POOLED_LENGTH, rngs=rngs)
     self.mapping = NormedMlp(self.NUM_CHANNELS * self.POOLED_LENGTH, image_dim, image_dim, rngs=rngs)
 
   def __call__(
@@ -124,8 +124,7 @@ class ConvolutionalPath(nnx.Module):
   ) -> Float[Array, "batch ways image_dim"]:
     """Returns this path's share of the composed feature."""
     magnitude, angle, re, im = self.rotation(images, text, signs, rngs=rngs)
-    signals = jnp.stack([magnitude, angle, images, re, im], axis=-1)  # [batch, ways, image_dim, 5]
-    convolved = self.conv(signals.reshape(-1, *signals.shape[2:]))
-    pooled = adaptive_max_pool(convolved, self.POOLED_LENGTH)  # [batch * ways, 16, 64]
-    channels_first = pooled.swapaxes(1, 2)  # as the original flattens
+    signals = jnp.stack([magnitude, angle, images, re, im])  # [5, batch, ways, image_dim]
+    pooled = self.conv(signals.reshape(5, -1, signals.shape[-1]))  # [64, batch * ways, 16]
+    channels_first = pooled.swapaxes(0, 1)  # as the original flattens
     return self.mapping(channels_first.reshape(*images.shape[:2], -1))

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from composeret_jax.composers.autoencoder import AutoencoderComposer
-from composeret_jax.layers.convolution import adaptive_max_pool, Conv1d
 from composeret_jax.layers.dropout import RowKeys
 from composeret_jax.layers.linear import NormedMlp
+from composeret_jax.layers.pooled_convolution import PooledConv1d
 
 
 class RealSpaceConcatAE(AutoencoderComposer):
@@ -40,12 +40,10 @@ class ConvolutionalPath(nnx.Module):
   POOLED_LENGTH = 20
 
   def __init__(self, out_features: int, *, rngs: nnx.Rngs):
-    self.conv = Conv1d(1, self.NUM_CHANNELS, rngs=rngs)
+    self.conv = PooledConv1d(1, self.NUM_CHANNELS, self.POOLED_LENGTH, rngs=rngs)
     self.mapping = NormedMlp(self.NUM_CHANNELS * self.POOLED_LENGTH, out_features, out_features, rngs=rngs)
 
   def __call__(self, signals: Float[Array, "batch length"]) -> Float[Array, "batch out_features"]:
     """Returns this path's share of the composed feature."""
-    pooled = adaptive_max_pool(self.conv(signals[..., None]), self.POOLED_LENGTH)  # [batch, 20, 64]
-    return self.mapping(
-      pooled.swapaxes(1, 2).reshape(signals.shape[0], -1)
-    )  # channel by channel, as the original flattens
+    pooled = self.conv(signals[None])  # [64, batch, 20]
+    return self.mapping(pooled.swapaxes(0, 1).reshape(len(signals), -1))  # channel by channel, as the original flattens

@@ -1,5 +1,6 @@
 """Convolutions as matrix products, where that is the faster way."""
 
+import functools
 import itertools
 
 from flax import nnx
@@ -11,6 +12,9 @@ from composeret_jax.layers.linear import torch_linear_init
 
 # Up to this size of the output map XLA's CPU convolution is slower than products, at 2 a hundred times.
 SMALL_MAP = 7
+
+# From this size on its gradient by the kernel takes twice a product's time.
+LARGE_MAP = 12
 
 
 class Conv2d(nnx.Module):
@@ -48,14 +52,15 @@ class BiasedConv2d(nnx.Module):
 def convolve(
   maps: Float[Array, "batch height width in"], kernel: Float[Array, "size size in out"], stride: int
 ) -> Float[Array, "batch out_height out_width out"]:
-  """Convolution with padding (size - 1) / 2; on a CPU and for small output maps as matrix products."""
+  """Convolution with padding (size - 1) / 2; on a CPU small maps', and large maps' kernel gradient, by matrix products."""
   largest_output = -(-max(maps.shape[1:3]) // stride)
-  if kernel.shape[0] == 1 or largest_output > SMALL_MAP:
+  if kernel.shape[0] == 1 or SMALL_MAP < largest_output < LARGE_MAP:
     return _xla_convolve(maps, kernel, stride)
+  on_cpu = _taps_convolve if largest_output <= SMALL_MAP else _large_map_convolve
   return jax.lax.platform_dependent(
     maps,
     kernel,
-    cpu=lambda m, k: _taps_convolve(m, k, stride),
+    cpu=lambda m, k: on_cpu(m, k, stride),
     default=lambda m, k: _xla_convolve(m, k, stride),
   )
 
@@ -65,6 +70,38 @@ def _xla_convolve(maps, kernel, stride):
   return jax.lax.conv_general_dilated(
     maps, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
   )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _large_map_convolve(maps, kernel, stride):
+  return _xla_convolve(maps, kernel, stride)
+
+
+def _large_map_forward(maps, kernel, stride):
+  return _xla_convolve(maps, kernel, stride), (maps, kernel)
+
+
+def _large_map_backward(stride, kept, gradient):
+  """The kernel's gradient as one product of all places' neighbours, channels first, and the outputs' gradient."""
+  maps, kernel = kept
+  by_maps = jax.vjp(lambda maps: _xla_convolve(maps, kernel, stride), maps)[1](gradient)[0]
+  size, _, in_features, out_features = kernel.shape
+  pad = (size - 1) // 2
+  height, width = (stride * (side - 1) + 1 for side in gradient.shape[1:3])
+  padded = jnp.pad(maps.transpose(3, 0, 1, 2), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+  # Written out, the arrays are read in order; fused, XLA reads the maps across channels for each neighbour.
+  columns = jnp.stack([jax.lax.optimization_barrier(padded)[..., i : i + width : stride] for i in range(size)])
+  columns = jax.lax.optimization_barrier(columns)
+  neighbours = jnp.stack([columns[..., i : i + height : stride, :] for i in range(size)])
+  product = jnp.matmul(
+    neighbours.reshape(size * size * in_features, -1),
+    gradient.reshape(-1, out_features),
+    preferred_element_type=jnp.float32,
+  )
+  return by_maps, product.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_large_map_convolve.defvjp(_large_map_forward, _large_map_backward)
 
 
 def _taps_convolve(maps, kernel, stride):
@@ -91,34 +128,3 @@ def _taps_convolve(maps, kernel, stride):
 def _outputs_inside(shift: int, side: int, stride: int) -> list[int]:
   """The places along a side of the output whose input, `shift` beside it, is on the map."""
   return [out for out in range(-(-side // stride)) if 0 <= out * stride + shift < side]
-
-
-class Conv1d(nnx.Module):
-  """A width-3 convolution with bias along a signal, padded by one: [batch, length, in] -> [batch, length, out].
-
-  One matrix product over gathered neighbours.
-  """
-
-  def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs):
-    init = torch_linear_init(3 * in_features)
-    self.kernel = nnx.Param(init(rngs.params(), (3, in_features, out_features)))
-    self.bias = nnx.Param(init(rngs.params(), (out_features,)))
-
-  def __call__(self, signals: Float[Array, "batch length in"]) -> Float[Array, "batch length out"]:
-    """Returns signals of the same length."""
-    length = signals.shape[1]
-    padded = jnp.pad(signals, ((0, 0), (1, 1), (0, 0)))
-    neighbours = jnp.concatenate([padded[:, i : i + length] for i in range(3)], axis=-1)
-    return neighbours @ self.kernel.reshape(-1, self.kernel.shape[-1]) + self.bias[...]
-
-
-def adaptive_max_pool(signals: Float[Array, "batch length channels"], size: int) -> Float[Array, "batch size channels"]:
-  """The maximum in each of `size` windows over the signal: window i is [floor(i L / size), ceil((i + 1) L / size)).
-
-  The windows are those of torch.nn.AdaptiveMaxPool1d; they overlap where `size` does not divide the length L.
-  """
-  batch, length, channels = signals.shape
-  if length % size == 0:
-    return signals.reshape(batch, size, length // size, channels).max(axis=2)
-  windows = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
-  return jnp.stack([signals[:, start:stop].max(axis=1) for start, stop in windows], axis=1)

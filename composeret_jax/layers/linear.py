@@ -36,7 +36,12 @@ class Mlp(nnx.Module):
     self, inputs: Float[Array, "batch *ways in_features"], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch *ways out_features"]:
     """`rngs` feeds dropout and is only read in training mode."""
-    return self.out(nnx.relu(self.dropout(self.hidden(inputs), rngs=rngs)))
+    hidden = nnx.relu(self.dropout(_as_rows(self.hidden, inputs), rngs=rngs))
+    return _as_rows(self.out, hidden)
+
+
+def _as_rows(layer, inputs):
+  return layer(inputs.reshape(-1, inputs.shape[-1])).reshape(*inputs.shape[:-1], -1)
 
 
 class NormedMlp(nnx.Module):

@@ -11,8 +11,8 @@ from composeret_jax.composers.compose_ae import ComposeAE, Rotation
 from composeret_jax.composers.real_space_concat_ae import RealSpaceConcatAE
 from composeret_jax.composers.tirg import Tirg
 from composeret_jax.encoders.lstm import Lstm, LstmTextEncoder
-from composeret_jax.layers.convolution import Conv1d
 from composeret_jax.layers.linear import NormedMlp
+from composeret_jax.layers.pooled_convolution import PooledConv1d
 from composeret_jax.model import RetrievalModel
 from composeret_jax.weights.pretrained import resnet_slots
 from composeret_jax.weights.slots import batch_norm_slots, fill, linear_slots, prefixed, same, Slot, Slots, transposed
@@ -133,7 +133,7 @@ def _normed_mlp(module: NormedMlp, first: int = 0) -> Slots:
   }
 
 
-def _conv1d(conv: Conv1d) -> Slots:
+def _conv1d(conv: PooledConv1d) -> Slots:
   return {"weight": transposed(conv.kernel, (2, 1, 0)), "bias": same(conv.bias)}
 
 
