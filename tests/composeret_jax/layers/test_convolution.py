@@ -1,4 +1,3 @@
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
