@@ -52,7 +52,7 @@ class BiasedConv2d(nnx.Module):
 def convolve(
   maps: Float[Array, "batch height width in"], kernel: Float[Array, "size size in out"], stride: int
 ) -> Float[Array, "batch out_height out_width out"]:
-  """Convolution with padding (size - 1) / 2; on a CPU by products for small maps, and for large maps' kernel gradient."""
+  """Convolution with padding (size - 1) / 2; on a CPU small maps and large ones' kernel gradient by products."""
   largest_output = -(-max(maps.shape[1:3]) // stride)
   if kernel.shape[0] == 1 or SMALL_MAP < largest_output < LARGE_MAP:
     return _xla_convolve(maps, kernel, stride)
