@@ -85,6 +85,7 @@ RULES: dict[str, Callable] = {
   "cond": _branch,
   "jit": _inlined,
   "custom_jvp_call": _custom_derivative,
+  "custom_vjp_call": _custom_derivative,
   "reduce_window_max": _max_pool,
   "pad": _pad,
   "stack": _stack,
