@@ -46,4 +46,5 @@ class ConvolutionalPath(nnx.Module):
   def __call__(self, signals: Float[Array, "batch length"]) -> Float[Array, "batch out_features"]:
     """Returns this path's share of the composed feature."""
     pooled = self.conv(signals[None])  # [64, batch, 20]
-    return self.mapping(pooled.swapaxes(0, 1).reshape(len(signals), -1))  # channel by channel, as the original flattens
+    channels_first = pooled.swapaxes(0, 1)  # as the original flattens
+    return self.mapping(channels_first.reshape(signals.shape[0], -1))
