@@ -13,8 +13,8 @@ from composeret_jax.layers.linear import torch_linear_init
 # Up to this size of the output map XLA's CPU convolution is slower than products, at 2 a hundred times.
 SMALL_MAP = 7
 
-# From this size on its gradient by the kernel takes twice a product's time.
-LARGE_MAP = 12
+# From this size of the output map on XLA's gradient by the kernel is slower on a CPU than a product, at 16 twice.
+LARGE_MAP = 14
 
 
 class Conv2d(nnx.Module):

@@ -41,6 +41,7 @@ class Mlp(nnx.Module):
 
 
 def _as_rows(layer, inputs):
+  """The layer on two-dimensional inputs; of more dimensions XLA transposes them for the weights' gradient."""
   return layer(inputs.reshape(-1, inputs.shape[-1])).reshape(*inputs.shape[:-1], -1)
 
 
