@@ -8,8 +8,13 @@ import socket
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from composeret_jax.devices import data_mesh
+from composeret_jax.parallel import Parallel
 
 ROOT = pathlib.Path(__file__).parents[2]
 LOSSES = ("batch_based_classification", "soft_triplet")
@@ -98,3 +103,13 @@ def test_two_processes_with_two_devices_each_are_as_one_device(results_of):
   for process in processes:
     expected = [*(results_of[loss, "one"] for loss in LOSSES), results_of["negatives", True]]
     np.testing.assert_allclose(results(process), expected, rtol=1e-5)
+
+
+def test_a_step_on_a_cpu_copies_no_parameters():
+  def step(params, batch, images):
+    gradients = jax.grad(lambda params: ((jnp.tanh(batch @ params[0]) @ params[1]) ** 2).sum())(params)
+    return [param - 0.1 * gradient for param, gradient in zip(params, gradients, strict=True)], {}
+
+  params = [jnp.ones((256, 256))] * 2
+  compiled = Parallel("jit", data_mesh(), steps_per_call=1).compile(step).lower(params, jnp.ones((32, 256)), None)
+  assert "copy(%params" not in compiled.compile().as_text()
