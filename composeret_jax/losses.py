@@ -59,8 +59,12 @@ def info_nce_loss(
 
   Symmetric InfoNCE as CLIP trains with it; arguments are `batch_classification_loss`'s, which is one direction.
   """
-  forth = batch_classification_loss(composed, targets, block_rows)
-  return (forth + batch_classification_loss(targets, composed, block_rows)) / 2
+  if block_rows:
+    forth = batch_classification_loss(composed, targets, block_rows)
+    return (forth + batch_classification_loss(targets, composed, block_rows)) / 2
+  logits = composed @ targets.T  # one product for both directions
+  normalizers = jax.nn.logsumexp(logits, axis=0) + jax.nn.logsumexp(logits, axis=1)
+  return normalizers.mean() / 2 - jnp.trace(logits) / len(logits)
 
 
 def sigmoid_loss(
