@@ -8,7 +8,7 @@ from typing import Any
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 import ml_collections
 import optax
 
@@ -92,16 +92,12 @@ def make_train_step(
     new_state = dataclasses.replace(
       state, step=state.step + 1, params=params, batch_stats=batch_stats, optimizer_state=optimizer_state
     )
-    losses = {**losses, "gradient_norm": _norm(gradients)}
+    # Else the optimiser's squares are taken for the norm's too, which a CPU then writes to memory.
+    apart = jax.lax.optimization_barrier(gradients)
+    losses = {**losses, "gradient_norm": optax.tree.norm(apart)}
     return skip_nonfinite(state, new_state, losses) if config.train.on_nonfinite == "skip" else (new_state, losses)
 
   return train_step
-
-
-def _norm(tree: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
-  """Of all values together. Of inner products, as a CPU would write the squares of every value to memory."""
-  products = [jnp.vdot(leaf, leaf, precision=jax.lax.Precision.HIGHEST) for leaf in jax.tree.leaves(tree)]
-  return jnp.sqrt(sum(products))
 
 
 def _make_loss(
