@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 from flax import nnx
 import jax
@@ -74,6 +75,21 @@ def test_the_next_step_draws_other_dropout(step_and_state):
   later = dataclasses.replace(state, step=state.step + 1)
   _, later_losses = jitted(later, batch())
   assert float(losses["main"]) != float(later_losses["main"])
+
+
+def test_a_cpu_writes_no_squares_of_gradients_for_their_norm(config):
+  config.optimizer = "adamw"
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  step = make_train_step(model, optimizer, config)
+  leaves, structure = jax.tree.flatten(create_state(model, optimizer, seed=0))
+
+  def of_leaves(leaves, batch):
+    return jax.tree.leaves(step(jax.tree.unflatten(structure, leaves), batch))
+
+  compiled = jax.jit(of_leaves).lower(leaves, batch()).compile().as_text()
+  computed = compiled[compiled.index("ENTRY") :]
+  assert not re.findall(r"= f32\[\d+,\d+\].* fusion.*op_name=\"jit\(of_leaves\)/(?:integer_pow|square)", computed)
 
 
 def test_the_soft_triplet_trains_too(config):
