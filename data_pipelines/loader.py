@@ -49,8 +49,7 @@ class TripletStream:
     return triplets
 
   def _visit(self, visit: int) -> Sequence[Triplet]:
-    rng = np.random.default_rng((self._seed, visit))
-    return self._sampler.sample(self._item(visit), rng)
+    return self._sampler.sample(self._item(visit), lambda: np.random.default_rng((self._seed, visit)))
 
   def _item(self, visit: int) -> int:
     """As MapDataset.range(num_items).seed(seed).shuffle().repeat()[visit], which takes 15 us for each."""

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from data_pipelines.queries.listed import ListedSampler
-from data_pipelines.queries.tables import QueryTable, Triplet
+from data_pipelines.queries.tables import MakeRng, QueryTable, Triplet
 
 
 class ModificationSampler:
@@ -26,10 +24,11 @@ class ModificationSampler:
     """How many modifications there are."""
     return len(self._modifications)
 
-  def sample(self, item: int, rng: np.random.Generator) -> Sequence[Triplet]:
+  def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """One of the modification's pairs."""
+    rng = make_rng()
     members = self._members[self._modifications[item]]
-    return self._pairs.sample(members[rng.integers(len(members))], rng)
+    return self._pairs.sample(members[rng.integers(len(members))], lambda: rng)
 
   def texts(self) -> Sequence[str]:
     """The texts of all modifications."""

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from data_pipelines.input_error import InputError
-from data_pipelines.queries.tables import Triplet
+from data_pipelines.queries.tables import MakeRng, Triplet
 from data_pipelines.texts.labels import families, replacement_text
 
 
@@ -41,8 +41,9 @@ class CaptionSampler:
     """How many images can be references."""
     return len(self._references)
 
-  def sample(self, item: int, rng: np.random.Generator) -> Sequence[Triplet]:
+  def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """One triplet from the item's image."""
+    rng = make_rng()
     reference = self._references[item]
     caption = self._captions[reference]
     target_caption = self._draw_sibling(caption, rng)

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from data_pipelines.queries.tables import QueryTable, Triplet
+from data_pipelines.queries.tables import MakeRng, QueryTable, Triplet
 
 
 class ListedSampler:
@@ -25,12 +23,11 @@ class ListedSampler:
     """How many queries are listed."""
     return len(self._queries)
 
-  def sample(self, item: int, rng: np.random.Generator) -> Sequence[Triplet]:
+  def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """The query's one triplet."""
     targets = self._targets[item]
-    return [
-      Triplet(int(self._queries.references[item]), targets[rng.integers(len(targets))], self._queries.texts[item])
-    ]
+    target = targets[make_rng().integers(len(targets))] if len(targets) > 1 else targets[0]
+    return [Triplet(int(self._queries.references[item]), target, self._queries.texts[item])]
 
   def texts(self) -> Sequence[str]:
     """The texts of all queries."""

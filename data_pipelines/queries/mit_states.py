@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_pipelines.input_error import InputError
-from data_pipelines.queries.tables import Triplet
+from data_pipelines.queries.tables import MakeRng, Triplet
 from data_pipelines.texts.labels import split_label
 
 
@@ -40,8 +40,9 @@ class AdjectiveSampler:
     """How many images can be references."""
     return len(self._references)
 
-  def sample(self, item: int, rng: np.random.Generator) -> Sequence[Triplet]:
+  def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """Two triplets with the same reference."""
+    rng = make_rng()
     reference = self._references[item]
     noun = split_label(self._labels[reference])[1]
     adjectives = self._adjectives[noun]

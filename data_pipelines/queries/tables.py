@@ -1,6 +1,6 @@
 """Images and queries as the rest of the program sees them: arrays and lists, whatever data set they come from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -58,6 +58,9 @@ class Triplet(NamedTuple):
   text: str
 
 
+MakeRng = Callable[[], np.random.Generator]  # making one takes as long as all else about a triplet
+
+
 @runtime_checkable
 class TripletSampler(Protocol):
   """Draws training triplets. An epoch visits each of `num_items` items once; an item gives `triplets_per_item`."""
@@ -65,8 +68,8 @@ class TripletSampler(Protocol):
   num_items: int
   triplets_per_item: int
 
-  def sample(self, item: int, rng: np.random.Generator) -> Sequence[Triplet]:
-    """The triplets of one visit to an item; what is random about them is drawn from `rng`."""
+  def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
+    """The triplets of one visit to an item; what is random about them is drawn from one generator of `make_rng`."""
     ...
 
   def texts(self) -> Sequence[str]:

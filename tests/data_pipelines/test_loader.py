@@ -23,7 +23,8 @@ class Numbered:
   num_items = 5
   triplets_per_item = 2
 
-  def sample(self, item, rng):
+  def sample(self, item, make_rng):
+    rng = make_rng()
     return [Triplet(item, int(rng.integers(1000)), "a"), Triplet(item, int(rng.integers(1000)), "b")]
 
   def texts(self):

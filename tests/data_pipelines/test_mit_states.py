@@ -1,4 +1,5 @@
 from collections import Counter
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -71,7 +72,7 @@ def test_changed_raw_files_are_prepared_again(tmp_path, prepared):
 def test_a_visit_gives_one_reference_and_two_adjectives_of_its_noun():
   sampler = AdjectiveSampler(LABELS, complete_text=False)
   for item in range(sampler.num_items):
-    first, second = sampler.sample(item, np.random.default_rng(item))
+    first, second = sampler.sample(item, partial(np.random.default_rng, item))
     assert first.reference == second.reference
     assert first.text != second.text
     noun = LABELS[first.reference].split()[1]
@@ -82,14 +83,14 @@ def test_a_visit_gives_one_reference_and_two_adjectives_of_its_noun():
 def test_nouns_with_one_adjective_are_never_references():
   sampler = AdjectiveSampler(LABELS, complete_text=False)
   assert sampler.num_items == 6
-  references = {sampler.sample(item, np.random.default_rng(0))[0].reference for item in range(6)}
+  references = {sampler.sample(item, lambda: np.random.default_rng(0))[0].reference for item in range(6)}
   assert references == {0, 1, 2, 3, 4, 5}
 
 
 def test_target_adjectives_and_images_are_uniform():
   sampler = AdjectiveSampler(LABELS, complete_text=True)
   rng = np.random.default_rng(0)
-  targets = [triplet for _ in range(3000) for triplet in sampler.sample(0, rng)]
+  targets = [triplet for _ in range(3000) for triplet in sampler.sample(0, lambda: rng)]
   texts = Counter(triplet.text for triplet in targets)
   assert set(texts) == {"old cat", "new cat", "wet cat"}
   assert all(abs(count / 6000 - 1 / 3) < 0.03 for count in texts.values())

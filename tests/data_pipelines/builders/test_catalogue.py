@@ -122,7 +122,7 @@ def test_captions_make_triplets(open_catalogue, tmp_path, capsys):
   rows = without(captions(("train",) * 2 + ("test",) * 2 + ("train",) * 2), "category")
   dataset = open_catalogue(captions=write_csv(tmp_path / "captions.csv", rows))
   assert dataset.train_images.labels == ["red dress", "blue coat", "blue dress", "plain hat"]  # by name of the image
-  (triplet,) = dataset.train_triplets.sample(0, np.random.default_rng(0))
+  (triplet,) = dataset.train_triplets.sample(0, lambda: np.random.default_rng(0))
   assert (triplet.reference, triplet.target) in {(0, 2), (1, 2), (2, 0), (2, 1)}
   assert dataset.train_triplets.num_items == 3  # nothing differs from "plain hat" in a word
   assert dataset.gallery.labels == ["red dress", "red coat"]

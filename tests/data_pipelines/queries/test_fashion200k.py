@@ -13,7 +13,7 @@ CAPTIONS = ["red lace dress", "blue lace dress", "red lace dress", "red silk dre
 
 def draws(sampler, item, count=3000):
   rng = np.random.default_rng(0)
-  return [sampler.sample(item, rng)[0] for _ in range(count)]
+  return [sampler.sample(item, lambda: rng)[0] for _ in range(count)]
 
 
 def test_a_parent_lacks_one_word_of_its_children():
@@ -31,7 +31,7 @@ def test_images_without_siblings_are_never_references():
   sampler = CaptionSampler(CAPTIONS, complete_text=False)
   assert isinstance(sampler, TripletSampler)
   assert sampler.num_items == 4
-  assert {sampler.sample(item, np.random.default_rng(0))[0].reference for item in range(4)} == {0, 1, 2, 3}
+  assert {sampler.sample(item, lambda: np.random.default_rng(0))[0].reference for item in range(4)} == {0, 1, 2, 3}
 
 
 def test_targets_are_the_images_of_siblings():
