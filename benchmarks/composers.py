@@ -7,54 +7,32 @@ the parameters, the median over rounds of a step's time as a multiple of Compose
 devices than a CPU the milliseconds too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-import dataclasses
+from collections.abc import Mapping, Sequence
 import statistics
-import time
 
 from absl import app, flags
-import numpy as np
 
 from benchmarks import jax_step
+from benchmarks.built_step import BuiltStep
+from benchmarks.random_batch import DIM, features
 
 COMPOSERS = ("compose_ae", "rotor", "tirg")
-DIM = 512
 NUM_ROUNDS = 15
 
 
-@dataclasses.dataclass(frozen=True)
-class Contender:
-  """A compiled train step."""
-
-  call: Callable[[], None]
-  wait: Callable[[], None]
-  num_parameters: int
-  device: str
-
-  def seconds_per_step(self, num_steps: int) -> float:
-    """The mean over `num_steps` steps."""
-    start = time.perf_counter()
-    for _ in range(num_steps):
-      self.call()
-    self.wait()
-    return (time.perf_counter() - start) / num_steps
-
-
-def build(composer: str, batch_size: int) -> Contender:
+def build(composer: str, batch_size: int) -> BuiltStep:
   """The step of `composer` with its usual losses, on random features."""
-  rng = np.random.default_rng(0)
-  batch = {name: rng.normal(size=(batch_size, DIM)).astype(np.float32) for name in ("reference", "target", "text")}
   options = {"vocabulary_size": 0, "dim": DIM, "loss": "batch_based_classification", "dtype": "float32"}
-  return Contender(*jax_step.build(batch, **options, composer_only=True, composer=composer))
+  return jax_step.build(features(batch_size), **options, composer_only=True, composer=composer)
 
 
-def compare(contenders: Mapping[str, Contender], num_steps: int) -> dict[str, list[float]]:
+def compare(contenders: Mapping[str, BuiltStep], num_steps: int) -> dict[str, list[float]]:
   """Seconds a step of each contender in each round, after one that does not count."""
-  rounds = [{name: own.seconds_per_step(num_steps) for name, own in contenders.items()} for _ in range(1 + NUM_ROUNDS)]
+  rounds = [{name: own.seconds_per_call(num_steps) for name, own in contenders.items()} for _ in range(1 + NUM_ROUNDS)]
   return {name: [round_[name] for round_ in rounds[1:]] for name in contenders}
 
 
-def table(contenders: Mapping[str, Contender], seconds: Mapping[str, Sequence[float]]) -> str:
+def table(contenders: Mapping[str, BuiltStep], seconds: Mapping[str, Sequence[float]]) -> str:
   """One line a composer."""
   lines = ["| composer | device | parameters | time against ComposeAE | ms |", "| --- | --- | --- | --- | --- |"]
   for name, own in contenders.items():

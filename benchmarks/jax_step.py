@@ -6,9 +6,11 @@ from flax import nnx
 import jax
 import numpy as np
 
+from benchmarks.built_step import BuiltStep
 from composeret_jax.composers import COMPOSERS
 from composeret_jax.devices import data_mesh
 from composeret_jax.encoders.lstm import LstmTextEncoder
+from composeret_jax.flops import program_flops
 from composeret_jax.model import build_model, RetrievalModel
 from composeret_jax.optimizers import build_optimizer
 from composeret_jax.parallel import Parallel
@@ -38,8 +40,8 @@ def build(
   steps_per_call: int = 1,
   num_microbatches: int = 1,
   loss_block_rows: int = 0,
-) -> tuple[Callable[[], None], Callable[[], None], int, str]:
-  """As torch_step's; one call does `steps_per_call` steps, in a loop on the device where they are more than one."""
+) -> BuiltStep:
+  """One call does `steps_per_call` steps, in a loop on the device where they are more than one."""
   config = base.get_config()
   config.model = models.get_config(composer)
   config.model.image_encoder.dtype = dtype
@@ -58,7 +60,14 @@ def build(
     nonlocal state
     state, _ = compiled(state, arrays)
 
-  return call, lambda: jax.block_until_ready(state), num_parameters, jax.devices()[0].device_kind
+  return BuiltStep(
+    call=call,
+    wait=lambda: jax.block_until_ready(state),
+    num_parameters=num_parameters,
+    device=jax.devices()[0].device_kind,
+    flops=lambda: program_flops(step, state, arrays),
+    hlo_text=compiled.as_text,
+  )
 
 
 def _composer(name: str, dim: int) -> RetrievalModel:

@@ -7,23 +7,21 @@ Each contender has a process of its own, and each batch size another. One that f
 shown as failed with the last line that it said. Memory is the device's peak or, on a CPU, the process's.
 """
 
-from collections.abc import Callable
 import importlib.util
 import json
 import pathlib
 import subprocess
 import sys
-import time
 from typing import Any
 
 from absl import app, flags
-import numpy as np
 
+from benchmarks.built_step import BuiltStep
 from benchmarks.contenders import peak_gigabytes, report
+from benchmarks.random_batch import DIM, pixels_and_tokens, VOCABULARY_SIZE
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONTENDERS = ("microbatches", "whole", "pytorch")
-DIM, VOCABULARY_SIZE, TEXT_LENGTH = 512, 1_000, 8
 
 _BATCH_SIZES = flags.DEFINE_list(
   "batch_sizes", ["1024", "4096", "32768"], "Triplets a step; multiples of --microbatch."
@@ -34,30 +32,24 @@ _DTYPE = flags.DEFINE_enum("dtype", "bfloat16", ["float32", "bfloat16"], "What c
 _BLOCK_ROWS = flags.DEFINE_integer("loss_block_rows", 1024, "Rows of similarities at a time, with microbatches.")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 3, "Timed steps, after one that is not.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+_CONTENDERS = flags.DEFINE_multi_enum("contenders", CONTENDERS, CONTENDERS, "Those to compare, one a flag.")
 _CONTENDER = flags.DEFINE_enum("contender", None, CONTENDERS, "Runs this one alone, for --batch_sizes' first.")
 
 
-def random_batch(batch_size: int) -> dict[str, np.ndarray]:
-  """Pixels and tokens for one step."""
-  rng = np.random.default_rng(0)
-  shape = (batch_size, _IMAGE_SIZE.value, _IMAGE_SIZE.value, 3)
-  images = {name: rng.integers(0, 256, shape, dtype=np.uint8) for name in ("reference", "target")}
-  return images | {"text": rng.integers(0, VOCABULARY_SIZE, (batch_size, TEXT_LENGTH), dtype=np.int32)}
-
-
-def build(contender: str, batch_size: int) -> tuple[Callable[[], None], Callable[[], None], int, str]:
-  """As the two step modules' build: step, wait, number of parameters, device."""
+def build(contender: str, batch_size: int) -> BuiltStep:
+  """A contender's step on made-up images."""
   options = {"vocabulary_size": VOCABULARY_SIZE, "dim": DIM, "dtype": _DTYPE.value, "composer_only": False}
   options["loss"] = "batch_based_classification"
+  batch = pixels_and_tokens(batch_size, _IMAGE_SIZE.value)
   if contender == "pytorch":
     from benchmarks import torch_step
 
-    return torch_step.build(random_batch(batch_size), **options)
+    return torch_step.build(batch, **options)
   from benchmarks import jax_step
 
   if contender == "microbatches":
     options |= {"num_microbatches": batch_size // _MICROBATCH.value, "loss_block_rows": _BLOCK_ROWS.value}
-  return jax_step.build(random_batch(batch_size), **options)
+  return jax_step.build(batch, **options)
 
 
 def peak_memory(contender: str, device: str) -> float:
@@ -75,16 +67,11 @@ def peak_memory(contender: str, device: str) -> float:
 
 def run_contender(contender: str, batch_size: int) -> dict[str, Any]:
   """Speed and peak memory of one contender, in this process."""
-  step, wait, _, device = build(contender, batch_size)
-  step()
-  wait()
-  start = time.perf_counter()
-  for _ in range(_NUM_STEPS.value):
-    step()
-  wait()
-  seconds = (time.perf_counter() - start) / _NUM_STEPS.value
-  speed = 2 * batch_size / seconds
-  return {"images_per_second": speed, "peak_gb": peak_memory(contender, device), "device": device, "failed": ""}
+  step = build(contender, batch_size)
+  step.seconds_per_call(1)
+  speed = 2 * batch_size / step.seconds_per_call(_NUM_STEPS.value)
+  memory = peak_memory(contender, step.device)
+  return {"images_per_second": speed, "peak_gb": memory, "device": step.device, "failed": ""}
 
 
 def run_alone(contender: str, batch_size: int) -> dict[str, Any]:
@@ -107,7 +94,7 @@ def main(_) -> None:
   if _CONTENDER.value:
     print(json.dumps(run_contender(_CONTENDER.value, batch_sizes[0])))
     return
-  contenders = [name for name in CONTENDERS if name != "pytorch" or importlib.util.find_spec("torch")]
+  contenders = [name for name in _CONTENDERS.value if name != "pytorch" or importlib.util.find_spec("torch")]
   rows = [{"batch": size, "contender": name, **run_alone(name, size)} for size in batch_sizes for name in contenders]
   report(f"ComposeAE, {_IMAGE_SIZE.value} pixels, {_DTYPE.value}, {_MICROBATCH.value} at a time", rows, _OUTPUT.value)
 

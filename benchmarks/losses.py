@@ -2,8 +2,10 @@
 
 python benchmarks/losses.py --batch_sizes=32,4096 --dim=512 --block_rows=256 --output=losses.json
 
-`loop` is NumPy, one triplet at a time with the gradient written out. `pytorch` takes all triplets at once and
-`pytorch_loop` one at a time; they run if torch is installed. Each runs in a process of its own on the same features and
+`loop` is NumPy, one triplet at a time with the gradient written out, in as few operations as we know. `pytorch` takes
+all triplets at once, `pytorch_loop` one at a time, and `published_loop` goes as the program of TIRG's authors does: all
+distances at once, then a loop for the loss and one for the gradient, in NumPy (github.com/google/tirg,
+torch_functions.py). The three run if torch is installed. Each runs in a process of its own on the same features and
 triplets. `gradient_error` is the largest difference from the whole loss's gradient, as a fraction of its largest entry.
 """
 
@@ -109,6 +111,30 @@ def soft_triplet_in_a_pytorch_loop(features: np.ndarray, triplets: np.ndarray):
   return gradient
 
 
+def soft_triplet_as_published(features: np.ndarray, triplets: np.ndarray):
+  """All distances at once, then a loop over the triplets for the loss and another for its gradient."""
+  import torch
+
+  vectors = torch.tensor(features.reshape(-1, _DIM.value))
+
+  def gradient():
+    squares = vectors.square().sum(dim=1)
+    distances = (squares[:, None] + squares - 2 * vectors @ vectors.T).clamp(min=0).numpy()
+    loss = 0.0
+    for anchor, positive, negative in triplets:
+      loss += np.log(1 + np.exp(distances[anchor, positive] - distances[anchor, negative])) / len(triplets)
+    rows, total = vectors.numpy(), np.zeros(vectors.shape, np.float32)
+    for anchor, positive, negative in triplets:
+      slope = 2 - 2 / (1 + np.exp(distances[anchor, positive] - distances[anchor, negative]))
+      total[anchor] += slope * (rows[anchor] - rows[positive]) / len(triplets)
+      total[positive] += slope * (rows[positive] - rows[anchor]) / len(triplets)
+      total[anchor] -= slope * (rows[anchor] - rows[negative]) / len(triplets)
+      total[negative] -= slope * (rows[negative] - rows[anchor]) / len(triplets)
+    return total.reshape(features.shape)
+
+  return gradient
+
+
 def contenders() -> dict:
   """What each makes of features and triplets: a function that computes the loss and returns its gradient."""
   makers = {"soft_triplet": soft_triplet_in_jax, "batch_based_classification": batch_classification_in_jax}
@@ -120,6 +146,7 @@ def contenders() -> dict:
   if importlib.util.find_spec("torch"):
     found["soft_triplet/pytorch"] = soft_triplet_in_pytorch
     found["soft_triplet/pytorch_loop"] = soft_triplet_in_a_pytorch_loop
+    found["soft_triplet/published_loop"] = soft_triplet_as_published
   return found
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.contenders import report
 from benchmarks.photographs import photograph_table
+from benchmarks.random_batch import DIM, TEXT_LENGTH, VOCABULARY_SIZE
 from composeret_jax.devices import data_mesh, on_every_device, place
 from composeret_jax.encoders.lstm import LstmTextEncoder
 from composeret_jax.model import build_model
@@ -35,7 +36,6 @@ from data_pipelines.queries.tables import ImageTable, QueryTable
 from data_pipelines.texts.readers import TokenReader
 from data_pipelines.texts.vocabulary import Vocabulary
 
-DIM, VOCABULARY_SIZE, TEXT_LENGTH = 512, 1_000, 8
 MANY = 1_000_000  # more steps than are ever asked for
 
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Pixels, square.", lower_bound=1)

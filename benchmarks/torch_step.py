@@ -1,17 +1,18 @@
 """The train step in PyTorch: eager float32 on a CPU; channels last, compiled, TF32 or bfloat16 autocast on a GPU."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from benchmarks import torch_compose_ae
+from benchmarks.built_step import BuiltStep
 
 
 def build(
   batch: Mapping[str, np.ndarray], *, vocabulary_size: int, dim: int, loss: str, dtype: str, composer_only: bool
-) -> tuple[Callable[[], None], Callable[[], None], int, str]:
-  """A function that does one step, one that waits for the steps done, the number of parameters, and the device."""
+) -> BuiltStep:
+  """Options as jax_step's."""
   on_gpu = torch.cuda.is_available()
   device = torch.device("cuda" if on_gpu else "cpu")
   torch.set_float32_matmul_precision("high")  # TF32, as JAX by default
@@ -34,7 +35,7 @@ def build(
 
   wait = torch.cuda.synchronize if on_gpu else lambda: None
   num_parameters = sum(parameter.numel() for parameter in model.parameters())
-  return step, wait, num_parameters, torch.cuda.get_device_name() if on_gpu else "cpu"
+  return BuiltStep(step, wait, num_parameters, torch.cuda.get_device_name() if on_gpu else "cpu")
 
 
 def _groups(model: torch.nn.Module) -> list[dict]:

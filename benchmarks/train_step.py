@@ -4,97 +4,77 @@ python -m benchmarks.train_step --image_size=224 --batch_size=32 --output=train_
 
 Each contender has a process of its own, one after the other, and the same random batch. On a GPU there is also a
 program that does all steps of a round in one call. The time of a step is the median over rounds of --num_steps steps.
+The share of the device's peak is of the operations that XLA counts in our step, for PyTorch's too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import importlib.util
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
-import time
 from typing import Any
 
 from absl import app, flags
-import numpy as np
 
-ROOT = pathlib.Path(__file__).parent.parent
-DIM = 512
-VOCABULARY_SIZE = 1_000
-TEXT_LENGTH = 8
+from benchmarks.built_step import BuiltStep
+from benchmarks.contenders import run_alone
+from benchmarks.random_batch import DIM, features, pixels_and_tokens, VOCABULARY_SIZE
+
 NUM_ROUNDS = 5
 CONTENDERS = ("torch", "jax", "jax_loop")
 
 
-def random_batch() -> dict[str, np.ndarray]:
-  """Pixels and tokens, or features, for one step."""
-  rng = np.random.default_rng(0)
-  batch = flags.FLAGS.batch_size
-  if flags.FLAGS.composer_only:
-    return {name: rng.normal(size=(batch, DIM)).astype(np.float32) for name in ("reference", "target", "text")}
-  shape = (batch, flags.FLAGS.image_size, flags.FLAGS.image_size, 3)
-  images = {name: rng.integers(0, 256, shape, dtype=np.uint8) for name in ("reference", "target")}
-  return images | {"text": rng.integers(0, VOCABULARY_SIZE, (batch, TEXT_LENGTH), dtype=np.int32)}
-
-
-def time_rounds(call: Callable[[], None], wait: Callable[[], None], calls_per_round: int) -> list[float]:
-  """Seconds of each round, after one that does not count."""
-  seconds = []
-  for _ in range(1 + NUM_ROUNDS):
-    start = time.perf_counter()
-    for _ in range(calls_per_round):
-      call()
-    wait()
-    seconds.append(time.perf_counter() - start)
-  return seconds[1:]
-
-
-def time_contender(contender: str) -> dict[str, Any]:
-  """Median seconds a step, parameters and device of one contender."""
+def build(contender: str, steps_per_call: int) -> BuiltStep:
+  """A contender's step by the flags."""
   options = {"vocabulary_size": VOCABULARY_SIZE, "dim": DIM, "loss": flags.FLAGS.loss}
   options |= {"dtype": flags.FLAGS.dtype, "composer_only": flags.FLAGS.composer_only}
-  steps_per_call = flags.FLAGS.num_steps if contender == "jax_loop" else 1
+  size = flags.FLAGS.batch_size
+  batch = features(size) if flags.FLAGS.composer_only else pixels_and_tokens(size, flags.FLAGS.image_size)
   if contender == "torch":
     from benchmarks import torch_step
 
-    built = torch_step.build(random_batch(), **options)
-  else:
-    from benchmarks import jax_step
+    return torch_step.build(batch, **options)
+  from benchmarks import jax_step
 
-    built = jax_step.build(random_batch(), **options, steps_per_call=steps_per_call)
-  call, wait, num_parameters, device = built
-  rounds = time_rounds(call, wait, flags.FLAGS.num_steps // steps_per_call)
-  seconds = statistics.median(rounds) / flags.FLAGS.num_steps
-  return {"seconds_per_step": seconds, "num_parameters": num_parameters, "device": device}
+  return jax_step.build(batch, **options, steps_per_call=steps_per_call)
 
 
-def run_alone(contender: str) -> dict[str, Any]:
-  """`time_contender` in a process of its own; raises CalledProcessError when that fails."""
-  command = [sys.executable, "-m", "benchmarks.train_step", *sys.argv[1:], f"--contender={contender}"]
-  done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-  return json.loads(done.stdout.splitlines()[-1])
+def time_contender(contender: str) -> dict[str, Any]:
+  """Median seconds a step, parameters and device of one contender; ours tells the operations and the peak too."""
+  steps_per_call = flags.FLAGS.num_steps if contender == "jax_loop" else 1
+  built = build(contender, steps_per_call)
+  rounds = [built.seconds_per_call(flags.FLAGS.num_steps // steps_per_call) for _ in range(1 + NUM_ROUNDS)]
+  seconds = statistics.median(rounds[1:]) / steps_per_call
+  result = {"seconds_per_step": seconds, "num_parameters": built.num_parameters, "device": built.device}
+  if contender == "jax":
+    from composeret_jax.peak_flops import peak_flops
+
+    result |= {"flops_per_step": built.flops(), "peak_flops": peak_flops(flags.FLAGS.dtype, per_device=0)}
+  return result
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
   """One line a contender."""
   lines = [
-    "| contender | device | ms a step | images a second | speed against PyTorch |",
-    "| --- | --- | --- | --- | --- |",
+    "| contender | device | ms a step | images a second | speed against PyTorch | share of peak |",
+    "| --- | --- | --- | --- | --- | --- |",
   ]
+  flops, peak = results["jax"]["flops_per_step"], results["jax"]["peak_flops"]
   for name, result in results.items():
     seconds = result["seconds_per_step"]
     ratio = results["torch"]["seconds_per_step"] / seconds
     images = 2 * flags.FLAGS.batch_size / seconds
-    lines.append(f"| {name} | {result['device']} | {1e3 * seconds:.2f} | {images:,.0f} | {ratio:.2f} |")
+    share = f"{flops / seconds / peak:.1%}" if peak else "peak not known"
+    lines.append(f"| {name} | {result['device']} | {1e3 * seconds:.2f} | {images:,.0f} | {ratio:.2f} | {share} |")
   return "\n".join(lines)
 
 
 def compare() -> dict[str, Any]:
   """Times every contender; raises ValueError when the models are not of one size."""
-  results = {contender: run_alone(contender) for contender in ("torch", "jax")}
+  results = {name: run_alone([*sys.argv[1:], f"--contender={name}"]) for name in ("torch", "jax")}
   if results["jax"]["device"] != "cpu":
-    results["jax_loop"] = run_alone("jax_loop")
+    results["jax_loop"] = run_alone([*sys.argv[1:], "--contender=jax_loop"])
   counts = {name: result["num_parameters"] for name, result in results.items()}
   if len(set(counts.values())) > 1:
     raise ValueError(f"the models differ in their number of parameters: {counts}")

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 from benchmarks import composers
-from benchmarks.composers import Contender, table
+from benchmarks.built_step import BuiltStep
+from benchmarks.composers import table
 
 ROOT = pathlib.Path(composers.__file__).parent.parent
 
@@ -25,8 +26,8 @@ def test_every_composer_is_timed_and_its_parameters_are_counted():
 
 def test_a_ratio_is_the_median_over_rounds():
   contenders = {
-    "compose_ae": Contender(lambda: None, lambda: None, 5_000, "cpu"),
-    "rotor": Contender(lambda: None, lambda: None, 4_000, "cpu"),
+    "compose_ae": BuiltStep(lambda: None, lambda: None, 5_000, "cpu"),
+    "rotor": BuiltStep(lambda: None, lambda: None, 4_000, "cpu"),
   }
   seconds = {"compose_ae": [1.0, 2.0, 4.0], "rotor": [0.5, 2.0, 3.0]}
   assert table(contenders, seconds).splitlines()[3] == "| rotor | cpu | 4,000 | 0.75 |  |"
