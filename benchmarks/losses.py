@@ -1,12 +1,14 @@
 """The pair losses forward and backward: whole, in blocks, in PyTorch, and in a Python loop over the triplets.
 
-python benchmarks/losses.py --batch_sizes=32,4096 --dim=512 --block_rows=256 --output=losses.json
+python -m benchmarks.losses --batch_sizes=32,4096 --dim=512 --block_rows=256 --output=losses.json
 
-`loop` is NumPy, one triplet at a time with the gradient written out, in as few operations as we know. `pytorch` takes
-all triplets at once, `pytorch_loop` one at a time, and `published_loop` goes as the program of TIRG's authors does: all
-distances at once, then a loop for the loss and one for the gradient, in NumPy (github.com/google/tirg,
-torch_functions.py). The three run if torch is installed. Each runs in a process of its own on the same features and
-triplets. `gradient_error` is the largest difference from the whole loss's gradient, as a fraction of its largest entry.
+`whole` and `blocks` are ours, by a call each. `in_a_step` is the whole one as a train step has it, without a call of its
+own: the time of one of many steps of gradient descent on the features, all of them in one call. `loop` is NumPy, one
+triplet at a time with the gradient written out, in as few operations as we know. `pytorch` takes all triplets at once,
+`pytorch_loop` one at a time, and `published_loop` goes as the program of TIRG's authors does: all distances at once, then
+a loop for the loss and one for the gradient, in NumPy (github.com/google/tirg, torch_functions.py). These three run if
+torch is installed. Each runs in a process of its own on the same features and triplets. `gradient_error` is the largest
+difference from the whole loss's gradient, as a fraction of its largest entry.
 """
 
 import functools
@@ -25,6 +27,8 @@ import numpy as np
 
 from benchmarks.contenders import best_seconds, peak_gigabytes, report, run_alone
 from composeret_jax import losses
+
+STEPS_A_CALL = 100
 
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["32", "512", "4096"], "Batch sizes.")
 _DIM = flags.DEFINE_integer("dim", 512, "Width of the features.", lower_bound=1)
@@ -46,6 +50,22 @@ def soft_triplet_in_jax(features: np.ndarray, triplets: np.ndarray, *, block_row
   """Our soft triplet loss."""
   triplets = jnp.asarray(triplets)
   return _compiled(lambda pair: losses.soft_triplet_loss(*pair, triplets, block_rows), features)
+
+
+def soft_triplet_in_steps(features: np.ndarray, triplets: np.ndarray):
+  """Steps of gradient descent with our soft triplet loss, too small to change its gradient."""
+  triplets = jnp.asarray(triplets)
+  gradient = jax.grad(lambda pair: losses.soft_triplet_loss(*pair, triplets))
+
+  def step(features, _):
+    slopes = gradient(features)
+    return features - 1e-9 * slopes, None
+
+  def steps(features):
+    return gradient(jax.lax.scan(step, features, length=STEPS_A_CALL - 1)[0])
+
+  compiled, features = jax.jit(steps), jnp.asarray(features)
+  return lambda: jax.block_until_ready(compiled(features))
 
 
 def batch_classification_in_jax(features: np.ndarray, triplets: np.ndarray, *, block_rows: int):
@@ -142,6 +162,7 @@ def contenders() -> dict:
   for loss, make in makers.items():
     for way, rows in (("whole", 0), ("blocks", _BLOCK_ROWS.value)):
       found[f"{loss}/{way}"] = functools.partial(make, block_rows=rows)
+  found["soft_triplet/in_a_step"] = soft_triplet_in_steps
   found["soft_triplet/loop"] = soft_triplet_in_a_loop
   if importlib.util.find_spec("torch"):
     found["soft_triplet/pytorch"] = soft_triplet_in_pytorch
@@ -154,7 +175,7 @@ def run_contender(name: str, batch_size: int, folder: pathlib.Path) -> dict[str,
   """Milliseconds and peak memory of one contender, in this process; its gradient goes to `folder`."""
   gradient = contenders()[name](*inputs(batch_size))
   np.save(folder / f"{name.replace('/', '_')}.npy", np.asarray(gradient()))
-  seconds = best_seconds(gradient, _NUM_REPEATS.value)
+  seconds = best_seconds(gradient, _NUM_REPEATS.value) / (STEPS_A_CALL if name == "soft_triplet/in_a_step" else 1)
   return {"milliseconds": 1000 * seconds, "peak_gb": peak_gigabytes()}
 
 
