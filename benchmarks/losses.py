@@ -2,13 +2,13 @@
 
 python -m benchmarks.losses --batch_sizes=32,4096 --dim=512 --block_rows=256 --output=losses.json
 
-`whole` and `blocks` are ours, by a call each. `in_a_step` is the whole one as a train step has it, without a call of its
+`whole` and `blocks` are ours, by a call each. `in_a_step` is the whole one as a train step has it, with no call of its
 own: the time of one of many steps of gradient descent on the features, all of them in one call. `loop` is NumPy, one
 triplet at a time with the gradient written out, in as few operations as we know. `pytorch` takes all triplets at once,
-`pytorch_loop` one at a time, and `published_loop` goes as the program of TIRG's authors does: all distances at once, then
-a loop for the loss and one for the gradient, in NumPy (github.com/google/tirg, torch_functions.py). These three run if
-torch is installed. Each runs in a process of its own on the same features and triplets. `gradient_error` is the largest
-difference from the whole loss's gradient, as a fraction of its largest entry.
+`pytorch_loop` one at a time, and `published_loop` goes as the program of TIRG's authors does: all distances at once,
+then a loop for the loss and one for the gradient, in NumPy (github.com/google/tirg, torch_functions.py). These three
+run if torch is installed. Each runs in a process of its own on the same features and triplets. `gradient_error` is the
+largest difference from the whole loss's gradient, as a fraction of its largest entry.
 """
 
 import functools
