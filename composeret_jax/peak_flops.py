@@ -4,7 +4,7 @@ import jax
 
 # Dense FLOP/s of one device (bfloat16, float32) by jax's device_kind, as makers state them; sparsity would double most.
 # float32 is what JAX does with it by default: TF32 on GPUs that have it, bfloat16 products on TPUs.
-# None: no such units. All have been looked up, A100, H100 PCIe, H200 and L4 in pages that quote the data sheets, but for
+# None: no such units. All are looked up, A100, H100 PCIe, H200 and L4 in pages that quote the data sheets, but for
 # the V100 PCIe, which is still to be checked.
 PEAK_FLOPS = {
   # NVIDIA A100 data sheet: TF32 156, BF16 312 TFLOPS.

@@ -16,6 +16,9 @@ SMALL_MAP = 7
 # From this size of the output map on XLA's gradient by the kernel is slower on a CPU than a product, at 16 twice.
 LARGE_MAP = 14
 
+# Of images, places and channels, in that product: 5 MB, for which a core's cache has room.
+NEIGHBOURS_AT_A_TIME = 1_250_000
+
 
 class Conv2d(nnx.Module):
   """A square convolution without bias over NHWC maps, padded by (size - 1) / 2; initial weights as torchvision's.
@@ -54,9 +57,12 @@ def convolve(
 ) -> Float[Array, "batch out_height out_width out"]:
   """Convolution with padding (size - 1) / 2; on a CPU small maps and large ones' kernel gradient by products."""
   largest_output = -(-max(maps.shape[1:3]) // stride)
-  if kernel.shape[0] == 1 or SMALL_MAP < largest_output < LARGE_MAP:
+  if kernel.shape[0] == 1:
+    on_cpu = _pointwise_convolve
+  elif SMALL_MAP < largest_output < LARGE_MAP:
     return _xla_convolve(maps, kernel, stride)
-  on_cpu = _taps_convolve if largest_output <= SMALL_MAP else _large_map_convolve
+  else:
+    on_cpu = _taps_convolve if largest_output <= SMALL_MAP else _large_map_convolve
   return jax.lax.platform_dependent(
     maps,
     kernel,
@@ -72,6 +78,10 @@ def _xla_convolve(maps, kernel, stride):
   )
 
 
+def _pointwise_convolve(maps, kernel, stride):
+  return jnp.matmul(maps[:, ::stride, ::stride], kernel[0, 0])
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _large_map_convolve(maps, kernel, stride):
   return _xla_convolve(maps, kernel, stride)
@@ -82,10 +92,33 @@ def _large_map_forward(maps, kernel, stride):
 
 
 def _large_map_backward(stride, kept, gradient):
-  """The kernel's gradient as one product of all places' neighbours, channels first, and the outputs' gradient."""
   maps, kernel = kept
   by_maps = jax.vjp(lambda maps: _xla_convolve(maps, kernel, stride), maps)[1](gradient)[0]
-  size, _, in_features, out_features = kernel.shape
+  return by_maps, _kernel_gradient(maps, gradient, kernel.shape, stride).astype(kernel.dtype)
+
+
+def _kernel_gradient(maps, gradient, kernel_shape, stride):
+  """The sum over some images at a time, in float32."""
+  num_neighbours = kernel_shape[0] ** 2 * gradient[0, ..., 0].size * maps.shape[-1]
+  num_parts = -(-len(maps) // max(1, NEIGHBOURS_AT_A_TIME // num_neighbours))
+  part_size = -(-len(maps) // num_parts)
+
+  def split(images):
+    padded = jnp.pad(images, [(0, num_parts * part_size - len(images)), (0, 0), (0, 0), (0, 0)])
+    # A part has every num_parts-th image: where images are split over devices, each device has some of every part.
+    return padded.reshape(part_size, num_parts, *images.shape[1:])
+
+  def add(total, part):
+    own_maps, own_gradient = (jax.lax.dynamic_index_in_dim(images, part, 1, keepdims=False) for images in splits)
+    return total + _kernel_gradient_at_once(own_maps, own_gradient, kernel_shape, stride), None
+
+  splits = split(maps), split(gradient)
+  return jax.lax.scan(add, jnp.zeros(kernel_shape), jnp.arange(num_parts))[0]
+
+
+def _kernel_gradient_at_once(maps, gradient, kernel_shape, stride):
+  """One product of all places' neighbours, channels first, and the outputs' gradient."""
+  size, _, in_features, out_features = kernel_shape
   pad = (size - 1) // 2
   height, width = (stride * (side - 1) + 1 for side in gradient.shape[1:3])
   padded = jnp.pad(maps.transpose(3, 0, 1, 2), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
@@ -98,7 +131,7 @@ def _large_map_backward(stride, kept, gradient):
     gradient.reshape(-1, out_features),
     preferred_element_type=jnp.float32,
   )
-  return by_maps, product.reshape(kernel.shape).astype(kernel.dtype)
+  return product.reshape(kernel_shape)
 
 
 _large_map_convolve.defvjp(_large_map_forward, _large_map_backward)

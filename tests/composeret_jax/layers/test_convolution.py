@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from composeret_jax.layers import convolution
 from composeret_jax.layers.convolution import convolve
 
 
@@ -30,7 +31,7 @@ def test_convolution_on_small_and_large_maps(side, size, stride):
   np.testing.assert_allclose(result, convolve_in_loops(maps, kernel, stride), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [3, 7])
+@pytest.mark.parametrize("size", [1, 3, 7])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [2, 5, 14, 27, 28])
 def test_gradients_on_small_and_large_maps(side, stride, size):
@@ -50,3 +51,15 @@ def test_gradients_on_small_and_large_maps(side, stride, size):
   direction = rng.normal(size=kernel.shape)
   expected = (convolve_in_loops(maps, direction, stride) * weights).sum()
   np.testing.assert_allclose((np.asarray(by_kernel) * direction).sum(), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 3, 7, 100])
+def test_a_kernels_gradient_is_the_same_for_any_number_of_images_at_a_time(at_a_time, monkeypatch):
+  rng = np.random.default_rng(0)
+  maps, weights = rng.normal(size=(7, 14, 14, 2)), rng.normal(size=(7, 14, 14, 3))
+  monkeypatch.setattr(convolution, "NEIGHBOURS_AT_A_TIME", at_a_time * 9 * 14 * 14 * 2)
+  by_kernel = jax.grad(lambda kernel: (convolve(jnp.asarray(maps), kernel, 1) * weights).sum())(jnp.zeros((3, 3, 2, 3)))
+  padded = np.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  for y, x in np.ndindex(3, 3):
+    expected = np.tensordot(padded[:, y : y + 14, x : x + 14], weights, ([0, 1, 2], [0, 1, 2]))
+    np.testing.assert_allclose(by_kernel[y, x], expected, rtol=1e-4, atol=1e-4)
