@@ -2,8 +2,8 @@
 
 python -m benchmarks.gpu --folder=gpu_results
 
-ComposeAE, ResNet-18, 224 pixels, batch 256, bfloat16: against PyTorch compiled and the device's peak; with images on
-the device and streamed; batch 32,768 in microbatches; a profile. The parts are the other scripts here, one after the
+ComposeAE, ResNet-18, 224 pixels, batch 256, bfloat16: against PyTorch compiled and the device's peak; a profile; with
+images on the device and streamed; batch 32,768 in microbatches. The parts are the other scripts here, one after the
 other; a part that fails, or that the time does not suffice for, is reported and the rest goes on. --folder gets each
 part's output, its figures as JSON, the trace, and the table that is printed last, summary.md.
 """
@@ -31,9 +31,9 @@ def parts(folder: pathlib.Path) -> dict[str, list[str]]:
   images = f"--num_images={flags.FLAGS.num_images}"
   return {
     "train_step": [*sizes, batch, "--num_steps=10"],
+    "step_profile": [*sizes, batch, f"--trace={folder / 'trace'}"],
     "placement": [*sizes, batch, images, "--num_steps=10", "--num_rounds=5"],
     "large_batch": [*sizes, *large, "--contenders=microbatches"],
-    "step_profile": [*sizes, batch, f"--trace={folder / 'trace'}"],
   }
 
 
@@ -60,15 +60,15 @@ def rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
   """Each figure with what was wanted of it, from the parts' JSON files."""
   if step := results.get("train_step"):
     yield from _step_rows(step["results"], 2 * step["settings"]["batch_size"])
+  if profile := results.get("step_profile"):
+    shares = ", ".join(f"{row['phase']} {row['kind']} {row['share']:.0%}" for row in profile["by_kind"][:5])
+    yield "where a step's time goes", f"operations {profile['busy']:.0%} of the time; {shares}", ""
   for row in results.get("placement", {}).get("rows", ()):
     found = f"{row['images_per_second']:,.0f} images a second, {row['share']:.3f} of the first"
     yield row["images"], found, _verdict(row["images"], row["share"])
   for row in results.get("large_batch", {}).get("rows", ()):
     found = row["failed"] or f"{row['images_per_second']:,.0f} images a second, {row['peak_gb']:.1f} GB at the peak"
     yield f"batch {row['batch']} in microbatches", found, "failed" if row["failed"] else ""
-  if profile := results.get("step_profile"):
-    shares = ", ".join(f"{row['phase']} {row['kind']} {row['share']:.0%}" for row in profile["by_kind"][:5])
-    yield "where a step's time goes", f"operations {profile['busy']:.0%} of the time; {shares}", ""
 
 
 def _step_rows(steps: Mapping[str, Any], images: int) -> Iterator[tuple[str, str, str]]:
@@ -128,7 +128,8 @@ def main(_) -> None:
   folder.mkdir(parents=True)
   failures = {}
   for name, arguments in parts(folder).items():
-    print(f"{name}: {(end - time.monotonic()) / 60:.1f} minutes left", flush=True)
+    minutes = (end - time.monotonic()) / 60
+    print(f"{name}: {minutes:.1f} minutes left, output so far in {folder / name}.txt", flush=True)
     if failure := run_part(name, arguments, folder, end - time.monotonic()):
       print(f"{name}: {failure}", flush=True)
       failures[name] = failure
