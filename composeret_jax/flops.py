@@ -1,9 +1,10 @@
 """How many floating-point operations a program does, by XLA's cost analysis."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, JaxprEqn
 
 
 def program_flops(function: Callable, *args) -> float:
@@ -35,8 +36,17 @@ def _loops(program: Jaxpr) -> Iterator[tuple[int, int, ClosedJaxpr]]:
     if equation.primitive.name == "scan":
       yield equation.params["length"], equation.params["unroll"], equation.params["jaxpr"]
       continue
-    for part in jax.tree.leaves(list(equation.params.values())):
+    for part in _parts(equation):
       if isinstance(part, ClosedJaxpr):
         yield from _loops(part.jaxpr)
       elif isinstance(part, Jaxpr):
         yield from _loops(part)
+
+
+def _parts(equation: JaxprEqn) -> list[Any]:
+  """All its parameters, programs among them; of a choice by platform the branch that runs here alone, as XLA has it."""
+  platforms = equation.params.get("branches_platforms")
+  if not platforms:
+    return jax.tree.leaves(list(equation.params.values()))
+  pairs = zip(platforms, equation.params["branches"], strict=True)
+  return [next(branch for names, branch in pairs if names is None or jax.default_backend() in names)]

@@ -50,3 +50,15 @@ def test_arguments_split_over_devices_count_whole():
   mesh = jax.sharding.Mesh(jax.devices(), ("data",))
   split = jax.device_put(rows(), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")))
   assert program_flops(jnp.matmul, split, square()) == pytest.approx(PRODUCT, rel=NEARLY)
+
+
+@pytest.mark.parametrize(("platform", "iterations"), [("cpu", 5), ("tpu", 1)])
+def test_of_a_choice_by_platform_only_the_branch_that_runs_here_counts(platform, iterations):
+  def loop(w, x):
+    return jax.lax.scan(lambda x, _: (x @ w, None), x, None, length=5)[0]
+
+  def chosen(w, x):
+    return jax.lax.platform_dependent(w, x, **{platform: loop}, default=lambda w, x: x @ w)
+
+  assert jax.default_backend() == "cpu"
+  assert program_flops(chosen, square(), rows()) == pytest.approx(iterations * PRODUCT, rel=NEARLY)
