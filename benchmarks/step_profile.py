@@ -48,7 +48,7 @@ def _key(name: str) -> str:
 
 def sources(hlo_text: str) -> dict[str, Source]:
   """By the operations' keys in the text of a compiled program."""
-  operation = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (\(.*?\)|\S+) [\w-]+\(", re.MULTILINE)
+  operation = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (\(.*?\)|\S+) [\w-]+\(")
   found = {}
   for line in hlo_text.splitlines():
     if match := operation.match(line):
