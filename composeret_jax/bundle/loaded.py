@@ -19,11 +19,13 @@ from composeret_jax.bundle.layout import (
   WEIGHTS,
 )
 from composeret_jax.bundle.programs import read_program
-from composeret_jax.bundle.tokens import power_of_two, read_tokens, TokenBatches
+from composeret_jax.bundle.tokens import read_tokens, TokenBatches
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
 
-MAX_BATCH = 64
+# Programs run on batches of these sizes, padded: few shapes are compiled, and a row's feature does not depend on the
+# rows beside it. Batches of different sizes give features that differ by rounding (1e-7).
+BATCH_SIZES = (1, 8, 64)
 
 FeaturesAndNorms = tuple[np.ndarray, np.ndarray]
 
@@ -33,8 +35,8 @@ class Bundle:
 
   A composer takes an image's raw feature, whose length the unit feature has lost: `norms`, float32 [num], are these
   lengths, and `feature * norm` is the raw feature. Images are paths, bytes, PIL images or uint8 arrays [height, width,
-  3] of any size. Any number of rows; they go through the device at most MAX_BATCH at a time, padded to a power of two,
-  so that few shapes are compiled, each on first use. May be called from several threads.
+  3] of any size. Any number of rows; they go through the device in batches of BATCH_SIZES, each compiled on first use.
+  May be called from several threads.
   """
 
   def __init__(
@@ -124,10 +126,11 @@ class Bundle:
   def _run(self, program: str, num_rows: int, inputs: Callable[[slice], list[np.ndarray]]) -> FeaturesAndNorms:
     """A program over all rows; `inputs` gives its arguments for some of them."""
     parts = [(np.zeros((0, self.feature_dim), np.float32), np.zeros(0, np.float32))]
-    for start in range(0, num_rows, MAX_BATCH):
-      arrays = inputs(slice(start, min(start + MAX_BATCH, num_rows)))
+    for start in range(0, num_rows, BATCH_SIZES[-1]):
+      arrays = inputs(slice(start, min(start + BATCH_SIZES[-1], num_rows)))
       count = len(arrays[0])
-      padded = [_padded(array, power_of_two(count)) for array in arrays]
+      batch_size = next(size for size in BATCH_SIZES if size >= count)
+      padded = [_padded(array, batch_size) for array in arrays]
       parts.append(tuple(array[:count] for array in self._call(program, padded)))
     features, norms = zip(*parts, strict=True)
     return np.concatenate(features), np.concatenate(norms)

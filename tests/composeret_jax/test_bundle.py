@@ -23,6 +23,7 @@ from data_pipelines.pixels.decode import decode_image
 from data_pipelines.texts.vocabulary import Vocabulary
 from tests import tiny, tiny_bert
 from tests.composeret_jax import hidden_packages
+from tests.fake_bundle import fake_bundle
 
 
 def exported(config, folder):
@@ -76,6 +77,26 @@ def check_equals_evaluation(bundle, run, features):
   if bundle.composes_features:
     from_features = bundle.compose_features(gallery[references], texts, norms[references])
     np.testing.assert_allclose(from_features, composed, atol=1e-5)
+
+
+def test_an_images_feature_does_not_depend_on_its_batch(original):
+  bundle = original[1]
+  pixels = np.random.default_rng(0).integers(0, 256, (70, 16, 16, 3), dtype=np.uint8)
+  features, norms = bundle.encode_with_norms(pixels)
+  for count in (1, 2, 5, 8, 9, 33, 64, 65):
+    own, own_norms = bundle.encode_with_norms(pixels[:count])
+    np.testing.assert_allclose(own, features[:count], atol=1e-6)
+    np.testing.assert_allclose(own_norms, norms[:count], rtol=1e-6)
+  others = pixels[[0, 1, *range(40, 43)]]  # another three beside the first two: the same program, the same place
+  assert bundle.encode(others)[:2].tobytes() == bundle.encode(pixels[:5])[:2].tobytes()
+
+
+def test_only_three_batch_sizes_are_compiled():
+  bundle = fake_bundle()
+  for count in range(1, 131):
+    bundle.encode(np.zeros((count, 8, 8, 3), np.uint8))
+  calls = bundle._programs["encode_gallery"].call_args_list
+  assert {len(call.args[1]) for call in calls} == {1, 8, 64}
 
 
 def test_it_gives_the_evaluations_features_and_recalls(original):
