@@ -1,6 +1,10 @@
 """What the page's server refuses before anything else looks at it."""
 
+from collections.abc import Iterator
+import json
+import pathlib
 import re
+from typing import Any
 
 from composeret_jax.page.uploads import MAX_BYTES
 
@@ -8,17 +12,31 @@ MAX_BODY = MAX_BYTES * 4 // 3 + 100_000  # an upload in base64, and what is arou
 
 # Files that were uploaded or made, and other hosts' addresses: the page's pictures are in the page.
 FILES = re.compile(r"/(gradio_api/)?(file[=/]|proxy=|stream/|custom_component/|deep_link)")
+UPLOAD = re.compile(r"/(gradio_api/)?upload/?")  # its body is a form with files, every other one is JSON
 
 
 class Guard:
-  """ASGI middleware: no files, no bodies of more than MAX_BODY bytes or of a length that is not said before."""
+  """ASGI middleware that refuses three kinds of requests.
 
-  def __init__(self, app):
+  Requests for files; bodies of more than MAX_BODY bytes or without a Content-Length; and JSON bodies that name a file
+  outside the folder of uploads. Gradio would copy such a file, and hand it to the page.
+  """
+
+  def __init__(self, app, uploads: str):
+    """`uploads` is the folder in which Gradio keeps what people send."""
     self._app = app
+    self._uploads = pathlib.Path(uploads).resolve()
 
   async def __call__(self, scope, receive, send) -> None:
     """Passes the request on, or answers it."""
-    refused = self._refused(scope) if scope["type"] == "http" else None
+    if scope["type"] != "http":
+      await self._app(scope, receive, send)
+      return
+    refused = self._refused(scope)
+    if refused is None and scope["method"] not in ("GET", "HEAD", "OPTIONS") and not UPLOAD.fullmatch(scope["path"]):
+      body = await _read(receive)
+      refused = self._refused_body(body)
+      receive = _replayed(body, receive)
     if refused is None:
       await self._app(scope, receive, send)
       return
@@ -38,3 +56,51 @@ class Guard:
     if int(length) > MAX_BODY:
       return 413, f"A request has at most {MAX_BODY:,} bytes."
     return None
+
+  def _refused_body(self, body: bytes) -> tuple[int, str] | None:
+    try:
+      content = json.loads(body or b"null")
+    except (ValueError, RecursionError):
+      return 400, "The request is not JSON."
+    if all(self._is_upload(path) for path in _paths(content)):
+      return None
+    return 403, "The request names a file that nobody uploaded."
+
+  def _is_upload(self, path: Any) -> bool:
+    """Whether a file's path, links followed, lies in the folder of uploads."""
+    try:
+      return isinstance(path, str) and self._uploads in pathlib.Path(path).resolve().parents
+    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, a loop of links
+      return False
+
+
+def _paths(content: Any) -> Iterator[Any]:
+  """All that a JSON value has under the key `path`, which is where Gradio looks for files."""
+  left = [content]
+  while left:
+    value = left.pop()
+    if isinstance(value, dict):
+      if "path" in value:
+        yield value["path"]
+      left.extend(value.values())
+    elif isinstance(value, list):
+      left.extend(value)
+
+
+async def _read(receive) -> bytes:
+  parts, more = [], True
+  while more:
+    message = await receive()
+    parts.append(message.get("body", b""))
+    more = message.get("more_body", False)
+  return b"".join(parts)
+
+
+def _replayed(body: bytes, receive):
+  """An ASGI `receive` that gives the body again, and then what `receive` gives."""
+  messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+  async def receive_again():
+    return messages.pop() if messages else await receive()
+
+  return receive_again

@@ -4,6 +4,7 @@ from composeret_jax.page.blocks import build_blocks, CSS, gr, THEME  # first: sa
 
 # isort: split
 import fastapi
+from gradio.utils import get_upload_folder
 import uvicorn
 
 from composeret_jax.page.guard import Guard
@@ -17,7 +18,8 @@ def build_app(searcher: Searcher) -> fastapi.FastAPI:
   blocks = build_blocks(searcher)
   options = {"theme": THEME, "css_paths": CSS, "footer_links": ["api"], "run_history": False, "ssr_mode": False}
   app = gr.mount_gradio_app(app, blocks, path="/", max_file_size=MAX_BYTES, show_error=False, **options)
-  app.add_middleware(Guard)
+  blocks.has_launched = True  # or Gradio reads any file that a request names: mount_gradio_app leaves it False
+  app.add_middleware(Guard, uploads=get_upload_folder())
   return app
 
 
