@@ -55,7 +55,12 @@ class Conversation:
     return Conversation(both)
 
   def without(self, number: int) -> "Conversation":
-    """Without one of its turns. Changes apply to what is before them then; where there is nothing, they go as well."""
+    """Without one of its turns. Changes apply to what is before them then; where there is nothing, they go as well.
+
+    Raises InputError when there is no turn of this number, counted from 0.
+    """
+    if not 0 <= number < len(self.turns):
+      raise InputError(f"There is no turn {number}; this conversation has {len(self.turns)}.")
     left = self.turns[:number] + self.turns[number + 1 :]
     while left and not isinstance(left[0], Reference):
       left = left[1:]

@@ -35,6 +35,12 @@ def test_any_turn_can_be_taken_back():
   assert Conversation((A, RED)).without(0).turns == ()
 
 
+@pytest.mark.parametrize("number", [-1, -5, 2, 10**9])
+def test_a_turn_that_is_not_there_cannot_be_taken_back(number):
+  with pytest.raises(InputError, match=f"There is no turn {number}; this conversation has 2"):
+    Conversation((A, RED)).without(number)
+
+
 def test_new_weights_are_for_the_last_turn_only():
   assert Conversation((A, RED, BLUE)).with_weights(0.25, -0.5).turns == (A, RED, Change("blue", 0.25, -0.5))
   assert Conversation((A, RED, B)).with_weights(0.25, -0.5).turns == (A, RED, B)
