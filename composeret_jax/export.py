@@ -182,11 +182,19 @@ def write_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
 
 
 def check_replaceable(folder: pathlib.Path) -> None:
-  """Raises InputError when there is something at `folder` other than a bundle or an empty folder."""
-  if not folder.exists() or (folder / layout.INFO).is_file():
+  """Raises InputError when `folder` holds anything but the files that a bundle's own description lists."""
+  if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
     return
-  if not folder.is_dir() or any(folder.iterdir()):
-    raise InputError(f"--bundle={folder} is there and is no bundle: it is not overwritten")
+  try:
+    info, _ = layout.read_info(folder)
+  except (InputError, OSError) as error:
+    raise InputError(f"--bundle={folder} is there and is no bundle: it is not overwritten ({error})") from error
+  others = sorted({path.name for path in folder.iterdir()} - {layout.INFO, layout.CHECKSUM, *info["files"]})
+  if others:
+    raise InputError(
+      f"--bundle={folder} has files that its bundle does not list: {', '.join(others[:5])}. It is not overwritten; "
+      "move them elsewhere, or choose another folder."
+    )
 
 
 @contextlib.contextmanager

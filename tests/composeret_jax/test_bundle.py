@@ -425,10 +425,9 @@ def test_an_export_that_fails_half_way_leaves_what_was_there(original, folder, c
     export(config, run, folder)
   assert load(folder).fingerprint == before
   monkeypatch.undo()
-  (folder / "stale").touch()
   export(config, run, folder)
   assert load(folder).fingerprint == before  # the same state, the same bundle
-  assert names(parent) == ["bundle"] and not (folder / "stale").exists()
+  assert names(parent) == ["bundle"]
 
 
 KILLED = """
@@ -455,6 +454,24 @@ def test_a_folder_that_is_no_bundle_is_not_overwritten(config, tmp_path):
   with pytest.raises(InputError, match="is there and is no bundle"):
     export(config, tmp_path / "run", tmp_path)
   assert names(tmp_path) == ["notes.txt"]
+
+
+def test_a_strangers_bundle_json_does_not_make_a_folder_a_bundle(config, tmp_path):
+  (tmp_path / "src").mkdir()
+  (tmp_path / "bundle.json").write_text('{"name": "app"}')
+  (tmp_path / "src" / "thesis.txt").write_text("mine")
+  with pytest.raises(InputError, match="is there and is no bundle: it is not overwritten"):
+    export(config, tmp_path / "run", tmp_path)
+  assert (tmp_path / "src" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "src/notes.txt", "encode_gallery.onnx"])
+def test_a_bundle_with_other_files_is_not_overwritten(folder, config, tmp_path, name):
+  (folder / name).parent.mkdir(exist_ok=True)
+  (folder / name).write_text("mine")
+  with pytest.raises(InputError, match=f"does not list: {name.partition('/')[0]}. It is not overwritten"):
+    export(config, tmp_path / "run", folder)
+  assert (folder / name).read_text() == "mine"
 
 
 def test_without_a_checkpoint_there_is_nothing_to_export(config, tmp_path):
