@@ -26,5 +26,5 @@ test: install lint
 
 test-parity: install  ## The tests against PyTorch and transformers, which make test skips: their packages take gigabytes.
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,parity]'
-	$(BIN)/pytest tests/composeret_jax/encoders tests/composeret_jax/weights tests/composeret_jax/test_import_original.py \
+	$(BIN)/pytest tests/composeret_jax/models/encoders tests/composeret_jax/pretrained tests/composeret_jax/training/test_import_original.py \
 	  tests/data_pipelines/texts

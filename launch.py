@@ -45,8 +45,8 @@ _PORT = flags.DEFINE_integer("port", 7860, "For --mode=serve.", lower_bound=1, u
 def main(_) -> None:
   """Does what --mode says."""
   # After the flags: a mistyped one is answered at once.
-  from composeret_jax.disk import disk_problem
-  from composeret_jax.finite import NonFiniteError
+  from composeret_jax.evaluation.retrieval import NonFiniteError
+  from data_pipelines.files import disk_problem
   from data_pipelines.input_error import InputError
 
   try:
@@ -61,15 +61,14 @@ def main(_) -> None:
 
 
 def _index() -> None:
-  from composeret_jax.bundle import load
-  from composeret_jax.index.command import fill_index
-  from composeret_jax.index.shards import parse_shard
-  from composeret_jax.index.sources import folder_images
+  from composeret_jax.serving.bundle import load
+  from composeret_jax.serving.index.build import fill_index
+  from composeret_jax.serving.index.sources import folder_images, parse_shard
 
   _require(_BUNDLE, _INDEX)
   images = None
   if _IMAGES.value == "gallery" and _CONFIG.value is not None:
-    from composeret_jax.gallery_images import gallery_images
+    from composeret_jax.export.gallery_images import gallery_images
 
     images = gallery_images(_CONFIG.value)
   elif _IMAGES.value or not _DELETE.value:
@@ -81,8 +80,8 @@ def _index() -> None:
 
 
 def _search() -> None:
-  from composeret_jax.search_command import search
-  from composeret_jax.searcher import Searcher
+  from composeret_jax.serving.search_command import search
+  from composeret_jax.serving.searcher import Searcher
 
   _require(_BUNDLE, _INDEX, _IMAGE)
   searcher = Searcher.open(_BUNDLE.value, _INDEX.value)
@@ -90,8 +89,8 @@ def _search() -> None:
 
 
 def _serve() -> None:
-  from composeret_jax.page.server import serve
-  from composeret_jax.searcher import Searcher
+  from composeret_jax.serving.page.server import serve
+  from composeret_jax.serving.searcher import Searcher
 
   _require(_BUNDLE, _INDEX)
   serve(Searcher.open(_BUNDLE.value, _INDEX.value), _HOST.value, _PORT.value)
@@ -106,10 +105,14 @@ def _require(*needed: flags.FlagHolder) -> None:
 
 
 def _run() -> None:
-  from composeret_jax import export, import_original, processes, save_towers, submission, train
-  from composeret_jax.config_check import check_config
-  from data_pipelines.builders.beam import Beam
-  from data_pipelines.datasets import prepare
+  from composeret_jax import distributed as processes
+  from composeret_jax.export import bundle as export
+  from composeret_jax.export import submission
+  from composeret_jax.export import towers as save_towers
+  from composeret_jax.training import import_original, train
+  from composeret_jax.training.config.check import check_config
+  from data_pipelines.dataset import prepare
+  from data_pipelines.datasets.beam import Beam
 
   mode = _MODE.value
   config = _CONFIG.value

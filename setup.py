@@ -53,7 +53,7 @@ setup(
   license="Apache-2.0",
   python_requires=">=3.11,<3.14",
   packages=find_packages(include=["composeret_jax*", "data_pipelines*"]),
-  package_data={"composeret_jax.page": ["page.css"]},
+  package_data={"composeret_jax.serving.page": ["page.css"]},
   install_requires=[
     "absl-py>=2.1",
     "array-record>=0.8",

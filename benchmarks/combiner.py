@@ -23,17 +23,17 @@ import jax
 import numpy as np
 
 from benchmarks.contenders import report, run_alone
-from composeret_jax.composers import COMPOSERS
-from composeret_jax.devices import data_mesh, on_every_device, place
-from composeret_jax.encoders.projected import FeatureTable, ProjectedTextEncoder
-from composeret_jax.model import RetrievalModel
-from composeret_jax.optimizers import build_optimizer
-from composeret_jax.parallel import Parallel
-from composeret_jax.train_step import create_state, make_train_step
+from composeret_jax.distributed import data_mesh, on_every_device, place
+from composeret_jax.models.composers import COMPOSERS
+from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.train_step.optimizers import build_optimizer
+from composeret_jax.train_step.parallel import Parallel
+from composeret_jax.train_step.step import create_state, make_train_step
 from configs import base, models
 from data_pipelines.loader import LoadRows, to_devices, train_batches, TripletStream
-from data_pipelines.queries.listed import ListedSampler
-from data_pipelines.queries.tables import QueryTable
+from data_pipelines.samplers import ListedSampler
+from data_pipelines.tables import QueryTable
 from data_pipelines.texts.readers import RowReader
 
 CONTENDERS = ("ours", "pytorch")

@@ -18,7 +18,7 @@ from absl import app, flags
 
 from benchmarks.fuzz_files import try_files
 from benchmarks.fuzz_page import try_page
-from composeret_jax.index import open_index
+from composeret_jax.serving.index import open_index
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "A bundle's folder.", required=True)
 _INDEX = flags.DEFINE_string("index", None, "The folder of an index that the bundle made.", required=True)

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from benchmarks.hostile_files import CASES
-from composeret_jax.bundle import load
-from composeret_jax.index import open_index
-from composeret_jax.index.thumbnail import open_thumbnail
+from composeret_jax.serving.bundle import load
+from composeret_jax.serving.index import open_index
+from composeret_jax.serving.index.thumbnail import open_thumbnail
 from data_pipelines.input_error import InputError
 
 MORE_MEMORY = 3_000_000_000  # bytes of addresses that opening one may take beyond the process itself

@@ -9,9 +9,8 @@ import random
 import shutil
 from typing import Any
 
-from composeret_jax.bundle import layout
-from composeret_jax.index.manifest import MANIFEST
-from composeret_jax.index.segment import ENTRIES
+from composeret_jax.serving.bundle import layout
+from composeret_jax.serving.index.segment import ENTRIES, MANIFEST
 
 ODD = (
   *(

@@ -22,8 +22,8 @@ from benchmarks.photographs import photograph_table
 from data_pipelines.loader import LoadRows, LoadTriplets, train_batches, TripletStream
 from data_pipelines.pixels.source import DecodedPixels, PixelSource
 from data_pipelines.pixels.store import open_store
-from data_pipelines.queries.listed import ListedSampler
-from data_pipelines.queries.tables import ImageTable, QueryTable
+from data_pipelines.samplers import ListedSampler
+from data_pipelines.tables import ImageTable, QueryTable
 from data_pipelines.texts.readers import TokenReader
 from data_pipelines.texts.vocabulary import Vocabulary
 

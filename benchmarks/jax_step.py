@@ -7,14 +7,15 @@ import jax
 import numpy as np
 
 from benchmarks.built_step import BuiltStep
-from composeret_jax.composers import COMPOSERS
-from composeret_jax.devices import data_mesh
-from composeret_jax.encoders.lstm import LstmTextEncoder
-from composeret_jax.flops import program_flops
-from composeret_jax.model import build_model, RetrievalModel
-from composeret_jax.optimizers import build_optimizer
-from composeret_jax.parallel import Parallel
-from composeret_jax.train_step import create_state, make_train_step
+from composeret_jax.distributed import data_mesh
+from composeret_jax.models.composers import COMPOSERS
+from composeret_jax.models.encoders.lstm import LstmTextEncoder
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.train_step.optimizers import build_optimizer
+from composeret_jax.train_step.parallel import Parallel
+from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.training.model import build_model
+from composeret_jax.training.profiling import program_flops
 from configs import base, models
 
 

@@ -17,7 +17,7 @@ import matplotlib
 import ml_collections
 import numpy as np
 
-from composeret_jax.train import train
+from composeret_jax.training.train import train
 from configs import shapes
 
 matplotlib.use("agg")

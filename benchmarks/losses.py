@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.contenders import best_seconds, peak_gigabytes, report, run_alone
-from composeret_jax import losses
+from composeret_jax.train_step import losses
 
 STEPS_A_CALL = 100
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from data_pipelines.queries.tables import ImageTable
+from data_pipelines.tables import ImageTable
 
 
 def photograph(seed: int, width: int, height: int) -> bytes:

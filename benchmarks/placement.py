@@ -22,17 +22,17 @@ import numpy as np
 from benchmarks.contenders import report
 from benchmarks.photographs import photograph_table
 from benchmarks.random_batch import DIM, TEXT_LENGTH, VOCABULARY_SIZE
-from composeret_jax.devices import data_mesh, on_every_device, place
-from composeret_jax.encoders.lstm import LstmTextEncoder
-from composeret_jax.model import build_model
-from composeret_jax.optimizers import build_optimizer
-from composeret_jax.parallel import Parallel
-from composeret_jax.train_step import create_state, make_train_step
+from composeret_jax.distributed import data_mesh, on_every_device, place
+from composeret_jax.models.encoders.lstm import LstmTextEncoder
+from composeret_jax.train_step.optimizers import build_optimizer
+from composeret_jax.train_step.parallel import Parallel
+from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.training.model import build_model
 from configs import base, models
 from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
 from data_pipelines.pixels.store import open_store, PixelStore
-from data_pipelines.queries.listed import ListedSampler
-from data_pipelines.queries.tables import ImageTable, QueryTable
+from data_pipelines.samplers import ListedSampler
+from data_pipelines.tables import ImageTable, QueryTable
 from data_pipelines.texts.readers import TokenReader
 from data_pipelines.texts.vocabulary import Vocabulary
 

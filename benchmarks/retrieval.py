@@ -33,7 +33,7 @@ _FOLDER = flags.DEFINE_string("folder", None, "Where the vectors and the ranks a
 
 def rank_ours(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
   """rank_gallery with the given blocks."""
-  from composeret_jax.retrieval import rank_gallery
+  from composeret_jax.evaluation.retrieval import rank_gallery
 
   blocks = {"query_block": _QUERY_BLOCK.value, "gallery_block": _GALLERY_BLOCK.value}
   return rank_gallery(queries, gallery, k=_K.value, **blocks)

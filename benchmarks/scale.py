@@ -148,7 +148,7 @@ def measure_encoding(bundle, num_images: int, num_repeats: int) -> float:
 
 def measure_search(num_images: int, dim: int, num_queries: int, num_repeats: int) -> float:
   """Rows of the gallery, times queries, that rank_gallery searches in a second for the best 50."""
-  from composeret_jax.retrieval import rank_gallery
+  from composeret_jax.evaluation.retrieval import rank_gallery
 
   rng = np.random.default_rng(0)
   gallery = rng.standard_normal((num_images, dim), np.float32)
@@ -163,10 +163,10 @@ def measure_search(num_images: int, dim: int, num_queries: int, num_repeats: int
 
 def measure_entries(bundle, num_images: int) -> dict[str, float]:
   """Bytes that an index in a folder keeps of one image, in its files and in memory when it is open."""
-  from composeret_jax.index.build import build
-  from composeret_jax.index.exact import ExactIndex
-  from composeret_jax.index.segment import ENTRIES, THUMBNAILS
-  from composeret_jax.index.sources import SourceImage
+  from composeret_jax.serving.index.build import build
+  from composeret_jax.serving.index.exact import ExactIndex
+  from composeret_jax.serving.index.segment import ENTRIES, THUMBNAILS
+  from composeret_jax.serving.index.sources import SourceImage
 
   distinct = [photograph(seed, 500, 375) for seed in range(NUM_DISTINCT)]
   names = [f"photographs/{i // 1000:06d}/{i:09d}.jpg" for i in range(num_images)]
@@ -195,7 +195,7 @@ def measure_entries(bundle, num_images: int) -> dict[str, float]:
 
 def measure() -> Measured:
   """Everything, on this machine, but for the rate of encoding where it is given."""
-  from composeret_jax.bundle import load
+  from composeret_jax.serving.bundle import load
 
   values = flags.FLAGS
   bundle = load(values.bundle)

@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.contenders import report
 from benchmarks.photographs import photograph
-from composeret_jax.searcher import Searcher
+from composeret_jax.serving.searcher import Searcher
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "The bundle's folder.", required=True)
 _INDEX = flags.DEFINE_string("index", None, "The index.", required=True)

@@ -48,7 +48,7 @@ def time_contender(contender: str) -> dict[str, Any]:
   seconds = statistics.median(rounds[1:]) / steps_per_call
   result = {"seconds_per_step": seconds, "num_parameters": built.num_parameters, "device": built.device}
   if contender == "jax":
-    from composeret_jax.peak_flops import peak_flops
+    from composeret_jax.training.profiling import peak_flops
 
     result |= {"flops_per_step": built.flops(), "peak_flops": peak_flops(flags.FLAGS.dtype, per_device=0)}
   return result

@@ -15,7 +15,7 @@ import sys
 from absl import app, flags
 import numpy as np
 
-from data_pipelines.builders.mit_states import labelled_folders, TEST_NOUNS
+from data_pipelines.datasets.mit_states import labelled_folders, TEST_NOUNS
 from data_pipelines.texts.labels import families, split_label
 
 SEED = 1

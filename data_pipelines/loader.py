@@ -15,11 +15,12 @@ import numpy as np
 
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.source import PixelSource
-from data_pipelines.queries.tables import Triplet, TripletSampler
+from data_pipelines.tables import Triplet, TripletSampler
 from data_pipelines.texts.readers import TextReader
 from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
 
 Batch = Mapping[str, np.ndarray]
+
 
 NUM_THREADS = 2  # of each process that loads; as many batches are kept ready, which at 256 x 224 pixels are 77 MB each
 

@@ -3,7 +3,7 @@ import os
 import jax
 import pytest
 
-from tests import tiny
+from tests.fakes import tiny
 
 
 @pytest.fixture(scope="session", autouse=True)

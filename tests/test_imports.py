@@ -4,8 +4,8 @@ import sys
 PROGRAM = """
 import sys
 sys.modules["tensorflow_datasets"] = None  # importing it fails
-import composeret_jax.protocols, composeret_jax.retrieval, composeret_jax.train_step
-import data_pipelines.loader, data_pipelines.queries.fashion200k, data_pipelines.queries.mit_states
+import composeret_jax.evaluation.protocols, composeret_jax.evaluation.retrieval, composeret_jax.train_step.step
+import data_pipelines.loader, data_pipelines.samplers, data_pipelines.samplers
 """
 
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from composeret_jax.train import train
-from tests.composeret_jax.test_train import losses
+from composeret_jax.training.train import train
+from tests.composeret_jax.training.test_train import losses
 
 ROOT = pathlib.Path(__file__).parents[1]
 

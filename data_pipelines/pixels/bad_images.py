@@ -12,7 +12,7 @@ import tqdm
 
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.source import load_pixels
-from data_pipelines.queries.tables import ImageTable
+from data_pipelines.tables import ImageTable
 
 
 def bad_images(images: ImageTable, size: int, file: pathlib.Path, num_workers: int) -> Mapping[int, str]:

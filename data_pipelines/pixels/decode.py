@@ -9,6 +9,8 @@ So Pillow, scaled where twice the size is left, stays: it is torchvision's resiz
 from collections.abc import Iterator
 import contextlib
 import io
+import os
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -19,16 +21,21 @@ from data_pipelines.input_error import InputError
 
 DECODER_VERSION = 1  # a new number whenever pixels change: stores of other numbers are not used
 
+
 # By content, whatever a file is called. Of Pillow's others some start programs (EPS).
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
+
 # More than 8 bits in a channel, in modes that Pillow makes RGB by cutting off at 255: white images.
 DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
+
 
 MAX_ASPECT = 200  # a line of 1 x 60,000 pixels would be resized to 224 x 13,440,000
 
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}  # both anti-aliased
+
+
 RESIZES = ("crop", "squash")
 
 
@@ -104,3 +111,16 @@ def _resized_shape(shape: tuple[int, int], shorter: int, resizing: Resizing) -> 
   if width <= height:
     return shorter, int(shorter * height / width)
   return int(shorter * width / height), shorter
+
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def image_names(folder: pathlib.Path) -> list[str]:
+  """The paths of all images under a folder, from there, with forward slashes; sorted. Hidden files are left out."""
+  found = []
+  for parent, folders, names in os.walk(folder):
+    folders[:] = [name for name in folders if not name.startswith(".")]
+    relative = pathlib.Path(parent).relative_to(folder)
+    found += [(relative / name).as_posix() for name in names if not name.startswith(".")]
+  return sorted(name for name in found if name.lower().endswith(SUFFIXES))

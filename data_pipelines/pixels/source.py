@@ -7,7 +7,7 @@ from jaxtyping import Int, Num, UInt8
 import numpy as np
 
 from data_pipelines.pixels.decode import CENTRE, decode_image, Resizing
-from data_pipelines.queries.tables import ImageTable
+from data_pipelines.tables import ImageTable
 
 
 @runtime_checkable

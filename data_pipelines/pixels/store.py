@@ -18,10 +18,10 @@ from jaxtyping import Int, UInt8
 import numpy as np
 import tqdm
 
-from data_pipelines.file_lock import one_at_a_time
+from data_pipelines.files import one_at_a_time
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import CENTRE, decode_image, DECODER_VERSION, Resizing
-from data_pipelines.queries.tables import ImageTable
+from data_pipelines.tables import ImageTable
 from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
 
 CHUNK = 64  # images decoded and ticked off together

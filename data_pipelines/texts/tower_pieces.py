@@ -12,9 +12,13 @@ from data_pipelines.input_error import InputError
 from data_pipelines.texts.wordpieces import open_tokenizer, WordPieces
 
 OPTIONS = "tokenizer_config.json"
+
+
 TOKENIZER_FILES = ("tokenizer.json", OPTIONS, "special_tokens_map.json", "vocab.json", "merges.txt")
 
+
 START, END = "<|startoftext|>", "<|endoftext|>"  # CLIP's
+
 
 # Words, digits, and runs of anything else, as CLIP splits them; the ends of English words apart.
 CLIP_PARTS = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"

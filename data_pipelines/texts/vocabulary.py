@@ -7,7 +7,10 @@ import string
 import numpy as np
 
 UNKNOWN = 0
+
+
 PADDING = -1
+
 
 _DELETE_PUNCTUATION = str.maketrans("", "", string.punctuation)
 

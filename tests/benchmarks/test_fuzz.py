@@ -5,12 +5,12 @@ import pytest
 from benchmarks.fuzz import findings, outcomes, table
 from benchmarks.fuzz_page import found_in
 from benchmarks.hostile_files import CASES
-from composeret_jax.bundle import load
-from composeret_jax.export import export
-from composeret_jax.index.command import fill_index
-from composeret_jax.index.sources import folder_images
-from composeret_jax.train import train
-from tests import tiny
+from composeret_jax.export.bundle import export
+from composeret_jax.serving.bundle import load
+from composeret_jax.serving.index.build import fill_index
+from composeret_jax.serving.index.sources import folder_images
+from composeret_jax.training.train import train
+from tests.fakes import tiny
 
 
 @pytest.fixture(scope="module")

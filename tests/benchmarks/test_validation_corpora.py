@@ -1,7 +1,7 @@
 """Corpora to choose settings on: nothing of a test side is in them, and what is held out is not trained on."""
 
 from benchmarks import validation_corpora
-from data_pipelines.builders.mit_states import TEST_NOUNS
+from data_pipelines.datasets.mit_states import TEST_NOUNS
 
 CAPTIONS = [f"{icon} {style}" for icon in "abcdefghijkl" for style in ("filled", "regular")]
 

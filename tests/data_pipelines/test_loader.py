@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from composeret_jax.devices import data_mesh, rows_split
-from data_pipelines.datasets import open_dataset
+from composeret_jax.distributed import data_mesh, rows_split
+from data_pipelines.dataset import open_dataset
 from data_pipelines.input_error import InputError
 from data_pipelines.loader import image_batches, LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
 from data_pipelines.pixels.source import DecodedPixels, load_pixels
 from data_pipelines.pixels.store import PixelStore
-from data_pipelines.queries.tables import ImageTable, Triplet
+from data_pipelines.tables import ImageTable, Triplet
 from data_pipelines.texts.readers import TokenReader
 from data_pipelines.texts.vocabulary import Vocabulary
 

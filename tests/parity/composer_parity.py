@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from composeret_jax import losses
-from composeret_jax.composers import Composer
-from composeret_jax.layers.dropout import Dropout
-from composeret_jax.model import RetrievalModel
-from composeret_jax.objective import weighted_losses
-from composeret_jax.optimizers import coupled_sgd
-from composeret_jax.weights import original
+from composeret_jax.models.composers import Composer
+from composeret_jax.models.layers.dropout import Dropout
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.pretrained import original
+from composeret_jax.train_step import losses
+from composeret_jax.train_step.objective import weighted_losses
+from composeret_jax.train_step.optimizers import coupled_sgd
 from tests.parity import golden
 
 LOSSES = ("batch_based_classification", "soft_triplet")

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from composeret_jax.protocols import PROTOCOLS
-from composeret_jax.submission_rules import problems, SUBMISSIONS
-from data_pipelines.builders.circo import Circo, IMAGE_INFO, IMAGES
-from data_pipelines.builders.tables import SUBMISSION
-from data_pipelines.queries.tables import QueryTable
+from composeret_jax.evaluation.protocols import PROTOCOLS
+from composeret_jax.export.submission import problems, SUBMISSIONS
+from data_pipelines.datasets.builder import SUBMISSION
+from data_pipelines.datasets.circo import Circo, IMAGE_INFO, IMAGES
+from data_pipelines.tables import QueryTable
 from tests.parity import archives
 
 EXPECTED = {"mAP@5": 0.49, "mAP@10": 0.52, "mAP@25": 0.54, "mAP@50": 0.60}  # percent

@@ -2,7 +2,7 @@
 
 import pytest
 
-from composeret_jax.composers.compose_ae import ComposeAE
+from composeret_jax.models.composers.compose_ae import ComposeAE
 from tests.parity.composer_parity import ComposerParity, LOSSES
 
 

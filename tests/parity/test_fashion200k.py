@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from composeret_jax.protocols import PROTOCOLS, same_label
-from composeret_jax.retrieval import rank_gallery
+from composeret_jax.evaluation.protocols import PROTOCOLS, same_label
+from composeret_jax.evaluation.retrieval import rank_gallery
 from configs import fashion200k
-from data_pipelines.datasets import open_dataset
+from data_pipelines.dataset import open_dataset
 from data_pipelines.texts.labels import families
 from tests.parity import archives, golden
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from composeret_jax.encoders.lstm import LstmTextEncoder
-from composeret_jax.weights import original
+from composeret_jax.models.encoders.lstm import LstmTextEncoder
+from composeret_jax.pretrained import original
 from data_pipelines.texts.vocabulary import Vocabulary
 from tests.parity import golden
 

@@ -10,9 +10,9 @@ import ml_collections
 import numpy as np
 import pytest
 
-from composeret_jax.protocols import mit_states
-from composeret_jax.retrieval import rank_gallery
-from data_pipelines.datasets import open_dataset
+from composeret_jax.evaluation.protocols import mit_states
+from composeret_jax.evaluation.retrieval import rank_gallery
+from data_pipelines.dataset import open_dataset
 from data_pipelines.texts.labels import split_label
 from tests.parity import golden
 

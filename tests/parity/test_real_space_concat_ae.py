@@ -2,7 +2,7 @@
 
 import pytest
 
-from composeret_jax.composers.real_space_concat_ae import RealSpaceConcatAE
+from composeret_jax.models.composers.compose_ae import RealSpaceConcatAE
 from tests.parity.composer_parity import ComposerParity, LOSSES
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from composeret_jax.composers.tirg import Tirg
+from composeret_jax.models.composers.tirg import Tirg
 from tests.parity.composer_parity import ComposerParity, LOSSES
 
 

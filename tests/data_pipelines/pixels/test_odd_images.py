@@ -3,8 +3,8 @@ import pytest
 
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import decode_image
-from tests import odd_images
-from tests.odd_images import EXACT, LOSSLESS, LOSSY, REFUSED, SIDE
+from tests.fakes import odd_images
+from tests.fakes.odd_images import EXACT, LOSSLESS, LOSSY, REFUSED, SIDE
 
 
 def test_there_are_many():

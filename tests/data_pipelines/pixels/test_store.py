@@ -15,7 +15,7 @@ from data_pipelines.input_error import InputError
 from data_pipelines.pixels import store
 from data_pipelines.pixels.source import DecodedPixels
 from data_pipelines.pixels.store import CHUNK, open_store
-from data_pipelines.queries.tables import ImageTable
+from data_pipelines.tables import ImageTable
 
 SIZE = 8
 NUM_IMAGES = 5 * CHUNK + 3

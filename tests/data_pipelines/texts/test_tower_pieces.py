@@ -6,7 +6,7 @@ import pytest
 
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.tower_pieces import tower_pieces
-from tests import tiny_tower
+from tests.fakes import tiny_tower
 
 LENGTH = tiny_tower.MAX_LENGTH
 START, END = len(tiny_tower.CLIP_TOKENS) - 2, len(tiny_tower.CLIP_TOKENS) - 1

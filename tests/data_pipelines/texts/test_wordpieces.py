@@ -6,7 +6,7 @@ import pytest
 
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.wordpieces import WordPieces
-from tests import tiny_bert
+from tests.fakes import tiny_bert
 
 TEXTS = ["is Blacker", "long sleeves, and zebra", ""]
 

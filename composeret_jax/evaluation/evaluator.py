@@ -1,0 +1,248 @@
+"""Evaluates a model on a data set's test queries: encode the gallery, compose the queries, rank, count."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float, Int, Num
+import ml_collections
+import numpy as np
+import tqdm
+
+from composeret_jax.distributed import data_mesh, fetch, place, rows_split
+from composeret_jax.evaluation.answerable import check_gallery, unanswerable_queries
+from composeret_jax.evaluation.protocols import PROTOCOLS
+from composeret_jax.evaluation.retrieval import check_features, cosines, rank_gallery, rank_subsets, rerank
+from composeret_jax.models.retrieval_model import in_eval_mode, RetrievalModel
+from data_pipelines.dataset import Dataset, num_loaders
+from data_pipelines.loader import image_batches
+from data_pipelines.tables import ImageTable, QueryTable
+from data_pipelines.texts.readers import TextReader
+
+# Beside the composed query, under the same protocol, what each half of the query finds alone.
+HALVES = ("image_only", "text_only")
+
+
+# Before the metrics of the composed queries' ranks in the order that the text decoder changes.
+RERANKED = "rerank"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """`metrics` by name, recalls as fractions (`R@1`, `image_only/R@1`, ...), and what the composed queries found.
+
+  `ranks` are never reranked.
+  """
+
+  metrics: dict[str, float]
+  ranks: Int[np.ndarray, "num_queries ranked"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+  """What an evaluation compares. Queries and what they rank are on the sphere of the model's radius.
+
+  `images` are the gallery's raw features, `text_only` the texts composed with `mean_reference`, the mean of what the
+  composer takes of the gallery's images. `texts` are the queries' raw features, and `read_texts` those that the text
+  decoder reads from the gallery's images, where ranks are reranked by them.
+  """
+
+  images: Float[np.ndarray, "num_gallery dim"]
+  gallery: Float[np.ndarray, "num_gallery dim"]
+  composed: Float[np.ndarray, "num_queries dim"]
+  text_only: Float[np.ndarray, "num_queries dim"]
+  mean_reference: Float[np.ndarray, "..."]
+  texts: Float[np.ndarray, "num_queries text_dim"]
+  read_texts: Float[np.ndarray, "num_gallery text_dim"] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranks:
+  """What queries found in the gallery, best first, and how they ranked their subsets where the data set has these."""
+
+  gallery: Int[np.ndarray, "num_queries ranked"]
+  subsets: Int[np.ndarray, "num_queries num_members"] | None
+
+
+class Evaluator:
+  """Evaluates models of one structure on one data set; compiles once, whatever the parameters."""
+
+  def __init__(self, model: RetrievalModel, dataset: Dataset, texts: TextReader, config: ml_collections.ConfigDict):
+    """`config` is a run's whole configuration; `texts` gives what the model's text encoder reads.
+
+    Raises InputError for a gallery that is empty or has an image twice and, unless the configuration allows them, for
+    queries that no image of their gallery answers. Queries without targets can be ranked, not counted; of a gallery
+    without queries only the features are of use.
+    """
+    check_gallery(dataset.gallery)
+    self._dataset = dataset
+    self._pixels = dataset.gallery_pixels
+    self._texts = texts.encode(dataset.queries.texts)
+    self._config = config
+    self._protocol = PROTOCOLS[config.protocol]
+    self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
+    self._subsets = subset_rows(dataset.gallery, dataset.queries)
+    self._left_out = dict(dataset.num_left_out)
+    if dataset.queries.have_targets:
+      self._left_out |= unanswerable_queries(
+        dataset.gallery,
+        dataset.queries,
+        self._groups,
+        excludes_reference=self._protocol.excludes_reference,
+        allowed=config.eval.allow_unanswerable_queries,
+      )
+    self._sharding = rows_split(data_mesh())
+    self._batch_size = -(-config.eval.batch_size // self._sharding.num_devices) * self._sharding.num_devices
+    compiled = functools.partial(in_eval_mode, model)
+    self._encode_references = compiled(lambda model, pixels: model.encode_references(pixels))
+    self._pool_references = compiled(lambda model, references: model.pool_references(references))
+    self._encode_texts = compiled(lambda model, texts: model.encode_texts(texts))
+    self._compose = compiled(lambda model, references, text: model.on_sphere(model.compose(references, text)))
+    self._on_sphere = compiled(lambda model, image: model.on_sphere(image))
+    self._read_texts = compiled(lambda model, image: model.composer.decode_text(image))
+
+  def __call__(
+    self, params: Mapping[str, Any], batch_stats: Mapping[str, Any], frozen: Mapping[str, Any]
+  ) -> Evaluation:
+    """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`; what was left out."""
+    return self.count(self.features(params, batch_stats, frozen))
+
+  def features(self, params: Mapping[str, Any], batch_stats: Mapping[str, Any], frozen: Mapping[str, Any]) -> Features:
+    """Encodes the gallery and composes the queries."""
+    state = (params, batch_stats, frozen)
+    texts = self._in_batches(self._encode_texts, state, self._texts)
+    images, composed, mean_reference = self._encode_and_compose(state, texts)
+    any_reference = np.broadcast_to(mean_reference, (len(texts), *mean_reference.shape))
+    return Features(
+      images=images,
+      gallery=self._in_batches(self._on_sphere, state, images),
+      composed=composed,
+      text_only=self._in_batches(self._compose, state, any_reference, texts),
+      mean_reference=mean_reference,
+      texts=texts,
+      read_texts=self._in_batches(self._read_texts, state, images) if self._config.eval.rerank else None,
+    )
+
+  def count(self, features: Features) -> Evaluation:
+    """Ranks the gallery for the composed queries and for their halves, and counts.
+
+    Raises NonFiniteError for features that are not finite: a ranking of them is none.
+    """
+    if not len(self._dataset.queries):
+      check_features(gallery=features.gallery)
+      return Evaluation(self._left_out, np.zeros((0, 0), int))
+    ranks = self.rank(features)
+    check_features(text_only=features.text_only)
+    gallery = features.gallery
+    halves = {
+      "image_only": self._rank(gallery[self._dataset.queries.references], gallery),
+      "text_only": self._rank(features.text_only, gallery),
+    }
+    metrics = self._count(ranks)
+    for name in HALVES:
+      metrics |= {f"{name}/{key}": value for key, value in self._count(halves[name]).items()}
+    if self._config.eval.rerank:
+      reranked = self._count(self._rerank(ranks, features))
+      metrics |= {f"{RERANKED}/{key}": value for key, value in reranked.items()}
+    return Evaluation(metrics | self._left_out, ranks.gallery)
+
+  def rank(self, features: Features) -> Ranks:
+    """What the composed queries find; raises NonFiniteError for features that are not finite."""
+    check_features(gallery=features.gallery, composed=features.composed)
+    return self._rank(features.composed, features.gallery)
+
+  def _encode_and_compose(
+    self, state, texts: Float[np.ndarray, "num_queries text_dim"]
+  ) -> tuple[Float[np.ndarray, "num_gallery dim"], Float[np.ndarray, "num_queries dim"], Float[np.ndarray, "..."]]:
+    """The gallery's raw features, the composed queries on the sphere, and the mean reference.
+
+    Each batch of the gallery is composed with the queries that refer to it and then let go: where references are maps,
+    those of a whole gallery can be more than memory holds.
+    """
+    reference_of = self._dataset.queries.references
+    images, total, done, composed = [], 0.0, [], []
+    for first, pixels in self._gallery_batches():
+      references = self._in_batches(self._encode_references, state, pixels)
+      images.append(self._in_batches(self._pool_references, state, references))
+      total = total + references.sum(axis=0, dtype=np.float64)
+      for queries in self._queries_from(first, len(pixels)):
+        own = references[reference_of[queries] - first]
+        composed.append(self._in_batches(self._compose, state, own, texts[queries]))
+        done.append(queries)
+    if not done:  # a gallery without queries
+      done, composed = [np.zeros(0, int)], [self._in_batches(self._compose, state, references[:0], texts)]
+    in_order = np.argsort(np.concatenate(done))
+    mean = (total / len(self._dataset.gallery)).astype(np.float32)
+    return np.concatenate(images), np.concatenate(composed)[in_order], mean
+
+  def _gallery_batches(self) -> Iterator[tuple[int, Num[np.ndarray, "batch ..."]]]:
+    """Batches of gallery images, each with its first image's row."""
+    num_workers = num_loaders(self._config.data)
+    batches = image_batches(self._pixels, batch_size=self._batch_size, num_workers=num_workers)
+    firsts = range(0, len(self._pixels), self._batch_size)
+    return zip(firsts, tqdm.tqdm(batches, "evaluate", len(firsts), leave=False), strict=True)
+
+  def _queries_from(self, first: int, count: int) -> Iterator[Int[np.ndarray, " num"]]:
+    """The queries whose reference is one of the `count` gallery rows from `first`, at most a batch at a time."""
+    references = self._dataset.queries.references
+    queries = np.flatnonzero((references >= first) & (references < first + count))
+    return (queries[start : start + self._batch_size] for start in range(0, len(queries), self._batch_size))
+
+  def _in_batches(self, function: Callable, state, *arrays: np.ndarray) -> Float[np.ndarray, "num ..."]:
+    if not len(arrays[0]):
+      row = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in arrays]
+      return np.zeros((0, *jax.eval_shape(function, *state, *row).shape[1:]), np.float32)
+    starts = range(0, len(arrays[0]), self._batch_size)
+    batches = ([array[start : start + self._batch_size] for array in arrays] for start in starts)
+    return self._gather((self._apply(function, state, *batch), len(batch[0])) for batch in batches)
+
+  def _apply(self, function: Callable, state, *rows: np.ndarray) -> Float[Array, "batch ..."]:
+    """Calls `function` on rows that are padded to the full batch, so that it compiles once."""
+    padded = [np.concatenate([r, np.repeat(r[-1:], self._batch_size - len(r), axis=0)]) for r in rows]
+    return function(*state, *(place(r, self._sharding) for r in padded))
+
+  def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num ..."]:
+    return np.concatenate([fetch(features)[:count] for features, count in batches])
+
+  def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> Ranks:
+    query_groups, gallery_groups = self._groups
+    ranks = rank_gallery(
+      queries,
+      gallery,
+      k=self._protocol.num_ranked,
+      exclude=self._dataset.queries.references if self._protocol.excludes_reference else None,
+      query_groups=query_groups,
+      gallery_groups=gallery_groups,
+      query_block=self._config.eval.query_block,
+      gallery_block=self._config.eval.gallery_block,
+    )
+    return Ranks(ranks, None if self._subsets is None else rank_subsets(queries, gallery, self._subsets))
+
+  def _rerank(self, ranks: Ranks, features: Features) -> Ranks:
+    check_features(text=features.texts, decoded_text=features.read_texts)
+    first = ranks.gallery[:, : self._config.eval.rerank]
+    scores = cosines(features.composed, features.gallery, first)
+    similarities = cosines(features.texts, features.read_texts, first)
+    reranked = rerank(ranks.gallery, scores, similarities, self._config.eval.rerank_weight)
+    return dataclasses.replace(ranks, gallery=reranked)
+
+  def _count(self, ranks: Ranks) -> dict[str, float]:
+    queries = self._dataset.queries
+    return self._protocol.metrics(
+      ranks.gallery,
+      self._dataset.gallery.labels,
+      queries.target_labels,
+      queries.groups,
+      right_labels=queries.right_labels,
+      subset_ranks=ranks.subsets,
+    )
+
+
+def subset_rows(gallery: ImageTable, queries: QueryTable) -> Int[np.ndarray, "num_queries num_members"] | None:
+  """The gallery rows of each query's subset; None where the data set has no subsets."""
+  if not queries.subsets:
+    return None
+  rows = {label: row for row, label in enumerate(gallery.labels)}
+  return np.array([[rows[label] for label in subset] for subset in queries.subsets])

@@ -1,0 +1,119 @@
+"""A picture of what queries find: reference, text, and the top five, the right ones framed."""
+
+from collections.abc import Iterator, Mapping
+import sys
+import textwrap
+
+from jaxtyping import Int, UInt8
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from composeret_jax.distributed import is_first
+from composeret_jax.evaluation.evaluator import Evaluation, HALVES, RERANKED
+from composeret_jax.evaluation.retrieval import NO_ROW
+from data_pipelines.dataset import Dataset
+from data_pipelines.pixels.source import load_pixels
+
+TILE = 96
+
+
+GAP = 12
+
+
+FRAME = 4
+
+
+TEXT_WIDTH = 190
+
+
+NUM_RESULTS = 5
+
+
+RIGHT = (30, 150, 70)
+
+
+INK = (40, 40, 40)
+
+
+PAPER = (255, 255, 255)
+
+
+def results_picture(
+  dataset: Dataset, ranks: Int[np.ndarray, "num_queries ranked"], num_rows: int = 8
+) -> UInt8[np.ndarray, "height width 3"]:
+  """A grid with one query a row, `num_rows` of them spread evenly over the test queries."""
+  queries = np.unique(np.linspace(0, len(ranks) - 1, min(num_rows, len(ranks))).astype(int))
+  num_results = min(NUM_RESULTS, ranks.shape[1])
+  width = GAP + TILE + TEXT_WIDTH + num_results * (TILE + GAP)
+  heading = 28
+  canvas = Image.new("RGB", (width, heading + len(queries) * (TILE + GAP)), PAPER)
+  pen = ImageDraw.Draw(canvas)
+  font = ImageFont.load_default(size=14)
+  for x, title in (
+    (0, "reference"),
+    (TILE + GAP, "text"),
+    (TILE + TEXT_WIDTH, f"top {num_results}, right ones framed"),
+  ):
+    pen.text((GAP + x, 6), title, fill=INK, font=font)
+  for i, query in enumerate(queries):
+    _draw_row(canvas, pen, font, dataset, int(query), ranks[query, :num_results], heading + i * (TILE + GAP))
+  return np.asarray(canvas)
+
+
+def _draw_row(canvas, pen, font, dataset: Dataset, query: int, found: np.ndarray, y: int) -> None:
+  queries, gallery = dataset.queries, dataset.gallery
+  canvas.paste(_tile(dataset, int(queries.references[query])), (GAP, y))
+  text = textwrap.fill(queries.texts[query], 22)
+  pen.multiline_text((GAP + TILE + GAP, y + TILE / 2), text, fill=INK, font=font, anchor="lm")
+  right = queries.right_labels[query] if queries.right_labels else (queries.target_labels[query],)
+  for place, row in enumerate(found[found != NO_ROW]):
+    x = GAP + TILE + TEXT_WIDTH + place * (TILE + GAP)
+    canvas.paste(_tile(dataset, int(row)), (x, y))
+    if gallery.labels[row] in right:
+      box = (x - FRAME, y - FRAME, x + TILE + FRAME - 1, y + TILE + FRAME - 1)
+      pen.rectangle(box, outline=RIGHT, width=FRAME)
+
+
+def _tile(dataset: Dataset, row: int) -> Image.Image:
+  return Image.fromarray(load_pixels(dataset.gallery, row, TILE))
+
+
+def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None:
+  """Prints the table of recalls, and what was left out; the first process does."""
+  if not is_first():
+    return
+  print(f"Step {step}: {len(dataset.queries):,} queries, {len(dataset.gallery):,} images, recall in percent")
+  print(recall_table(evaluation.metrics))
+  if any(dataset.num_left_out.values()):
+    left_out = ", ".join(f"{name} {number:,}" for name, number in dataset.num_left_out.items())
+    print(f"Left out, with images that are missing or cannot be decoded: {left_out}")
+  sys.stdout.flush()
+
+
+def recall_table(metrics: Mapping[str, float]) -> str:
+  """In percent: a line for the composed query and for each part, then the same for each half of the query.
+
+  Recalls, then average precisions where the protocol has them, then headlines.
+  """
+  lines = [line for measure in ("R", "mAP") for line in _lines(metrics, measure)]
+  lines += [f"{_title(name):<22}{100 * metrics[name]:8.1f}" for name in metrics if name.endswith("headline")]
+  return "\n".join(lines)
+
+
+def _lines(metrics: Mapping[str, float], measure: str) -> Iterator[str]:
+  """A heading with every K of `measure`, and the lines below it, with a gap where one has no such K."""
+  found = [name.rpartition("/") for name in metrics if name.rpartition("/")[2].startswith(f"{measure}@")]
+  columns = sorted({int(name.partition("@")[2]) for _, _, name in found})
+  if columns:
+    yield " " * 22 + "".join(f"{f'{measure}@{k}':>8}" for k in columns)
+  for group in dict.fromkeys(group + slash for group, slash, _ in found):
+    names = [f"{group}{measure}@{k}" for k in columns]
+    cells = "".join(f"{100 * metrics[name]:8.1f}" if name in metrics else " " * 8 for name in names)
+    yield f"{_title(group):<22}{cells}".rstrip()
+
+
+def _title(group: str) -> str:
+  """ "image_only/noun/" as "image only noun"; what no half found alone, and nobody reranked, is composed."""
+  parts = group.rstrip("/").split("/")
+  half = parts.pop(0) if parts[0] in (*HALVES, RERANKED) else "composed"
+  return " ".join([half.replace("_", " "), *parts]).rstrip()

@@ -1,0 +1,1 @@
+"""What leaves a run: bundles, ONNX files, towers, and files for test servers."""

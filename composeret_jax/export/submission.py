@@ -1,0 +1,167 @@
+"""What a trained model finds for queries that only a test server can count, as the files that the server takes."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from composeret_jax.distributed import is_first
+from composeret_jax.evaluation.evaluator import Ranks
+from composeret_jax.evaluation.retrieval import NO_ROW
+from composeret_jax.train_step.optimizers import evaluation_params
+from composeret_jax.training.run import trained_run
+from data_pipelines.datasets.annotations import excerpt
+from data_pipelines.datasets.builder import SUBMISSION
+from data_pipelines.input_error import InputError
+from data_pipelines.tables import QueryTable
+
+NUM_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class SubmissionFile:
+  """A JSON object: the fields of `header`, and for each query's id its `num_answers` best images, best first.
+
+  With `of_subset` they are of the query's subset. An image is named by its label, as a number with `as_numbers`.
+  """
+
+  name: str
+  num_answers: int
+  header: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  of_subset: bool = False
+  as_numbers: bool = False
+  max_bytes: int | None = None
+
+
+CIRR_MAX_BYTES = 5_000_000
+
+
+# By data set.
+SUBMISSIONS: dict[str, tuple[SubmissionFile, ...]] = {
+  "cirr": (
+    SubmissionFile("recall.json", 50, {"version": "rc2", "metric": "recall"}, max_bytes=CIRR_MAX_BYTES),
+    SubmissionFile(
+      "recall_subset.json",
+      3,
+      {"version": "rc2", "metric": "recall_subset"},
+      of_subset=True,
+      max_bytes=CIRR_MAX_BYTES,
+    ),
+  ),
+  "circo": (SubmissionFile("submission.json", 50, as_numbers=True),),
+}
+
+
+def problems(content: bytes, file: SubmissionFile, queries: QueryTable, gallery_labels: Sequence[str]) -> list[str]:
+  """Every way in which `content` is not what the server expects of `file`; none when it takes it."""
+  try:
+    pairs = json.loads(content, object_pairs_hook=lambda pairs: pairs)
+  except (ValueError, RecursionError) as error:
+    return [f"not JSON ({error})"]
+  if not content.lstrip().startswith(b"{"):
+    return ["expected a JSON object"]
+  found = dict(pairs)
+  wrong = list(_of_the_whole(content, pairs, found, file))
+  wrong += _ids(found.keys() - file.header.keys(), queries.ids)
+  gallery = frozenset(gallery_labels)
+  for row, query in enumerate(queries.ids):
+    if query in found:
+      own = frozenset(queries.subsets[row]) if file.of_subset else gallery
+      reference = gallery_labels[queries.references[row]]
+      wrong += (f"{query}: {problem}" for problem in _of_answers(found[query], file, own, reference))
+  return wrong
+
+
+def _of_the_whole(content: bytes, pairs: list, found: Mapping[str, Any], file: SubmissionFile) -> Iterator[str]:
+  if file.max_bytes is not None and len(content) > file.max_bytes:
+    yield f"{len(content):,} bytes, expected at most {file.max_bytes:,}"
+  if len(found) < len(pairs):
+    yield f"{len(pairs) - len(found):,} fields are there twice"
+  for name, value in file.header.items():
+    if found.get(name) != value:
+      yield f"{name} is {excerpt(found.get(name))}, expected {value!r}"
+
+
+def _ids(found: Collection[str], expected: Sequence[str]) -> Iterator[str]:
+  missing = [query for query in expected if query not in found]
+  if missing:
+    yield f"{len(missing):,} of {len(expected):,} queries are missing: {_some(missing)}"
+  foreign = sorted(found - set(expected))
+  if foreign:
+    yield f"{len(foreign):,} ids are of no query: {_some(map(excerpt, foreign))}"
+
+
+def _of_answers(answers: Any, file: SubmissionFile, candidates: Collection[str], reference: str) -> Iterator[str]:
+  kind = int if file.as_numbers else str
+  if not isinstance(answers, list) or not all(type(answer) is kind for answer in answers):
+    yield f"expected a list of {'numbers' if file.as_numbers else 'names'}, found {excerpt(answers)}"
+    return
+  labels = [str(answer) for answer in answers]
+  if len(labels) != file.num_answers:
+    yield f"{len(labels)} images, expected {file.num_answers}"
+  if len(set(labels)) < len(labels):
+    yield "an image is there twice"
+  if reference in labels:
+    yield f"the reference {excerpt(reference)} is among its own answers"
+  foreign = [label for label in labels if label not in candidates and label != reference]
+  if foreign:
+    yield f"{excerpt(foreign[0])} is not in its {'subset' if file.of_subset else 'gallery'}"
+
+
+def _some(texts) -> str:
+  texts = list(texts)
+  return ", ".join(texts[:NUM_SHOWN]) + (", ..." if len(texts) > NUM_SHOWN else "")
+
+
+NUM_PROBLEMS_SHOWN = 10
+
+
+def submit(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path) -> None:
+  """Writes the files of the newest checkpoint in `workdir` for the data set of `config` to `folder`, and checks them.
+
+  Raises InputError when the data set has no test server, when there is no checkpoint, and for a file that the server
+  would refuse; it is then left, under another name.
+  """
+  run = trained_run(config, workdir, SUBMISSION)
+  state = run.trained_state()
+  params = evaluation_params(state.params, state.optimizer_state)
+  ranks = run.evaluator.rank(run.evaluator.features(params, state.batch_stats, state.frozen))
+  if not is_first():
+    return
+  queries, labels = run.dataset.queries, run.dataset.gallery.labels
+  num_blank = sum(not text.strip() for text in queries.texts)
+  print(f"Step {int(state.step)}: {len(queries):,} queries, {len(labels):,} images")
+  if num_blank:
+    print(f"{num_blank:,} of the texts are blank: their references were composed with a text of no words")
+  folder.mkdir(parents=True, exist_ok=True)
+  for file in SUBMISSIONS[config.data.dataset]:
+    write_file(folder, file, ranks, queries, labels)
+
+
+def write_file(
+  folder: pathlib.Path, file: SubmissionFile, ranks: Ranks, queries: QueryTable, gallery_labels: Sequence[str]
+) -> None:
+  """Writes one file, and reads it back; raises InputError with what the server would refuse it for."""
+  path = folder / file.name
+  unchecked = path.with_suffix(".unchecked")
+  unchecked.write_text(json.dumps(submitted(file, ranks, queries, gallery_labels), separators=(",", ":")))
+  wrong = problems(unchecked.read_bytes(), file, queries, gallery_labels)
+  if wrong:
+    more = [f"and {len(wrong) - NUM_PROBLEMS_SHOWN:,} more"] if len(wrong) > NUM_PROBLEMS_SHOWN else []
+    raise InputError("\n  ".join([f"the test server would refuse {unchecked}:", *wrong[:NUM_PROBLEMS_SHOWN], *more]))
+  unchecked.replace(path)
+  print(f"Submission: {path}")
+
+
+def submitted(
+  file: SubmissionFile, ranks: Ranks, queries: QueryTable, gallery_labels: Sequence[str]
+) -> Mapping[str, Any]:
+  """What `file` says: its header, and the first images of each query, by its id."""
+  rows = (ranks.subsets if file.of_subset else ranks.gallery)[:, : file.num_answers]
+  names = np.array([int(label) for label in gallery_labels] if file.as_numbers else gallery_labels)
+  answers = {query: names[own[own != NO_ROW]].tolist() for query, own in zip(queries.ids, rows, strict=True)}
+  return {**file.header, **answers}

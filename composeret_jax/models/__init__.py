@@ -1,0 +1,1 @@
+"""Networks as pure modules: layers, encoders, composers, and the retrieval model made of them. No files."""

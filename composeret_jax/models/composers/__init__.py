@@ -1,0 +1,21 @@
+"""Composers, one a file: image feature and text feature in, feature of the image that the text asks for out."""
+
+from composeret_jax.models.composers.baselines import Concat, ImageOnly, Sum, TextOnly
+from composeret_jax.models.composers.combiner import Combiner
+from composeret_jax.models.composers.compose_ae import ComposeAE, RealSpaceConcatAE
+from composeret_jax.models.composers.composer import Composer
+from composeret_jax.models.composers.rotor import Rotor
+from composeret_jax.models.composers.tirg import Tirg, TirgLastConv
+
+COMPOSERS: dict[str, type[Composer]] = {
+  "compose_ae": ComposeAE,
+  "rotor": Rotor,
+  "tirg": Tirg,
+  "tirg_last_conv": TirgLastConv,
+  "real_space_concat_ae": RealSpaceConcatAE,
+  "combiner": Combiner,
+  "concat": Concat,
+  "sum": Sum,
+  "image_only": ImageOnly,
+  "text_only": TextOnly,
+}

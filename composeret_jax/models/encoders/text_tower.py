@@ -1,0 +1,96 @@
+"""The text towers of CLIP and SigLIP: token ids to one feature a text."""
+
+import dataclasses
+
+from flax import nnx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from composeret_jax.models.encoders.transformer import Compute, dense, layer_norm, pre_norm_layers, Sizes, through
+from composeret_jax.models.layers.dropout import RowKeys
+
+# What CLIP's first configurations call the end's id; it is no such id, and the largest id of a text is meant.
+NO_END = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTowerConfig(Sizes):
+  """What a text tower is built with, under the names of a Hugging Face config.json."""
+
+  vocab_size: int
+  max_position_embeddings: int
+
+
+class TextTower(nnx.Module):
+  """What the families share; `__call__` of each gives its feature, in float32, from the normalised states."""
+
+  reads = "tokens"
+  needs_padding = False
+
+  def __init__(self, config: TextTowerConfig, compute: Compute, *, rngs: nnx.Rngs):
+    self.dtype, self.remat = compute.dtype, compute.remat
+    self.embeddings = Embeddings(config)
+    self.layers = pre_norm_layers(config, dtype=compute.dtype, rngs=rngs)
+    self.norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs=rngs)
+
+  def states(
+    self, tokens: Int[Array, "batch length"], mask: Bool[Array, "1 1 length length"] | None = None
+  ) -> Float[Array, "batch length hidden"]:
+    """After the layers, normalised."""
+    embedded = self.embeddings(jnp.maximum(tokens, 0)).astype(self.dtype)
+    return self.norm(through(self.layers, embedded, mask, remat=self.remat))
+
+
+class Embeddings(nnx.Module):
+  """Token plus position."""
+
+  def __init__(self, config: TextTowerConfig):
+    self.words = nnx.Param(jnp.zeros((config.vocab_size, config.hidden_size)))
+    self.positions = nnx.Param(jnp.zeros((config.max_position_embeddings, config.hidden_size)))
+
+  def __call__(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length hidden"]:
+    """Takes no negative ids."""
+    return self.words[tokens] + self.positions[: tokens.shape[1]]
+
+
+class ClipText(TextTower):
+  """CLIP's: tokens see those before them; the state at a text's end, through a projection without bias.
+
+  The end is the first `end_id`, or with NO_END the first of the text's largest id.
+  """
+
+  def __init__(self, config: TextTowerConfig, projection_dim: int, end_id: int, compute: Compute, *, rngs: nnx.Rngs):
+    super().__init__(config, compute, rngs=rngs)
+    self.end_id = end_id
+    self.projection = dense(config.hidden_size, projection_dim, use_bias=False, dtype=compute.dtype, rngs=rngs)
+    self.feature_dim = projection_dim
+
+  def __call__(
+    self, tokens: Int[Array, "batch length"], *, rngs: RowKeys | None = None
+  ) -> Float[Array, "batch feature_dim"]:
+    """Negative ids are padding at the end. Has no dropout to feed."""
+    positions = jnp.arange(tokens.shape[1])
+    states = self.states(tokens, (positions[:, None] >= positions)[None, None])
+    ends = jnp.argmax(tokens if self.end_id == NO_END else tokens == self.end_id, axis=1)
+    at_end = jnp.take_along_axis(states, ends[:, None, None], axis=1)[:, 0]
+    return self.projection(at_end).astype(jnp.float32)
+
+
+class SiglipText(TextTower):
+  """SigLIP's and SigLIP 2's: all tokens see each other, padding too; the last state, through a linear layer.
+
+  So texts come padded to one length, with the tokenizer's own token.
+  """
+
+  needs_padding = True
+
+  def __init__(self, config: TextTowerConfig, projection_dim: int, compute: Compute, *, rngs: nnx.Rngs):
+    super().__init__(config, compute, rngs=rngs)
+    self.projection = dense(config.hidden_size, projection_dim, dtype=compute.dtype, rngs=rngs)
+    self.feature_dim = projection_dim
+
+  def __call__(
+    self, tokens: Int[Array, "batch length"], *, rngs: RowKeys | None = None
+  ) -> Float[Array, "batch feature_dim"]:
+    """Has no dropout to feed."""
+    return self.projection(self.states(tokens)[:, -1]).astype(jnp.float32)

@@ -1,0 +1,97 @@
+"""The retrieval model: two encoders, a composer, and the sphere on which composed and target features meet."""
+
+from collections.abc import Callable
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
+
+from composeret_jax.models.composers import Composer
+from composeret_jax.models.layers.dropout import RowKeys
+
+FIRST_BIAS = -10.0  # SigLIP's: at first every pair is unlikely, as nearly all pairs of a batch are wrong
+
+
+class RetrievalModel(nnx.Module):
+  """Turns a reference image and a modification text into the feature of the image that they ask for.
+
+  Raw features come from `encode_images`, `encode_texts` and `compose`; `on_sphere` makes composed and image features
+  comparable by inner product. `encode_references` gives what `compose` takes: the images' features or, where the
+  composer composes maps, the image encoder's maps. Dropout and batch statistics follow nnx's train() and eval().
+  The square of `radius`, which is learned with `train_radius`, is the inverse temperature of the losses on the sphere.
+  With `has_bias` there is a learned number, `bias`, for the sigmoid loss to add to inner products.
+  """
+
+  def __init__(
+    self,
+    image_encoder: nnx.Module,
+    text_encoder: nnx.Module,
+    composer: Composer,
+    *,
+    radius: float = 4.0,
+    train_radius: bool = True,
+    has_bias: bool = False,
+  ):
+    self.image_encoder = image_encoder
+    self.text_encoder = text_encoder
+    self.composer = composer
+    # Typed scalars: a weak type would compile the step again.
+    self.radius = nnx.Param(jnp.array(radius, jnp.float32)) if train_radius else radius
+    self.bias = nnx.Param(jnp.array(FIRST_BIAS, jnp.float32)) if has_bias else None
+
+  def encode_images(self, images: Num[Array, "batch ..."]) -> Float[Array, "batch image_dim"]:
+    """The raw features of images, given as what the image encoder reads: pixels, or a frozen trunk's features."""
+    return self.image_encoder(images)
+
+  def encode_references(self, images: Num[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+    """What `compose` takes of images."""
+    return self.image_encoder.trunk(images) if self.composer.composes_maps else self.encode_images(images)
+
+  def pool_references(self, references: Float[Array, "batch ..."]) -> Float[Array, "batch image_dim"]:
+    """The raw features of images from what `encode_references` gives for them."""
+    return self.image_encoder.pool(references) if self.composer.composes_maps else references
+
+  def encode_texts(
+    self, texts: Int[Array, "batch ..."], *, rngs: RowKeys | None = None
+  ) -> Float[Array, "batch text_dim"]:
+    """The raw features of texts, given as what the text encoder reads; `rngs` feeds dropout in training mode."""
+    return self.text_encoder(texts, rngs=rngs)
+
+  def compose(
+    self,
+    references: Float[Array, "batch ..."],
+    text: Float[Array, "batch text_dim"],
+    *,
+    rngs: RowKeys | None = None,
+  ) -> Float[Array, "batch image_dim"]:
+    """The raw feature of what the text makes of the image."""
+    return self.pool_references(self.composer(references, text, rngs=rngs))
+
+  def both_ways(
+    self,
+    reference: Float[Array, "batch image_dim"],
+    target: Float[Array, "batch image_dim"],
+    text: Float[Array, "batch text_dim"],
+    *,
+    rngs: RowKeys | None = None,
+  ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch image_dim"]]:
+    """`compose`, and the raw feature of the image from which the text has led to the target; only with a rotation."""
+    return self.composer.both_ways(reference, target, text, rngs=rngs)
+
+  def on_sphere(self, features: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
+    """Features scaled to the sphere of the model's radius; a zero feature stays zero."""
+    squared_norm = jnp.square(features).sum(axis=-1, keepdims=True)
+    return self.radius * features * jax.lax.rsqrt(jnp.maximum(squared_norm, jnp.finfo(jnp.float32).tiny))
+
+
+def in_eval_mode(model: RetrievalModel, function: Callable) -> Callable:
+  """`function(model, *arrays)` for models of this structure, compiled: takes (params, batch_stats, frozen, *arrays)."""
+  structure = nnx.graphdef(model)
+
+  def call(params, batch_stats, frozen, *arrays):
+    merged = nnx.merge(structure, params, batch_stats, frozen, copy=True)
+    merged.eval()
+    return function(merged, *arrays)
+
+  return jax.jit(call)

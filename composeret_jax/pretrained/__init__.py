@@ -1,0 +1,1 @@
+"""Weights that were trained elsewhere, read into this project's modules."""

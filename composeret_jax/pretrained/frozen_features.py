@@ -1,0 +1,97 @@
+"""What a frozen encoder has computed, kept on the disk: a resumed run, an evaluation, another seed read it back."""
+
+from collections.abc import Callable, Mapping
+import hashlib
+import json
+import os
+import pathlib
+import sys
+from typing import Any
+
+from flax import nnx
+import jax
+from jax.experimental import multihost_utils
+from jaxtyping import Array, Float, Shaped
+import ml_collections
+import numpy as np
+
+from composeret_jax.distributed import data_mesh, fetch, on_every_device, place, rows_split
+from data_pipelines.files import one_at_a_time
+from data_pipelines.input_error import InputError
+
+# Another one whenever an encoder computes something else from the same weights.
+ENCODERS_VERSION = 1
+
+
+def kept_features(
+  folder: pathlib.Path, name: str, made_from: Mapping[str, Any], compute: Callable[[], Float[np.ndarray, "num dim"]]
+) -> Float[np.ndarray, "num dim"]:
+  """The features in `folder`; what `compute` returns, kept there from now on, where one of the processes lacks them.
+
+  `made_from` is all that they depend on but the kind of device, as JSON takes it; `name` is for people. A folder that
+  cannot be written is a message. Raises InputError when the file is damaged.
+  """
+  everything = json.dumps([ENCODERS_VERSION, jax.default_backend(), made_from], sort_keys=True)
+  path = folder / f"{name}-{hashlib.sha256(everything.encode()).hexdigest()[:16]}.npy"
+  # All devices compute them together: either every process does, or none.
+  if multihost_utils.process_allgather(np.array(path.exists())).all():
+    return _read(path)
+  features = compute()
+  try:
+    _keep(path, features)
+  except OSError as error:
+    print(f"{path} cannot be written, the next run computes it again: {error.strerror or error}", file=sys.stderr)
+  return features
+
+
+def without(config: ml_collections.ConfigDict, *names: str) -> dict[str, Any]:
+  """An encoder's part of the configuration, for `made_from`, without what no feature depends on."""
+  return {name: value for name, value in config.items() if name not in names}
+
+
+def _read(path: pathlib.Path) -> Float[np.ndarray, "num dim"]:
+  try:
+    return np.asarray(np.load(path, mmap_mode="r"))
+  except (EOFError, ValueError) as error:
+    raise InputError(f"{path} is damaged: {error}. Delete it, and it is computed again") from error
+
+
+def _keep(path: pathlib.Path, features: Float[np.ndarray, "num dim"]) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_suffix(".partial")
+  with one_at_a_time(path.with_suffix(".lock")):
+    if path.exists():  # another process of the job, or another run, has kept it meanwhile
+      return
+    try:
+      with partial.open("wb") as file:
+        np.save(file, features)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(partial, path)
+    finally:
+      partial.unlink(missing_ok=True)  # a full disk gets its room back
+
+
+class FrozenEncoder:
+  """Encodes up to `batch_size` rows at a time: the size that was asked for, or the next that the devices can split."""
+
+  def __init__(
+    self,
+    encoder: nnx.Module,
+    batch_size: int,
+    features: Callable[[nnx.Module, Shaped[Array, "batch ..."]], Float[Array, "batch dim"]],
+  ):
+    """Puts the weights on every device, once; `features` is what is compiled, for each length of rows anew."""
+    self._sharding = rows_split(data_mesh())
+    self.batch_size = -(-batch_size // self._sharding.num_devices) * self._sharding.num_devices
+    encoder.eval()
+    graphdef, weights = nnx.split(encoder)
+    everywhere = on_every_device(data_mesh())
+    self._weights = jax.tree.map(lambda array: place(np.asarray(array), everywhere), weights)
+    self._encode = jax.jit(lambda weights, rows: features(nnx.merge(graphdef, weights), rows))
+
+  def __call__(self, rows: Shaped[np.ndarray, "num ..."]) -> Float[np.ndarray, "num dim"]:
+    """Returns their features; a short batch is filled up, so that it is computed by the same program."""
+    filling = np.repeat(rows[-1:], self.batch_size - len(rows), axis=0)
+    whole = place(np.concatenate([rows, filling]), self._sharding)
+    return fetch(self._encode(self._weights, whole))[: len(rows)]

@@ -1,0 +1,129 @@
+"""The part of an image encoder that brings its weights with it: a ResNet's convolutions, or a tower."""
+
+import dataclasses
+import functools
+from typing import Any
+
+from flax import nnx
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+import ml_collections
+import numpy as np
+import tqdm
+
+from composeret_jax.models.encoders.projected import FrozenTrunkHead, ProjectedImageEncoder
+from composeret_jax.models.encoders.resnet import ResNet, Trunk
+from composeret_jax.pretrained.files import find_weights
+from composeret_jax.pretrained.frozen_features import FrozenEncoder, kept_features, without
+from composeret_jax.pretrained.resnet import FIELD, load_trunk
+from composeret_jax.pretrained.towers.preprocessing import check_resizing
+from composeret_jax.pretrained.towers.tower_folder import build_image_tower, open_image_folder
+from data_pipelines.dataset import Dataset
+from data_pipelines.files import file_sha256
+from data_pipelines.loader import image_batches
+from data_pipelines.pixels.source import PixelSource
+from data_pipelines.tables import ImageTable
+
+
+def build_image_encoder(config: ml_collections.ConfigDict, image_size: int, rngs: nnx.Rngs) -> nnx.Module:
+  """What `config` (the `image_encoder` part of a model's) describes; its last layer alone where the rest is frozen.
+
+  `image_size` is the side of the images' pixels, which a tower has to know.
+  """
+  if config.frozen:
+    return FrozenTrunkHead(trunk_dim(config, image_size), config.feature_dim, rngs=rngs)
+  if config.name == "tower":
+    return ProjectedImageEncoder(build_image_tower(config, image_size), config.feature_dim, rngs=rngs)
+  return ResNet(**trunk_sizes(config), feature_dim=config.feature_dim, rngs=rngs)
+
+
+def trunk_sizes(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """What a ResNet's trunk is built with."""
+  return {
+    "width": config.width,
+    "stage_sizes": config.stage_sizes,
+    "block": config.block,
+    "dtype": jnp.dtype(config.dtype),
+  }
+
+
+def build_trunk(config: ml_collections.ConfigDict, image_size: int) -> nnx.Module:
+  """The trunk alone, its weights not read yet."""
+  if config.name == "tower":
+    return build_image_tower(config, image_size)
+  return Trunk(**trunk_sizes(config), rngs=nnx.Rngs(0))
+
+
+def trunk_dim(config: ml_collections.ConfigDict, image_size: int) -> int:
+  """The width of a trunk's feature."""
+  return nnx.eval_shape(lambda: build_trunk(config, image_size)).feature_dim
+
+
+def load_pretrained(config: ml_collections.ConfigDict, trunk: nnx.Module) -> None:
+  """Fills the trunk of `config` (the `image_encoder` part of a model's) from its files.
+
+  Raises InputError when they are not there or do not fit; the trunk is untouched then.
+  """
+  if config.name == "tower":
+    open_image_folder(config.pretrained).load(trunk)
+  else:
+    load_trunk(config.pretrained, trunk)
+
+
+def check_image_trunk(config: ml_collections.ConfigDict) -> None:
+  """Raises InputError when the tower of a whole configuration cannot be read, or was made for other pixels."""
+  if config.model.image_encoder.name == "tower":
+    check_resizing(open_image_folder(config.model.image_encoder.pretrained).path, config.data)
+
+
+def trunk_made_with(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """What identifies, in the checkpoints of a whole configuration, the files of a tower or of a frozen trunk."""
+  image_encoder = config.model.image_encoder
+  if image_encoder.name == "tower":
+    return {"trunk_sha256": open_image_folder(image_encoder.pretrained).fingerprints()}
+  if image_encoder.frozen:
+    return {"trunk_sha256": file_sha256(find_weights(image_encoder.pretrained, FIELD))}
+  return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFeatures:
+  """Stands for a pixel store: a row is an image's feature."""
+
+  array: Float[np.ndarray, "num dim"]
+
+  def __len__(self) -> int:
+    return len(self.array)
+
+  def __getitem__(self, rows: Int[np.ndarray, " num"]) -> Float[np.ndarray, "num dim"]:
+    return self.array[rows]
+
+
+def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Dataset:
+  """The data set with the features of `config`'s pretrained trunk (a whole configuration) in place of pixels.
+
+  `dataset` has its pixels in stores; the features are kept beside these, and go with them when they are deleted.
+  """
+  image_encoder = config.model.image_encoder
+  trunk = build_trunk(image_encoder, config.data.image_size)
+  load_pretrained(image_encoder, trunk)
+  made_with = trunk_made_with(config) | without(image_encoder, "pretrained", "feature_dim")
+
+  def open_features(images: ImageTable, split: str) -> ImageFeatures:
+    pixels = dataset.open_pixels(images, split)
+    encode = functools.partial(encode_images, trunk, pixels, config.eval.batch_size)
+    folder, name = pixels.path.parent.with_name("features"), pixels.path.stem
+    return ImageFeatures(kept_features(folder, name, made_with | {"pixels": name}, encode))
+
+  return dataclasses.replace(dataset, open_pixels=open_features)
+
+
+def encode_images(trunk: nnx.Module, pixels: PixelSource, batch_size: int) -> Float[np.ndarray, "num dim"]:
+  """The trunk's feature of each image, computed on all devices."""
+  encode = FrozenEncoder(trunk, batch_size, lambda trunk, pixels: trunk.features(pixels))
+  batches = image_batches(pixels, batch_size=encode.batch_size, num_workers=0)
+  features = np.empty((len(pixels), trunk.feature_dim), np.float32)
+  for start in tqdm.trange(0, len(pixels), encode.batch_size, desc="encode images", unit=" batches"):
+    batch = next(batches)
+    features[start : start + len(batch)] = encode(batch)
+  return features

@@ -1,0 +1,48 @@
+"""Pretrained image encoders: torchvision's ResNets, from safetensors files with torchvision's names."""
+
+from flax import nnx
+
+from composeret_jax.models.encoders.resnet import ResNet, Trunk
+from composeret_jax.pretrained.files import find_weights, read_safetensors
+from composeret_jax.pretrained.slots import batch_norm_slots, conv2d_slots, fill, linear_slots, prefixed, Slots
+
+FIELD = "model.image_encoder.pretrained"
+
+
+# The file's classifier; the head is our own.
+CLASSIFIER = "fc."
+
+
+def load_trunk(where: str, trunk: Trunk) -> None:
+  """Fills a trunk from `where`: a safetensors file, a folder with model.safetensors, or a repository of the hub.
+
+  Raises InputError when there is no such file, or when it does not fit; the trunk is untouched then.
+  """
+  file = find_weights(where, FIELD)
+  tensors = {name: value for name, value in read_safetensors(file).items() if not name.startswith(CLASSIFIER)}
+  fill(tensors, trunk_slots(trunk), f"config.model.image_encoder is another network than {file}: its weights")
+
+
+def resnet_slots(encoder: ResNet, head: str) -> Slots:
+  """torchvision's names, with the last linear layer called `head`."""
+  return trunk_slots(encoder.trunk) | prefixed(f"{head}.", linear_slots(encoder.head))
+
+
+def trunk_slots(trunk: Trunk) -> Slots:
+  """torchvision's names of all but the classifier."""
+  slots = {**prefixed("conv1.", conv2d_slots(trunk.stem)), **prefixed("bn1.", batch_norm_slots(trunk.stem_norm))}
+  blocks = iter(trunk.blocks)
+  for stage, num_blocks in enumerate(trunk.stage_sizes, start=1):
+    for index in range(num_blocks):
+      slots |= prefixed(f"layer{stage}.{index}.", _block_slots(next(blocks)))
+  return slots
+
+
+def _block_slots(block: nnx.Module) -> Slots:
+  slots = {}
+  for i, (conv, norm) in enumerate(block.convolutions(), start=1):
+    slots |= {**prefixed(f"conv{i}.", conv2d_slots(conv)), **prefixed(f"bn{i}.", batch_norm_slots(norm))}
+  if block.shortcut:
+    slots |= prefixed("downsample.0.", conv2d_slots(block.shortcut.conv))
+    slots |= prefixed("downsample.1.", batch_norm_slots(block.shortcut.norm))
+  return slots

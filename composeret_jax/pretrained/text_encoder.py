@@ -1,0 +1,128 @@
+"""The ways a run handles texts: LSTM, and BERT or a tower, fine-tuned or frozen, as the configuration says."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+from flax import nnx
+from jaxtyping import Float
+import ml_collections
+import numpy as np
+import tqdm
+
+from composeret_jax.models.encoders.lstm import LstmTextEncoder
+from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
+from composeret_jax.pretrained.bert import CONFIG, load_bert, read_config
+from composeret_jax.pretrained.files import find_folder, WEIGHTS
+from composeret_jax.pretrained.frozen_features import FrozenEncoder, kept_features, without
+from composeret_jax.pretrained.towers.tower_folder import compute_of, load_text_tower, open_text_folder, TEXT_FIELD
+from data_pipelines.files import file_sha256
+from data_pipelines.input_error import InputError
+from data_pipelines.texts.readers import RowReader, TextReader, TokenReader
+from data_pipelines.texts.tower_pieces import tower_pieces
+from data_pipelines.texts.vocabulary import padded, Vocabulary
+from data_pipelines.texts.wordpieces import TOKENIZER_FILES, WordPieces
+
+# Batches of texts are padded to a multiple of this, so that few lengths are compiled.
+LENGTH_STEP = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+  """From strings to features, in two halves: `reader` in the loader, and the module of `build_encoder` in the model.
+
+  `made_with` identifies what was read: the LSTM's `words`, or the `path` of a BERT or a tower and the `sha256` of each
+  file there. A run goes on only with the same.
+  """
+
+  reader: TextReader
+  build_encoder: Callable[[nnx.Rngs], nnx.Module]
+  made_with: Mapping[str, Any]
+
+
+def open_texts(
+  config: ml_collections.ConfigDict,
+  train_texts: Sequence[str],
+  query_texts: Sequence[str],
+  batch_size: int,
+  *,
+  words: Sequence[str] | None = None,
+  kept_in: pathlib.Path | None = None,
+) -> Texts:
+  """What `config` (the `model.text_encoder` part of a run's configuration) names, for these texts.
+
+  A frozen BERT or tower encodes them here, `batch_size` at a time, unless their features are in the folder `kept_in`.
+  `words` are those that an LSTM knows, where it was trained on other texts than `train_texts`. Raises InputError when
+  files cannot be used.
+  """
+  if config.name == "lstm":
+    vocabulary = Vocabulary.from_texts(train_texts) if words is None else Vocabulary(tuple(words))
+    return _lstm(config, vocabulary, [*train_texts, *query_texts])
+  texts = tuple(dict.fromkeys([*train_texts, *query_texts])) or ("",)  # a gallery alone has none
+  encoder, pieces, fingerprints = (_tower if config.name == "tower" else _bert)(config)
+  pieces.warn_of_cuts(texts)
+  if config.fine_tune:
+    trunk, reader = encoder, TokenReader(pieces, pieces.longest(texts))
+  else:
+    made_from = {"sha256": fingerprints, "texts": texts} | without(config, "path", "projection_dim")
+    encode = functools.partial(encode_texts, encoder, pieces, texts, batch_size)
+    features = kept_features(kept_in, "texts", made_from, encode) if kept_in else encode()
+    trunk, reader = FeatureTable(features), RowReader(texts)
+
+  def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
+    return ProjectedTextEncoder(trunk, config.projection_dim, rngs=rngs)
+
+  return Texts(reader, build_encoder, {"path": config.path, "sha256": fingerprints})
+
+
+def _lstm(config: ml_collections.ConfigDict, vocabulary: Vocabulary, texts: Sequence[str]) -> Texts:
+  def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
+    return LstmTextEncoder(
+      vocabulary_size=vocabulary.size, embedding_dim=config.embedding_dim, feature_dim=config.feature_dim, rngs=rngs
+    )
+
+  length = max(vocabulary.longest(texts), 1)
+  return Texts(TokenReader(vocabulary, length), build_encoder, {"words": list(vocabulary.words)})
+
+
+def _bert(config: ml_collections.ConfigDict) -> tuple[nnx.Module, WordPieces, dict[str, str]]:
+  """A BERT, its tokenizer, and the SHA-256 of each file that they were read from."""
+  folder = find_folder(config.path, (CONFIG, WEIGHTS, *TOKENIZER_FILES), TEXT_FIELD)
+  fields = read_config(folder / CONFIG)
+  pieces = WordPieces.from_folder(folder, fields.max_position_embeddings)
+  _check_size(folder, pieces, fields.vocab_size)
+  names = [CONFIG, WEIGHTS, *TOKENIZER_FILES]
+  fingerprints = {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
+  return load_bert(folder, config.pooling, compute_of(config)), pieces, fingerprints
+
+
+def _tower(config: ml_collections.ConfigDict) -> tuple[nnx.Module, WordPieces, dict[str, str]]:
+  """As `_bert`, of a text tower."""
+  folder = open_text_folder(config.path)
+  tower = load_text_tower(config, folder)
+  num_words, max_length = tower.embeddings.words.shape[0], tower.embeddings.positions.shape[0]
+  pieces = tower_pieces(folder.path, max_length, padded=tower.needs_padding)
+  _check_size(folder.path, pieces, num_words)
+  return tower, pieces, folder.fingerprints()
+
+
+def _check_size(folder: pathlib.Path, pieces: WordPieces, num_words: int) -> None:
+  if pieces.size > num_words:
+    raise InputError(f"{folder}: the tokenizer has ids up to {pieces.size - 1:,}, the model only {num_words:,}")
+
+
+def encode_texts(
+  encoder: nnx.Module, pieces: WordPieces, texts: Sequence[str], batch_size: int
+) -> Float[np.ndarray, "num_texts feature_dim"]:
+  """The feature of each text, computed on all devices, texts of like length together."""
+  encode = FrozenEncoder(encoder, batch_size, lambda encoder, tokens: encoder(tokens))
+  tokens = pieces.ids(texts)
+  order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
+  features = np.empty((len(texts), encoder.feature_dim), np.float32)
+  for start in tqdm.trange(0, len(texts), encode.batch_size, desc="encode texts", unit=" batches"):
+    rows = order[start : start + encode.batch_size]
+    length = min(-(-len(tokens[rows[-1]]) // LENGTH_STEP) * LENGTH_STEP, pieces.max_length)
+    features[rows] = encode(padded([tokens[row] for row in rows], length))
+  return features

@@ -1,0 +1,1 @@
+"""CLIP's, SigLIP's and DINOv2's towers: folders as transformers writes them."""

@@ -1,0 +1,67 @@
+"""DINOv2's image towers, as transformers' Dinov2Model has them; those with SwiGLU or registers are not read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import nnx
+
+from composeret_jax.models.encoders.transformer import Compute, PreNormLayer
+from composeret_jax.models.encoders.vit import Colours, Dinov2Vit, VitConfig
+from composeret_jax.pretrained.slots import (
+  config_of,
+  feed_forward_slots,
+  layer_norm_slots,
+  linear_slots,
+  patches_slots,
+  prefixed,
+  reshaped,
+  same,
+  Slots,
+)
+
+# What config.json leaves out.
+DEFAULTS = {
+  "hidden_size": 768,
+  "num_hidden_layers": 12,
+  "num_attention_heads": 12,
+  "mlp_ratio": 4,
+  "hidden_act": "gelu",
+  "layer_norm_eps": 1e-6,
+  "image_size": 224,
+  "patch_size": 14,
+}
+
+
+def build_vit(fields: Mapping[str, Any], image_size: int, colours: Colours, compute: Compute) -> Dinov2Vit:
+  """The tower of a config.json, for images of `image_size`."""
+  fields = DEFAULTS | fields | {"image_size": image_size}
+  wide = int(fields["hidden_size"] * fields["mlp_ratio"])
+  return Dinov2Vit(config_of(VitConfig, fields | {"intermediate_size": wide}), colours, compute, rngs=nnx.Rngs(0))
+
+
+def vit_slots(tower: Dinov2Vit) -> Slots:
+  """The names in published files."""
+  embeddings = tower.embeddings
+  slots = {
+    "embeddings.cls_token": reshaped(embeddings.class_token, (1, 1, embeddings.class_token.size)),
+    "embeddings.position_embeddings": reshaped(embeddings.positions, (1, *embeddings.positions.shape)),
+    **prefixed("embeddings.patch_embeddings.projection.", patches_slots(embeddings.patches)),
+    **prefixed("layernorm.", layer_norm_slots(tower.norm)),
+  }
+  for i, layer in enumerate(tower.layers):
+    slots |= prefixed(f"encoder.layer.{i}.", _layer_slots(layer))
+  return slots
+
+
+def _layer_slots(layer: PreNormLayer) -> Slots:
+  return {
+    **prefixed("norm1.", layer_norm_slots(layer.attention_norm)),
+    **prefixed("attention.attention.query.", linear_slots(layer.attention.query)),
+    **prefixed("attention.attention.key.", linear_slots(layer.attention.key)),
+    **prefixed("attention.attention.value.", linear_slots(layer.attention.value)),
+    **prefixed("attention.output.dense.", linear_slots(layer.attention.out)),
+    "layer_scale1.lambda1": same(layer.attention_scale),
+    **prefixed("norm2.", layer_norm_slots(layer.norm)),
+    **prefixed("mlp.", feed_forward_slots(layer.feed_forward)),
+    "layer_scale2.lambda1": same(layer.scale),
+  }

@@ -1,0 +1,102 @@
+"""SigLIP's towers, as transformers' SiglipModel has them: SigLIP, and SigLIP 2 of one resolution."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import nnx
+import numpy as np
+
+from composeret_jax.models.encoders.text_tower import SiglipText, TextTowerConfig
+from composeret_jax.models.encoders.transformer import Attention, Compute
+from composeret_jax.models.encoders.vit import AttentionPool, Colours, SiglipVit, VitConfig
+from composeret_jax.pretrained.slots import (
+  config_of,
+  feed_forward_slots,
+  layer_norm_slots,
+  layers_slots,
+  linear_slots,
+  patches_slots,
+  prefixed,
+  reshaped,
+  same,
+  Slot,
+  Slots,
+  text_embeddings_slots,
+)
+
+# What config.json leaves out.
+VISION_DEFAULTS = {
+  "hidden_size": 768,
+  "intermediate_size": 3_072,
+  "num_hidden_layers": 12,
+  "num_attention_heads": 12,
+  "hidden_act": "gelu_pytorch_tanh",
+  "layer_norm_eps": 1e-6,
+  "image_size": 224,
+  "patch_size": 16,
+}
+
+
+TEXT_DEFAULTS = VISION_DEFAULTS | {"vocab_size": 32_000, "max_position_embeddings": 64}
+
+
+def build_vit(fields: Mapping[str, Any], image_size: int, colours: Colours, compute: Compute) -> SiglipVit:
+  """The image tower of a vision_config, for images of `image_size`."""
+  config = config_of(VitConfig, VISION_DEFAULTS | fields | {"image_size": image_size})
+  return SiglipVit(config, colours, compute, rngs=nnx.Rngs(0))
+
+
+def vit_slots(tower: SiglipVit) -> Slots:
+  """The names of SiglipModel's image half."""
+  return prefixed(
+    "vision_model.",
+    {
+      **prefixed("embeddings.patch_embedding.", patches_slots(tower.embeddings.patches)),
+      "embeddings.position_embedding.weight": same(tower.embeddings.positions),
+      **prefixed("encoder.layers.", layers_slots(tower.layers)),
+      **prefixed("post_layernorm.", layer_norm_slots(tower.norm)),
+      **prefixed("head.", _pool_slots(tower.pool)),
+    },
+  )
+
+
+def build_text(fields: Mapping[str, Any], compute: Compute) -> SiglipText:
+  """The text tower of a text_config."""
+  config = config_of(TextTowerConfig, TEXT_DEFAULTS | fields)
+  projection_dim = fields.get("projection_size") or config.hidden_size
+  return SiglipText(config, projection_dim, compute, rngs=nnx.Rngs(0))
+
+
+def text_slots(tower: SiglipText) -> Slots:
+  """The names of SiglipModel's text half."""
+  return prefixed(
+    "text_model.",
+    {
+      **prefixed("embeddings.", text_embeddings_slots(tower.embeddings)),
+      **prefixed("encoder.layers.", layers_slots(tower.layers)),
+      **prefixed("final_layer_norm.", layer_norm_slots(tower.norm)),
+      **prefixed("head.", linear_slots(tower.projection)),
+    },
+  )
+
+
+def _pool_slots(pool: AttentionPool) -> Slots:
+  return {
+    "probe": reshaped(pool.query, (1, 1, pool.query.size)),
+    **prefixed("attention.", _joint_attention_slots(pool.attention)),
+    **prefixed("layernorm.", layer_norm_slots(pool.norm)),
+    **prefixed("mlp.", feed_forward_slots(pool.feed_forward)),
+  }
+
+
+def _joint_attention_slots(attention: Attention) -> Slots:
+  """torch.nn.MultiheadAttention's names: query, key and value are rows of one matrix."""
+  parts = attention.query, attention.key, attention.value
+  dim = attention.query.kernel.shape[1]
+  return {
+    "in_proj_weight": Slot(
+      (3 * dim, dim), tuple(part.kernel for part in parts), lambda tensor: [rows.T for rows in np.split(tensor, 3)]
+    ),
+    "in_proj_bias": Slot((3 * dim,), tuple(part.bias for part in parts), lambda tensor: np.split(tensor, 3)),
+    **prefixed("out_proj.", linear_slots(attention.out)),
+  }

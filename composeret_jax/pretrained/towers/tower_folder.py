@@ -1,0 +1,238 @@
+"""Pretrained image and text towers: folders and hub repositories as transformers has them."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import pathlib
+from typing import Any
+
+from flax import nnx
+import jax.numpy as jnp
+from jaxtyping import Float
+import ml_collections
+import numpy as np
+
+from composeret_jax.models.encoders.text_tower import TextTower
+from composeret_jax.models.encoders.transformer import ACTIVATIONS, Compute
+from composeret_jax.models.encoders.vit import Vit
+from composeret_jax.pretrained.files import find_folder, read_json, read_tensors, weight_files, WEIGHTS, WEIGHTS_INDEX
+from composeret_jax.pretrained.slots import fill, Slots
+from composeret_jax.pretrained.towers import clip, dinov2, siglip
+from composeret_jax.pretrained.towers.preprocessing import PREPROCESSING, read_preprocessing
+from data_pipelines.files import file_sha256
+from data_pipelines.input_error import InputError
+from data_pipelines.texts.tower_pieces import TOKENIZER_FILES
+
+# The cubic kernel's parameter as PyTorch has it, by which transformers resizes positions; jax.image has -0.5.
+CUBIC = -0.75
+
+
+def resized_positions(
+  positions: Float[np.ndarray, "num dim"], num_patches: int, num_tokens: int
+) -> Float[np.ndarray, "new_num dim"]:
+  """Bicubically interpolated to a square of `num_patches`; the first `num_tokens` belong to no patch, and stay."""
+  tokens, patches = positions[:num_tokens], positions[num_tokens:]
+  if len(patches) == num_patches:
+    return positions
+  side, new_side = round(len(patches) ** 0.5), round(num_patches**0.5)
+  along = cubic_weights(side, new_side)
+  grid = patches.reshape(side, side, -1)
+  resized = np.einsum("yi,xj,ijd->yxd", along, along, grid, optimize=True).astype(positions.dtype)
+  return np.concatenate([tokens, resized.reshape(num_patches, -1)])
+
+
+def cubic_weights(size: int, new_size: int) -> Float[np.ndarray, "new_size size"]:
+  """What each new sample takes of each old one; the outermost old ones go on for ever."""
+  centres = (np.arange(new_size) + 0.5) * size / new_size - 0.5
+  first = np.floor(centres).astype(int)
+  weights = np.zeros((new_size, size))
+  for offset in (-1, 0, 1, 2):
+    old = first + offset
+    np.add.at(weights, (np.arange(new_size), np.clip(old, 0, size - 1)), _cubic(np.abs(centres - old)))
+  return weights
+
+
+def _cubic(distance: Float[np.ndarray, " num"]) -> Float[np.ndarray, " num"]:
+  """Keys' convolution kernel ("Cubic Convolution Interpolation for Digital Image Processing", 1981)."""
+  near = (CUBIC + 2) * distance**3 - (CUBIC + 3) * distance**2 + 1
+  far = CUBIC * (distance**3 - 5 * distance**2 + 8 * distance - 4)
+  return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+
+
+CONFIG = "config.json"
+
+
+IMAGE_FIELD, TEXT_FIELD = "model.image_encoder.pretrained", "model.text_encoder.path"
+
+
+IMAGE_FILES = (CONFIG, PREPROCESSING)
+
+
+TEXT_FILES = (CONFIG, *TOKENIZER_FILES)
+
+
+SHARDS = "model-*.safetensors"
+
+
+# Buffers of counting numbers that older files have, and what is only of use in pre-training.
+IGNORED = ("position_ids", "mask_token")
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+  """How one half of a model_type is read: its part of config.json, its tensors' prefixes, our module, its names.
+
+  Some files leave out `optional_prefix`.
+  """
+
+  part: str
+  prefixes: tuple[str, ...]
+  build: Callable[..., nnx.Module]
+  slots: Callable[[nnx.Module], Slots]
+  positions: str = ""
+  optional_prefix: str = ""
+
+
+_CLIP_POSITIONS = "vision_model.embeddings.position_embedding.weight"
+
+
+_CLIP_VIT = Family(
+  "vision_config", ("vision_model.", "visual_projection."), clip.build_vit, clip.vit_slots, _CLIP_POSITIONS
+)
+
+
+_SIGLIP_VIT = Family("vision_config", ("vision_model.",), siglip.build_vit, siglip.vit_slots, _CLIP_POSITIONS)
+
+
+_DINOV2 = Family("", ("",), dinov2.build_vit, dinov2.vit_slots, "embeddings.position_embeddings")
+
+
+_CLIP_TEXT = Family("text_config", ("text_model.", "text_projection."), clip.build_text, clip.text_slots)
+
+
+_SIGLIP_TEXT = Family("text_config", ("text_model.",), siglip.build_text, siglip.text_slots)
+
+
+def _half(family: Family, optional_prefix: str = "") -> Family:
+  """The family where a folder holds this half alone."""
+  return dataclasses.replace(family, part="", optional_prefix=optional_prefix)
+
+
+IMAGE_FAMILIES = {
+  "clip": _CLIP_VIT,
+  "clip_vision_model": _half(_CLIP_VIT),
+  "siglip": _SIGLIP_VIT,
+  "siglip_vision_model": _half(_SIGLIP_VIT, "vision_model."),
+  "dinov2": _DINOV2,
+}
+
+
+TEXT_FAMILIES = {
+  "clip": _CLIP_TEXT,
+  "clip_text_model": _half(_CLIP_TEXT),
+  "siglip": _SIGLIP_TEXT,
+  "siglip_text_model": _half(_SIGLIP_TEXT, "text_model."),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerFolder:
+  """A folder that holds a tower, and how it is read."""
+
+  path: pathlib.Path
+  family: Family
+  fields: Mapping[str, Any]
+  files: tuple[str, ...]
+
+  def fingerprints(self) -> dict[str, str]:
+    """The SHA-256 of each file that the tower is read from."""
+    names = [*self.files, *(file.name for file in weight_files(self.path))]
+    return {name: file_sha256(self.path / name) for name in names if (self.path / name).is_file()}
+
+  def load(self, tower: nnx.Module) -> None:
+    """Fills a tower; raises InputError when weights are missing or do not fit, and leaves it untouched then."""
+    slots = self.family.slots(tower)
+    tensors = {name: tensor for name, tensor in self.tensors().items() if not name.endswith(IGNORED)}
+    name = self.family.positions
+    if name in tensors:
+      tensors[name] = _fitting_positions(tensors[name], slots[name].shape)
+    fill(tensors, slots, f"{self.path} disagrees with its {CONFIG}: the weights")
+
+  def tensors(self) -> dict[str, np.ndarray]:
+    """Those of this half, by the names that whole models give them."""
+    optional = self.family.optional_prefix
+    tensors = read_tensors(self.path, ("",) if optional else self.family.prefixes)
+    if optional and not any(name.startswith(optional) for name in tensors):
+      return {optional + name: tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _fitting_positions(positions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+  """As many as the image has patches; a class token's stays as it is."""
+  rows, num = positions.reshape(-1, shape[-1]), shape[-2]
+  num_tokens = len(rows) - round(len(rows) ** 0.5) ** 2
+  return resized_positions(rows, num - num_tokens, num_tokens).reshape(shape)
+
+
+def open_image_folder(where: str) -> TowerFolder:
+  """The folder or hub repository of an image tower; raises InputError when it is none that we can compute."""
+  folder = find_folder(where, (*IMAGE_FILES, WEIGHTS, WEIGHTS_INDEX, SHARDS), IMAGE_FIELD)
+  return _open(folder, IMAGE_FAMILIES, IMAGE_FILES)
+
+
+def open_text_folder(where: str) -> TowerFolder:
+  """The folder or hub repository of a text tower; raises InputError when it is none that we can compute."""
+  folder = find_folder(where, (*TEXT_FILES, WEIGHTS, WEIGHTS_INDEX, SHARDS), TEXT_FIELD)
+  return _open(folder, TEXT_FAMILIES, TEXT_FILES)
+
+
+def _open(path: pathlib.Path, families: Mapping[str, Family], files: tuple[str, ...]) -> TowerFolder:
+  file = path / CONFIG
+  whole = read_json(file)
+  family = families.get(whole.get("model_type"))
+  if family is None:
+    hint = " (SigLIP 2 of one resolution is siglip)" if whole.get("model_type") == "siglip2" else ""
+    raise InputError(f"{file} has model_type {whole.get('model_type')!r}, expected one of {', '.join(families)}{hint}")
+  fields = part_of(whole, family.part)
+  for name, expected in (("use_swiglu_ffn", False), ("vision_use_head", True), ("qkv_bias", True), ("num_channels", 3)):
+    if fields.get(name, expected) != expected:
+      raise InputError(f"{file} has {name} {fields[name]!r}, expected {expected!r}")
+  if fields.get("hidden_act", "gelu") not in ACTIVATIONS:
+    raise InputError(f"{file} has hidden_act {fields['hidden_act']!r}, expected one of {', '.join(ACTIVATIONS)}")
+  return TowerFolder(path, family, fields, files)
+
+
+def part_of(whole: Mapping[str, Any], part: str) -> dict[str, Any]:
+  """A half's fields, of which the `_dict` of old files counts; the projection's width is the whole's."""
+  if not part:
+    return dict(whole)
+  fields = whole.get(f"{part}_dict") or whole.get(part) or {}
+  shared = {"projection_dim": whole["projection_dim"]} if "projection_dim" in whole else {}
+  return dict(fields) | shared
+
+
+def build_image_tower(config: ml_collections.ConfigDict, image_size: int) -> Vit:
+  """The tower that `config` (the `image_encoder` part of a model's) names, its weights zero.
+
+  Raises InputError when an image of `image_size` has no whole patch.
+  """
+  folder = open_image_folder(config.pretrained)
+  colours = read_preprocessing(folder.path).colours
+  tower = folder.family.build(folder.fields, image_size, colours, compute_of(config))
+  patch_size = tower.embeddings.patch_size
+  if image_size < patch_size:
+    raise InputError(
+      f"config.data.image_size is {image_size}, expected at least {patch_size}: a patch of {folder.path}"
+    )
+  return tower
+
+
+def load_text_tower(config: ml_collections.ConfigDict, folder: TowerFolder) -> TextTower:
+  """The text tower in a folder, computed as `config` (the `text_encoder` part of a model's) says."""
+  tower = folder.family.build(folder.fields, compute_of(config))
+  folder.load(tower)
+  return tower
+
+
+def compute_of(config: ml_collections.ConfigDict) -> Compute:
+  """How an encoder's part of the configuration wants it to be computed."""
+  return Compute(jnp.dtype(config.dtype), config.remat)

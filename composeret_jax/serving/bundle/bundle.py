@@ -1,0 +1,211 @@
+"""A bundle that is open: encodes images and composes them with texts."""
+
+from collections.abc import Callable, Mapping, Sequence
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+
+from composeret_jax.serving.bundle.inputs import batch_pixels, ImageInput, Images, read_tokens, TokenBatches
+from composeret_jax.serving.bundle.layout import (
+  check_files,
+  COMPOSE_FEATURES,
+  COMPOSE_QUERY,
+  COMPOSE_TEXTS,
+  ENCODE_GALLERY,
+  read_info,
+  WEIGHTS,
+)
+from composeret_jax.serving.bundle.programs import read_program
+from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
+
+# Programs run on batches of these sizes, padded: few shapes are compiled, and a row's feature does not depend on the
+# rows beside it. Batches of different sizes give features that differ by rounding (1e-7).
+BATCH_SIZES = (1, 8, 64)
+
+
+FeaturesAndNorms = tuple[np.ndarray, np.ndarray]
+
+
+class Bundle:
+  """A trained model. Features are NumPy's float32 [num, feature_dim], rows of length 1, compared by inner product.
+
+  A composer takes an image's raw feature, whose length the unit feature has lost: `norms`, float32 [num], are these
+  lengths, and `feature * norm` is the raw feature. Images are paths, bytes, PIL images or uint8 arrays [height, width,
+  3] of any size. Any number of rows; they go through the device in batches of BATCH_SIZES, each compiled on first use.
+  May be called from several threads.
+  """
+
+  def __init__(
+    self,
+    info: Mapping[str, Any],
+    fingerprint: str,
+    programs: Mapping[str, Callable],
+    weights: Mapping[str, jax.Array],
+    tokens: TokenBatches,
+  ):
+    """`info` is bundle.json's content and `fingerprint` its SHA-256, by which an index knows whose features it has."""
+    self.info = info
+    self.fingerprint = fingerprint
+    self._programs = programs
+    self._weights = weights
+    self._tokens = tokens
+
+  @property
+  def feature_dim(self) -> int:
+    """The width of a feature."""
+    return self.info["feature_dim"]
+
+  @property
+  def image_size(self) -> int:
+    """The side in pixels to which images are brought."""
+    return self.info["image_size"]
+
+  @property
+  def resizing(self) -> Resizing:
+    """How images are brought to it."""
+    return Resizing(self.info["resize"], self.info["interpolation"])
+
+  @property
+  def composes_features(self) -> bool:
+    """Whether `compose_features` works: not for a composer of the image encoder's maps, which needs the image."""
+    return COMPOSE_FEATURES in self._programs
+
+  def encode(self, images: Images) -> np.ndarray:
+    """The features of gallery images; raises InputError with an image's path or number when it cannot be read."""
+    return self.encode_with_norms(images)[0]
+
+  def encode_with_norms(self, images: Images) -> FeaturesAndNorms:
+    """The features of gallery images, and the lengths of their raw features."""
+    _check_sequence("images", images)
+    return self._run(ENCODE_GALLERY, len(images), lambda rows: [self._pixels(images, rows)])
+
+  def compose(self, images: Images, texts: Sequence[str]) -> np.ndarray:
+    """The features of what each text makes of its image."""
+    return self.compose_with_norms(images, texts)[0]
+
+  def compose_with_norms(self, images: Images, texts: Sequence[str]) -> FeaturesAndNorms:
+    """`compose`, and the lengths of the raw composed features, with which a next text can turn them further."""
+    _check_sequence("images", images)
+    _check_texts(texts, len(images))
+    return self._run(COMPOSE_QUERY, len(texts), lambda rows: [self._pixels(images, rows), self._tokens(texts[rows])])
+
+  def compose_features(self, features: np.ndarray, texts: Sequence[str], norms: np.ndarray | None = None) -> np.ndarray:
+    """The features of what each text makes of an encoded image, or of a composed query.
+
+    `norms` are the lengths that came with the features; None stands for the mean of the gallery that the model was
+    evaluated on. Raises InputError when not `composes_features`.
+    """
+    return self.compose_features_with_norms(features, texts, norms)[0]
+
+  def compose_features_with_norms(
+    self, features: np.ndarray, texts: Sequence[str], norms: np.ndarray | None = None
+  ) -> FeaturesAndNorms:
+    """`compose_features`, and the lengths of the raw composed features."""
+    if not self.composes_features:
+      raise InputError("this bundle's composer composes the image encoder's maps: it needs the image, not its feature")
+    features = _rows("features", features, (len(features), self.feature_dim))
+    norms = np.full(len(features), self.info["mean_norm"]) if norms is None else norms
+    norms = _rows("norms", norms, (len(features),))
+    _check_texts(texts, len(features))
+    return self._run(
+      COMPOSE_FEATURES, len(texts), lambda rows: [features[rows], norms[rows], self._tokens(texts[rows])]
+    )
+
+  def text_only(self, texts: Sequence[str]) -> np.ndarray:
+    """The features of what each text makes of the mean reference of the gallery that the model was evaluated on."""
+    _check_texts(texts, len(texts))
+    return self._run(COMPOSE_TEXTS, len(texts), lambda rows: [self._tokens(texts[rows])])[0]
+
+  def _pixels(self, images: Images, rows: slice) -> np.ndarray:
+    return batch_pixels(images[rows], rows.start, self.image_size, self.resizing)
+
+  def _run(self, program: str, num_rows: int, inputs: Callable[[slice], list[np.ndarray]]) -> FeaturesAndNorms:
+    """A program over all rows; `inputs` gives its arguments for some of them."""
+    parts = [(np.zeros((0, self.feature_dim), np.float32), np.zeros(0, np.float32))]
+    for start in range(0, num_rows, BATCH_SIZES[-1]):
+      arrays = inputs(slice(start, min(start + BATCH_SIZES[-1], num_rows)))
+      count = len(arrays[0])
+      batch_size = next(size for size in BATCH_SIZES if size >= count)
+      padded = [_padded(array, batch_size) for array in arrays]
+      parts.append(tuple(array[:count] for array in self._call(program, padded)))
+    features, norms = zip(*parts, strict=True)
+    return np.concatenate(features), np.concatenate(norms)
+
+  def _call(self, program: str, rows: list[np.ndarray]) -> FeaturesAndNorms:
+    try:
+      features, norms = map(np.asarray, self._programs[program](self._weights, *rows))
+    except (RuntimeError, ValueError, TypeError) as error:
+      reason = str(error).partition("\n")[0][:200]
+      raise InputError(f"the bundle's program {program} cannot be run: {reason}") from error
+    if not (np.isfinite(features).all() and np.isfinite(norms).all()):
+      raise InputError(f"the bundle's program {program} gives features that are not finite")
+    return features, norms
+
+
+def load(folder: str | pathlib.Path) -> Bundle:
+  """Opens a bundle that `launch.py --mode=export` wrote.
+
+  Raises InputError, with the file, for a folder that is no bundle or one of another format version, for a file that is
+  missing, changed or outside the folder, and for parts that do not fit each other, whatever their checksums say.
+  Programs only compute, but for how long and in how much memory is theirs: open bundles of people you trust.
+  """
+  folder = pathlib.Path(folder)
+  info, fingerprint = read_info(folder)
+  version = info["decoder_version"]
+  if version != DECODER_VERSION:
+    raise InputError(f"{folder} was trained on pixels of decoder {version}, this program's is {DECODER_VERSION}")
+  check_files(folder, info)
+  programs = {name: read_program(folder, name, info) for name in info["programs"]}
+  weights = _read_arrays(folder / WEIGHTS, info["arrays"])
+  return Bundle(info, fingerprint, programs, weights, read_tokens(folder, info["text"]))
+
+
+def _read_arrays(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str, jax.Array]:
+  """All arrays on the default device; types and shapes are looked at in the file's header, before any is read."""
+  try:
+    with safetensors.safe_open(file, framework="numpy") as tensors:
+      names = list(tensors.keys())
+      found = {name: _describe_slice(tensors.get_slice(name)) for name in names}
+      if found != expected:
+        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise InputError(f"{file} holds other arrays than bundle.json says: {', '.join(wrong)[:300]}")
+      return {name: jax.device_put(_finite(file, name, tensors.get_tensor(name))) for name in names}
+  except (safetensors.SafetensorError, OSError) as error:
+    raise InputError(f"{file} cannot be read as safetensors: {str(error)[:300]}") from error
+
+
+def _describe_slice(tensor) -> dict[str, Any]:
+  return {"dtype": tensor.get_dtype(), "shape": tensor.get_shape()}
+
+
+def _finite(file: pathlib.Path, name: str, array: np.ndarray) -> np.ndarray:
+  if not np.isfinite(array).all():
+    raise InputError(f"{file} has numbers in {name} that are not finite")
+  return array
+
+
+def _padded(rows: np.ndarray, size: int) -> np.ndarray:
+  return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
+
+
+def _rows(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+  array = np.asarray(array, np.float32)
+  if array.shape != shape:
+    raise InputError(f"{name} have shape {list(array.shape)}, expected {list(shape)}")
+  return array
+
+
+def _check_sequence(name: str, values) -> None:
+  if isinstance(values, ImageInput) and not (isinstance(values, np.ndarray) and values.ndim == 4):
+    raise InputError(f"{name} is a single {type(values).__name__}, expected a list")
+
+
+def _check_texts(texts: Sequence[str], expected: int) -> None:
+  if isinstance(texts, str):
+    raise InputError("texts is a single str, expected a list")
+  if len(texts) != expected:
+    raise InputError(f"{len(texts)} texts for {expected} references, expected one for each")

@@ -1,0 +1,99 @@
+"""Images as they are given, to the pixels that the model was trained on."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import logging
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from composeret_jax.serving.bundle.layout import TEXT_FILES, WORD_PIECES, WORDS
+from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import decode_image, readable, Resizing, square_pixels
+from data_pipelines.texts.vocabulary import PADDING, Vocabulary
+from data_pipelines.texts.wordpieces import WordPieces
+from data_pipelines.untrusted_json import is_texts, read_json
+
+# A path, an encoded image, an open one, or uint8 pixels [height, width, 3] of any size.
+ImageInput = str | os.PathLike | bytes | Image.Image | np.ndarray
+
+
+# A list of them, or an array of pixels [num, height, width, 3].
+Images = Sequence[ImageInput] | np.ndarray
+
+
+def batch_pixels(images: Images, first: int, size: int, resizing: Resizing) -> np.ndarray:
+  """uint8 pixels [num, size, size, 3]; the first image is called number `first` where it has no name of its own."""
+  return np.stack([to_pixels(image, size, resizing, f"image {number}") for number, image in enumerate(images, first)])
+
+
+def to_pixels(image: ImageInput, size: int, resizing: Resizing, name: str) -> np.ndarray:
+  """uint8 pixels [size, size, 3], resized and cropped as in training; raises InputError with the path or the `name`."""
+  if isinstance(image, np.ndarray):
+    image = _from_array(image, name)
+  if isinstance(image, Image.Image):
+    with readable(name):
+      return square_pixels(image, size, resizing)
+  if isinstance(image, bytes):
+    return decode_image(image, size, name, resizing)
+  path = pathlib.Path(image)
+  try:
+    if path.exists() and not path.is_file():
+      raise InputError(f"{image} is no file")  # reading a device may not end
+    encoded = path.read_bytes()
+  except OSError as error:
+    raise InputError(f"{image} cannot be read: {error.strerror}") from error
+  except ValueError as error:  # a zero byte
+    raise InputError(f"{str(image)!r} is no path: {error}") from error
+  return decode_image(encoded, size, str(image), resizing)
+
+
+def _from_array(array: np.ndarray, name: str) -> Image.Image:
+  if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+    raise InputError(f"{name} is an array {array.dtype}{list(array.shape)}, expected uint8[height, width, 3]")
+  return Image.fromarray(np.ascontiguousarray(array))
+
+
+SHORTEST = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenBatches:
+  """Any texts to ids, padded to few different lengths; what goes beyond `max_length` ids is cut off, with a warning."""
+
+  reader: Vocabulary | WordPieces
+  max_length: int
+
+  def __call__(self, texts: Sequence[str]) -> np.ndarray:
+    """int32 [num, length], padded with negative numbers; length is a power of two from SHORTEST on, or the largest."""
+    if isinstance(self.reader, WordPieces):
+      self.reader.warn_of_cuts(texts)
+    tokens = self._cut(self.reader.encode(texts))
+    length = min(power_of_two(max(tokens.shape[1], SHORTEST)), self.max_length)
+    return np.pad(tokens, ((0, 0), (0, length - tokens.shape[1])), constant_values=PADDING)
+
+  def _cut(self, tokens: np.ndarray) -> np.ndarray:
+    if tokens.shape[1] > self.max_length:
+      num_cut = int((tokens[:, self.max_length] != PADDING).sum())
+      message = "%d of %d texts have more than the %d words that this bundle takes; the rest of each is cut off"
+      logging.getLogger(__name__).warning(message, num_cut, len(tokens), self.max_length)
+    return tokens[:, : self.max_length]
+
+
+def power_of_two(number: int) -> int:
+  """The smallest one that is at least `number`."""
+  return 1 << (number - 1).bit_length()
+
+
+def read_tokens(folder: pathlib.Path, text: Mapping[str, Any]) -> TokenBatches:
+  """From a bundle's folder and the `text` part of its description; raises InputError when the file is no such thing."""
+  if text["kind"] != WORDS:
+    return TokenBatches(WordPieces.from_file(folder / TEXT_FILES[WORD_PIECES], text["max_length"]), text["max_length"])
+  file = folder / TEXT_FILES[WORDS]
+  words = read_json(file)
+  if not is_texts(words):
+    raise InputError(f"{file} is no list of words")
+  return TokenBatches(Vocabulary(tuple(words)), text["max_length"])

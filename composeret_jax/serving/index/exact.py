@@ -1,0 +1,291 @@
+"""An index in a folder, searched exactly: segments, only ever added and dropped, and a manifest that names them.
+
+Killed at any moment, the folder is the index before the change or after it; what a killed change left behind is
+removed by the next one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+import fcntl
+import functools
+import os
+import pathlib
+import shutil
+import threading
+
+import numpy as np
+
+from composeret_jax.serving.index.index import Entry, Rows
+from composeret_jax.serving.index.nearest import Nearest
+from composeret_jax.serving.index.segment import (
+  MANIFEST,
+  Manifest,
+  open_segment,
+  read_manifest,
+  Segment,
+  SegmentInfo,
+  write_manifest,
+  write_segment,
+)
+from data_pipelines.input_error import InputError
+
+LOCK = ".lock"
+
+
+MERGED_ROWS = 4096  # small segments are merged to about as many rows
+
+
+SMALL_ROWS = MERGED_ROWS // 2
+
+
+LARGEST = 1e6  # number in a feature
+
+
+Place = tuple[str, int]  # a segment's name and a row in it
+
+
+class ExactIndex:
+  """An Index in a folder. Memory holds what is known of each image; features and thumbnails stay on the disk, but for
+  those that searches keep on the device (nearest.py).
+  """
+
+  def __init__(self, folder: pathlib.Path, lock: int | None = None):
+    """`open` and `create` make one; `lock` is the open file by which a writer keeps others out."""
+    self._folder = folder
+    self._lock = lock
+    self._manifest = read_manifest(folder)
+    infos = {info.name: info for info in self._manifest.segments}
+    self._segments = {name: open_segment(folder, info, self.feature_dim) for name, info in infos.items()}
+    self._places = self._read_places(infos.values())
+    self._searching = threading.Lock()
+
+  @classmethod
+  def open(cls, folder: pathlib.Path) -> "ExactIndex":
+    """To read; raises InputError when there is no index, or a part of it is missing or of the wrong size."""
+    return cls(folder)
+
+  @classmethod
+  def create(cls, folder: pathlib.Path, fingerprint: str, feature_dim: int) -> "ExactIndex":
+    """To write; begins an empty one where there is none. Raises InputError when another process is writing."""
+    _check_free(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _take_lock(folder)
+    try:
+      if not (folder / MANIFEST).exists():
+        write_manifest(folder, Manifest(fingerprint, feature_dim))
+      index = cls(folder, lock)
+      index._remove_leftovers()
+    except BaseException:
+      os.close(lock)
+      raise
+    return index
+
+  @property
+  def fingerprint(self) -> str:
+    """That of the bundle whose features these are."""
+    return self._manifest.fingerprint
+
+  @property
+  def feature_dim(self) -> int:
+    """The width of a feature."""
+    return self._manifest.feature_dim
+
+  def __len__(self) -> int:
+    return len(self._places)
+
+  def __contains__(self, id: str) -> bool:
+    return id in self._places
+
+  def entries(self) -> Mapping[str, Entry]:
+    """All images by id."""
+    return {id: self._segments[name].entries[row] for id, (name, row) in self._places.items()}
+
+  def put(self, rows: Rows) -> None:
+    """Adds images, in place of those with the same ids: all of them or, when killed, none."""
+    self._check_writing()
+    rows.check(self.feature_dim)
+    if not len(rows):
+      return
+    info = write_segment(self._folder, self._next_name(), rows)
+    segment = open_segment(self._folder, info, self.feature_dim)
+    replaced = [self._places[entry.id] for entry in rows.entries if entry.id in self._places]
+    self._commit((*_with_dead(self._manifest.segments, replaced), info), {info.name: segment})
+    self._places |= {entry.id: (info.name, row) for row, entry in enumerate(rows.entries)}
+
+  def delete(self, ids: Sequence[str]) -> None:
+    """Removes images; raises InputError with the ids that are not there, and then removes none."""
+    self._check_writing()
+    ids = list(dict.fromkeys(ids))
+    self._commit(_with_dead(self._manifest.segments, self._find(ids)), {})
+    for id in ids:
+      del self._places[id]
+
+  def get(self, ids: Sequence[str]) -> Rows:
+    """What is kept of these images, in this order; raises InputError with the ids that are not there."""
+    return self._rows(self._find(ids))
+
+  def find(self, words: str, limit: int) -> list[str]:
+    """Ids of images that have every one of the words, in any case, in their caption or id; spread over all that do."""
+    wanted = words.casefold().split()
+    found = sorted(id for id, entry in self.entries().items() if _has(entry, wanted))
+    step = max(1, len(found) // limit)
+    return found[::step][:limit]
+
+  def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+    """For each query the ids and inner products of the `k` images with the largest, best first, ties by id."""
+    if not self._places or not len(queries):
+      return [[] for _ in queries]
+    with self._searching:
+      ids, nearest = self._by_id
+    scores, rows = nearest(queries, k)
+    return [
+      [(ids[row], float(score)) for row, score in zip(*found, strict=True)] for found in zip(rows, scores, strict=True)
+    ]
+
+  def close(self) -> None:
+    """Merges small segments, so that there are few, and lets others write."""
+    if self._lock is not None:
+      self._merge_small_segments()
+      os.close(self._lock)
+      self._lock = None
+
+  @functools.cached_property
+  def _by_id(self) -> tuple[list[str], Nearest]:
+    """All ids in order, and the search of their features in this order."""
+    ids = sorted(self._places)
+    names = list(self._segments)
+    number = {name: i for i, name in enumerate(names)}
+    places = np.array([(number[name], row) for name, row in map(self._places.get, ids)])
+
+    def read(start: int, stop: int) -> np.ndarray:
+      segments, rows = places[start:stop].T
+      features = np.empty((stop - start, self.feature_dim), np.float32)
+      for segment in np.unique(segments):
+        chosen = segments == segment
+        features[chosen] = opened[segment][rows[chosen]]
+      _check_sane(features, self._folder)
+      return features
+
+    opened = [self._segments[name].features for name in names]
+    return ids, Nearest(read, len(ids), self.feature_dim)
+
+  def _find(self, ids: Sequence[str]) -> list[Place]:
+    missing = [id for id in ids if id not in self._places]
+    if missing:
+      raise InputError(f"{self._folder} has no {', '.join(missing[:5])}{' and others' if missing[5:] else ''}")
+    return [self._places[id] for id in ids]
+
+  def _rows(self, places: Sequence[Place]) -> Rows:
+    found = [(self._segments[name], row) for name, row in places]
+    features = np.array([segment.features[row] for segment, row in found], np.float32).reshape(-1, self.feature_dim)
+    _check_sane(features, self._folder)
+    return Rows(
+      [segment.entries[row] for segment, row in found],
+      features,
+      np.array([segment.norms[row] for segment, row in found], np.float32),
+      [segment.thumbnail(row) for segment, row in found],
+    )
+
+  def _commit(self, segments: Iterable[SegmentInfo], added: Mapping[str, Segment]) -> None:
+    """The change happens here: the manifest is replaced. What it no longer names is removed after that."""
+    kept = tuple(info for info in segments if info.live)
+    manifest = Manifest(self.fingerprint, self.feature_dim, self._manifest.num_written + len(added), kept)
+    write_manifest(self._folder, manifest)
+    self._manifest = manifest
+    opened = self._segments | added
+    self._segments = {info.name: opened[info.name] for info in kept}
+    self.__dict__.pop("_by_id", None)
+    for name in opened.keys() - self._segments.keys():
+      shutil.rmtree(self._folder / name)
+
+  def _merge_small_segments(self) -> None:
+    small = [info for info in self._manifest.segments if info.live < SMALL_ROWS]
+    for group in _groups(small):
+      if len(group) == 1 and len(group[0].dead) <= group[0].live:
+        continue
+      places = [(info.name, row) for info in group for row in _live_rows(info)]
+      rows = self._rows(places)
+      info = write_segment(self._folder, self._next_name(), rows)
+      names = {old.name for old in group}
+      others = [old for old in self._manifest.segments if old.name not in names]
+      self._commit((*others, info), {info.name: open_segment(self._folder, info, self.feature_dim)})
+      self._places |= {entry.id: (info.name, row) for row, entry in enumerate(rows.entries)}
+
+  def _read_places(self, infos: Iterable[SegmentInfo]) -> dict[str, Place]:
+    places = {}
+    for info in infos:
+      entries = self._segments[info.name].entries
+      for row in _live_rows(info):
+        if entries[row].id in places:
+          raise InputError(f"{self._folder / info.name} has {entries[row].id!r}, which another segment has too")
+        places[entries[row].id] = info.name, row
+    return places
+
+  def _next_name(self) -> str:
+    return f"segment-{self._manifest.num_written + 1:08d}"
+
+  def _remove_leftovers(self) -> None:
+    for path in [*self._folder.glob("segment-*"), *self._folder.glob(".segment-*.partial")]:
+      if path.name not in self._segments:
+        shutil.rmtree(path)
+
+  def _check_writing(self) -> None:
+    if self._lock is None:
+      raise InputError(f"{self._folder} was opened to read, not to write")
+
+
+def _check_sane(features: np.ndarray, folder: pathlib.Path) -> None:
+  """NaN, infinite and very large ones would win every search, or none."""
+  if features.size and not np.abs(features).max() <= LARGEST:
+    raise InputError(f"{folder} has features that are not finite, or far from length 1")
+
+
+def _has(entry: Entry, words: Sequence[str]) -> bool:
+  text = f"{entry.caption}\n{entry.id}".casefold()
+  return all(word in text for word in words)
+
+
+def _with_dead(segments: Iterable[SegmentInfo], places: Iterable[Place]) -> list[SegmentInfo]:
+  dead: dict[str, list[int]] = {}
+  for name, row in places:
+    dead.setdefault(name, []).append(row)
+  return [
+    SegmentInfo(info.name, info.rows, info.sizes, tuple(sorted([*info.dead, *dead.get(info.name, ())])))
+    for info in segments
+  ]
+
+
+def _live_rows(info: SegmentInfo) -> list[int]:
+  return sorted(set(range(info.rows)) - set(info.dead))
+
+
+def _groups(segments: Iterable[SegmentInfo]) -> list[list[SegmentInfo]]:
+  """Segments in a row that together have about MERGED_ROWS rows."""
+  groups, num_rows = [], MERGED_ROWS
+  for info in segments:
+    if num_rows + info.live > MERGED_ROWS:
+      groups.append([])
+      num_rows = 0
+    groups[-1].append(info)
+    num_rows += info.live
+  return groups
+
+
+def _check_free(folder: pathlib.Path) -> None:
+  """Raises InputError for a folder in which something else is."""
+  if folder.exists() and not folder.is_dir():
+    raise InputError(f"{folder} is a file, expected the folder of an index")
+  if folder.is_dir() and not (folder / MANIFEST).exists():
+    others = [path.name for path in folder.iterdir() if path.name not in (LOCK, f".{MANIFEST}.partial")]
+    if others:
+      raise InputError(f"{folder} is no index and not empty (found: {', '.join(sorted(others)[:5])})")
+
+
+def _take_lock(folder: pathlib.Path) -> int:
+  """The system lets go of a killed process' lock."""
+  lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    os.close(lock)
+    raise InputError(f"{folder} is being written by another process") from error
+  return lock

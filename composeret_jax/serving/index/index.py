@@ -1,0 +1,115 @@
+"""What every index can do."""
+
+import collections
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from data_pipelines.input_error import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """An image of the index: its name there, the SHA-256 of its encoded bytes, and what is known of it."""
+
+  id: str
+  sha256: str
+  caption: str = ""
+  path: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """Images of an index, one a row: float32 `features` [num, dim] of length 1, the lengths `norms` [num] of the raw
+  features, and JPEG `thumbnails`.
+  """
+
+  entries: Sequence[Entry]
+  features: np.ndarray
+  norms: np.ndarray
+  thumbnails: Sequence[bytes]
+
+  def __len__(self) -> int:
+    return len(self.entries)
+
+  def check(self, feature_dim: int) -> None:
+    """Raises InputError unless these can go into an index of this width: shapes, types, each id once."""
+    num = len(self.entries)
+    found = self.features.dtype, self.features.shape, self.norms.dtype, self.norms.shape, len(self.thumbnails)
+    expected = np.float32, (num, feature_dim), np.float32, (num,), num
+    if found != expected:
+      raise InputError(f"rows for the index are {found}, expected {expected}")
+    counts = collections.Counter(entry.id for entry in self.entries)
+    wrong = [id for id, count in counts.items() if count > 1 or not id]
+    if wrong:
+      raise InputError(f"ids of rows for the index are empty or there twice, expected distinct ones: {wrong[:5]}")
+
+
+@runtime_checkable
+class Index(Protocol):
+  """Unit features of one bundle, by id. One process writes, any number read what was there when they opened it."""
+
+  @property
+  def fingerprint(self) -> str:
+    """That of the bundle whose features these are."""
+    ...
+
+  @property
+  def feature_dim(self) -> int:
+    """The width of a feature."""
+    ...
+
+  def __len__(self) -> int: ...
+
+  def __contains__(self, id: str) -> bool: ...
+
+  def entries(self) -> Mapping[str, Entry]:
+    """All images by id: as much memory as there are images."""
+    ...
+
+  def put(self, rows: Rows) -> None:
+    """Adds images, in place of those with the same ids; either all of them or, when killed, none or some.
+
+    Raises InputError when they do not fit, or another process is writing.
+    """
+    ...
+
+  def delete(self, ids: Sequence[str]) -> None:
+    """Removes images; raises InputError with the ids that are not there, and then removes none."""
+    ...
+
+  def get(self, ids: Sequence[str]) -> Rows:
+    """What is kept of these images, in this order; raises InputError with the ids that are not there."""
+    ...
+
+  def find(self, words: str, limit: int) -> list[str]:
+    """Ids of at most `limit` images that have every one of the words in their caption or id; of any where there is
+    none.
+    """
+    ...
+
+  def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+    """For each of the float32 [num, dim] the ids and inner products of the `k` images with the largest, best first.
+
+    Equal ones are in the order of their ids. Fewer where the index has no more.
+    """
+    ...
+
+  def close(self) -> None:
+    """Tidies up what was written, and lets others write."""
+    ...
+
+
+def check_same_bundle(index: Index, bundle: Any) -> None:
+  """Raises InputError when the index holds features of another bundle."""
+  if index.fingerprint != bundle.fingerprint:
+    raise InputError(
+      f"the index holds features of the bundle {index.fingerprint[:12]}, this one is {bundle.fingerprint[:12]}: search "
+      "with that bundle, or make a new index"
+    )
+  if index.feature_dim != bundle.feature_dim:
+    raise InputError(
+      f"the index holds features of {index.feature_dim:,} numbers, its bundle's have {bundle.feature_dim:,}"
+    )

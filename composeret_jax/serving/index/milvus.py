@@ -1,0 +1,238 @@
+"""An index in Milvus: a server or a cluster, or Milvus Lite, which runs in this process and keeps a local file.
+
+Rows go by the SHA-256 of their id, as the client puts keys into expressions as they are. Milvus Lite keeps neither a
+collection's description nor its properties, so that the collection's name says whose features it holds.
+"""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+
+from composeret_jax.serving.index.index import Entry, Rows
+from data_pipelines.input_error import InputError
+
+try:
+  from pymilvus import DataType, MilvusClient, MilvusException
+except ImportError as error:
+  raise InputError("an index in Milvus needs its client: pip install 'composeret-jax[milvus]'") from error
+
+
+PREFIX = "composeret_jax_"  # of the collection's name, the bundle's fingerprint follows
+
+
+TEXT_FIELDS = ("id", "sha256", "caption", "path")
+
+
+MOST_BYTES = 65_535  # in a text, by Milvus; thumbnails are texts too, as it has no field for bytes
+
+
+ROWS_PER_REQUEST = 500
+
+
+def _milvus_errors(method: Callable) -> Callable:
+  """Turns what Milvus refuses, or that it is not there, into the one error for the user."""
+
+  @functools.wraps(method)
+  def call(*arguments):
+    with _as_input_error():
+      return method(*arguments)
+
+  return call
+
+
+@contextlib.contextmanager
+def _as_input_error() -> Iterator[None]:
+  try:
+    yield
+  except MilvusException as error:
+    raise InputError(f"Milvus says: {error.message}") from error
+
+
+class MilvusIndex:
+  """An Index in Milvus. Memory here holds no more than a request's rows, whatever the size of the index."""
+
+  def __init__(self, client: MilvusClient, collection: str):
+    """`open` and `create` make one."""
+    self._client = client
+    self._collection = collection
+    fields = client.describe_collection(collection)["fields"]
+    self.feature_dim = next(int(field["params"]["dim"]) for field in fields if field["name"] == "feature")
+    self.fingerprint = collection.removeprefix(PREFIX)
+    client.load_collection(collection)
+
+  @classmethod
+  def open(cls, address: str) -> "MilvusIndex":
+    """At a file's path or a server's http address; raises InputError when there is no index."""
+    if "://" not in address and not pathlib.Path(address).exists():
+      raise InputError(f"there is no index at milvus:{address}")
+    client = _connect(address)
+    collection = _find_collection(client, address)
+    if collection is None:
+      raise InputError(f"there is no index at milvus:{address}")
+    with _as_input_error():
+      return cls(client, collection)
+
+  @classmethod
+  def create(cls, address: str, fingerprint: str, feature_dim: int) -> "MilvusIndex":
+    """To write; begins an empty one where there is none."""
+    client = _connect(address)
+    with _as_input_error():
+      collection = _find_collection(client, address) or _create_collection(client, fingerprint, feature_dim)
+      return cls(client, collection)
+
+  @_milvus_errors
+  def __len__(self) -> int:
+    return self._client.query(self._collection, filter="", output_fields=["count(*)"])[0]["count(*)"]
+
+  @_milvus_errors
+  def __contains__(self, id: str) -> bool:
+    return bool(self._fetch([id], ["id"]))
+
+  @_milvus_errors
+  def entries(self) -> Mapping[str, Entry]:
+    """All images by id."""
+    pages = self._client.query_iterator(self._collection, batch_size=1000, output_fields=list(TEXT_FIELDS))
+    found = {}
+    for page in iter(pages.next, []):
+      found |= {row["id"]: _entry(row) for row in page}
+    pages.close()
+    return found
+
+  @_milvus_errors
+  def put(self, rows: Rows) -> None:
+    """Adds images, in place of those with the same ids; when killed, some of them may be there."""
+    rows.check(self.feature_dim)
+    documents = [
+      vars(entry)
+      | {"key": _key(entry.id), "feature": feature, "norm": float(norm), "thumbnail": base64.b64encode(jpeg).decode()}
+      for entry, feature, norm, jpeg in zip(rows.entries, rows.features, rows.norms, rows.thumbnails, strict=True)
+    ]
+    for document in documents:
+      _check_lengths(document)
+    for start in range(0, len(documents), ROWS_PER_REQUEST):
+      self._client.upsert(self._collection, documents[start : start + ROWS_PER_REQUEST])
+
+  @_milvus_errors
+  def delete(self, ids: Sequence[str]) -> None:
+    """Removes images; raises InputError with the ids that are not there, and then removes none."""
+    self._check_found(ids, self._fetch(ids, ["id"]))
+    for keys in _keys_in_parts(ids):
+      self._client.delete(self._collection, ids=keys)
+
+  @_milvus_errors
+  def get(self, ids: Sequence[str]) -> Rows:
+    """What is kept of these images, in this order; raises InputError with the ids that are not there."""
+    found = self._fetch(ids, [*TEXT_FIELDS, "feature", "norm", "thumbnail"])
+    self._check_found(ids, found)
+    rows = [found[id] for id in ids]
+    return Rows(
+      [_entry(row) for row in rows],
+      np.array([row["feature"] for row in rows], np.float32).reshape(-1, self.feature_dim),
+      np.array([row["norm"] for row in rows], np.float32),
+      [base64.b64decode(row["thumbnail"]) for row in rows],
+    )
+
+  @_milvus_errors
+  def find(self, words: str, limit: int) -> list[str]:
+    """Ids of images that have every one of the words, upper and lower case as there, in their caption or id."""
+    patterns = [_like(word) for word in words.split()]
+    condition = " and ".join(f"(caption like {like} or id like {like})" for like in patterns) or 'key != ""'
+    rows = self._client.query(self._collection, filter=condition, output_fields=["id"], limit=limit)
+    return [row["id"] for row in rows]
+
+  @_milvus_errors
+  def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+    """The ids and inner products of the `k` images with the largest; equal ones that are found are in order of id.
+
+    Which of several equal ones are found at the end of the list is Milvus' choice.
+    """
+    if not len(queries):
+      return []
+    options = {"anns_field": "feature", "limit": k, "output_fields": ["id"], "search_params": {"metric_type": "IP"}}
+    found = self._client.search(self._collection, data=list(queries), **options)
+    hits = [[(hit["entity"]["id"], float(hit["distance"])) for hit in hits] for hits in found]
+    return [sorted(query_hits, key=lambda hit: (-hit[1], hit[0])) for query_hits in hits]
+
+  def close(self) -> None:
+    """Closes the connection."""
+    self._client.close()
+
+  def _fetch(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for keys in _keys_in_parts(ids):
+      found |= {row["id"]: row for row in self._client.get(self._collection, ids=keys, output_fields=list(fields))}
+    return found
+
+  def _check_found(self, ids: Sequence[str], found: Mapping[str, Any]) -> None:
+    missing = [id for id in ids if id not in found]
+    if missing:
+      raise InputError(f"the index has no {', '.join(missing[:5])}{' and others' if missing[5:] else ''}")
+
+
+def _connect(address: str) -> MilvusClient:
+  logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints with a traceback what it raises
+  try:
+    return MilvusClient(address)
+  except Exception as error:  # Milvus Lite's are not the client's
+    raise InputError(f"milvus:{address} cannot be opened: {error}") from error
+
+
+def _find_collection(client: MilvusClient, address: str) -> str | None:
+  with _as_input_error():
+    found = [name for name in client.list_collections() if name.startswith(PREFIX)]
+  if len(found) > 1:
+    raise InputError(f"milvus:{address} has {len(found)} indexes, expected one: {', '.join(found)}")
+  return found[0] if found else None
+
+
+def _create_collection(client: MilvusClient, fingerprint: str, feature_dim: int) -> str:
+  schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+  schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=64)
+  for name in (*TEXT_FIELDS, "thumbnail"):
+    schema.add_field(name, DataType.VARCHAR, max_length=MOST_BYTES)
+  schema.add_field("norm", DataType.FLOAT)
+  schema.add_field("feature", DataType.FLOAT_VECTOR, dim=feature_dim)
+  params = client.prepare_index_params()
+  params.add_index("feature", index_type="FLAT", metric_type="IP")
+  name = PREFIX + fingerprint
+  try:
+    client.create_collection(name, schema=schema, index_params=params, consistency_level="Strong")
+  except MilvusException:
+    if not client.has_collection(name):  # else another process, with another shard, was a moment before
+      raise
+  return name
+
+
+def _key(id: str) -> str:
+  return hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _like(word: str) -> str:
+  """A quoted pattern for what contains the word; nothing in the word is special."""
+  escaped = re.sub(r"[%_\\]", r"\\\g<0>", word)
+  return json.dumps(f"%{escaped}%", ensure_ascii=False)
+
+
+def _keys_in_parts(ids: Sequence[str]) -> Iterator[list[str]]:
+  for start in range(0, len(ids), ROWS_PER_REQUEST):
+    yield [_key(id) for id in ids[start : start + ROWS_PER_REQUEST]]
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+  return Entry(**{name: row[name] for name in TEXT_FIELDS})
+
+
+def _check_lengths(document: Mapping[str, Any]) -> None:
+  for name in (*TEXT_FIELDS, "thumbnail"):
+    length = len(document[name].encode())
+    if length > MOST_BYTES:
+      raise InputError(f"{document['id']}: its {name} has {length:,} bytes, Milvus takes {MOST_BYTES:,}")

@@ -1,0 +1,56 @@
+"""What several threads ask at the same time, answered in one call."""
+
+from collections.abc import Callable, Sequence
+import concurrent.futures
+import threading
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+Answer = TypeVar("Answer")
+
+
+class Batching(Generic[Item, Answer]):
+  """Calls `function`, from lists to lists, with one item a thread: what arrives while it runs makes the next call.
+
+  So nobody waits for a batch to fill. One call runs at a time, with at most `max_size` items.
+  """
+
+  def __init__(self, function: Callable[[Sequence[Item]], Sequence[Answer]], max_size: int = 64):
+    self._function = function
+    self._max_size = max_size
+    self._waiting: list[tuple[Item, concurrent.futures.Future]] = []
+    self._changing = threading.Lock()
+    self._running = threading.Lock()
+
+  def __call__(self, item: Item) -> Answer:
+    """The item's answer; raises what `function` raises for it, never what it raises for another thread's."""
+    future = concurrent.futures.Future()
+    with self._changing:
+      self._waiting.append((item, future))
+    with self._running:
+      # Whoever is here runs what is waiting, perhaps without its own item: that one is done then, or its turn is with
+      # one of those whose items are taken here.
+      self._run(self._take())
+    return future.result()
+
+  def _take(self) -> list[tuple[Item, concurrent.futures.Future]]:
+    with self._changing:
+      taken, self._waiting = self._waiting[: self._max_size], self._waiting[self._max_size :]
+    return taken
+
+  def _run(self, taken: Sequence[tuple[Item, concurrent.futures.Future]]) -> None:
+    if not taken:
+      return
+    try:
+      answers = self._function([item for item, _ in taken])
+    except Exception as error:
+      if len(taken) == 1:
+        taken[0][1].set_exception(error)
+        return
+      for one in taken:  # the others' answers, and the error to whom it belongs
+        self._run([one])
+      return
+    for (_, future), answer in zip(taken, answers, strict=True):
+      future.set_result(answer)

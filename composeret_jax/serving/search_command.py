@@ -1,0 +1,92 @@
+"""`--mode=search`: one search, printed as a table or as JSON, and drawn."""
+
+from collections.abc import Sequence
+import json
+import pathlib
+import textwrap
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from composeret_jax.serving.index.thumbnail import open_thumbnail
+from composeret_jax.serving.searcher import Result, Searcher
+from data_pipelines.pixels.decode import readable
+
+TILE = 144
+
+
+GAP = 14
+
+
+CAPTION_HEIGHT = 40
+
+
+COLUMNS = 5
+
+
+LINE = 20
+
+
+INK = (40, 40, 40)
+
+
+PAPER = (255, 255, 255)
+
+
+def results_sheet(reference: Image.Image, texts: Sequence[str], results: Sequence[Result]) -> Image.Image:
+  """The reference and the texts on top, the results below, COLUMNS a row, best first."""
+  font = ImageFont.load_default(size=14)
+  lines = [line for text in texts for line in textwrap.wrap(f"“{text}”", 70)]
+  head = GAP + max(TILE, len(lines) * LINE) + GAP
+  rows = -(-len(results) // COLUMNS)
+  size = GAP + COLUMNS * (TILE + GAP), head + rows * (TILE + CAPTION_HEIGHT + GAP)
+  sheet = Image.new("RGB", size, PAPER)
+  pen = ImageDraw.Draw(sheet)
+  sheet.paste(_tile(reference), (GAP, GAP))
+  for i, line in enumerate(lines):
+    pen.text((2 * GAP + TILE, GAP + i * LINE), line, fill=INK, font=font)
+  for place, result in enumerate(results):
+    row, column = divmod(place, COLUMNS)
+    x, y = GAP + column * (TILE + GAP), head + row * (TILE + CAPTION_HEIGHT + GAP)
+    sheet.paste(_tile(open_thumbnail(result.thumbnail, result.id)), (x, y))
+    pen.text((x, y + TILE + 2), f"{place + 1}.  {result.score:.3f}", fill=INK, font=font)
+    pen.text((x, y + TILE + 2 + LINE), textwrap.shorten(result.caption or result.id, 20), fill=INK, font=font)
+  return sheet
+
+
+def _tile(image: Image.Image) -> Image.Image:
+  return ImageOps.pad(ImageOps.exif_transpose(image).convert("RGB"), (TILE, TILE), color=PAPER)
+
+
+def search(
+  searcher: Searcher, reference: str, texts: Sequence[str], *, k: int, as_json: bool, picture: pathlib.Path
+) -> None:
+  """Prints the `k` best images for a reference, an id or a file, and texts, and writes the picture."""
+  results = searcher.search(reference, texts, k)
+  print(_as_json(results) if as_json else _as_table(results))
+  picture.parent.mkdir(parents=True, exist_ok=True)
+  results_sheet(_reference_image(searcher, reference), texts, results).save(picture)
+  if not as_json:
+    print(f"Picture: {picture}")
+
+
+def _as_table(results: Sequence[Result]) -> str:
+  width = max([len(result.id) for result in results], default=2)
+  lines = [f"{'':>4} {'score':>7}  {'id':<{width}}  caption"]
+  for place, result in enumerate(results, 1):
+    lines.append(f"{place:>4} {result.score:>7.4f}  {result.id:<{width}}  {result.caption}".rstrip())
+  return "\n".join(lines)
+
+
+def _as_json(results: Sequence[Result]) -> str:
+  fields = ("id", "score", "caption", "path")
+  rows = [{"rank": place} | {name: getattr(result, name) for name in fields} for place, result in enumerate(results, 1)]
+  return json.dumps(rows, indent=2)
+
+
+def _reference_image(searcher: Searcher, reference: str) -> Image.Image:
+  if reference in searcher.index:
+    return open_thumbnail(searcher.index.get([reference]).thumbnails[0], reference)
+  with readable(reference):
+    image = Image.open(reference)
+    image.load()
+  return image

@@ -1,0 +1,168 @@
+"""Search with a reference image and sentences: a bundle and an index, opened together.
+
+Needs what a bundle needs (docs/bundle.md), and for an index in Milvus its client; nothing of what training needs.
+"""
+
+from collections.abc import Collection, Sequence
+import dataclasses
+import os
+
+import numpy as np
+
+from composeret_jax.serving.bundle import Bundle, ImageInput, load
+from composeret_jax.serving.index import Index, open_index
+from composeret_jax.serving.index.index import check_same_bundle
+from data_pipelines.input_error import InputError
+
+Weights = float | Sequence[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """An image that was found: its score is the inner product with the query; `thumbnail` is a JPEG."""
+
+  id: str
+  score: float
+  caption: str
+  path: str
+  thumbnail: bytes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Query:
+  """What is searched for: a unit feature, float32 [dim], and the length of the raw feature behind it.
+
+  `reference_id` is the image of the index that the query started from: it is left out of what is found. `image` is
+  the reference itself, for models that compose images and not features.
+  """
+
+  feature: np.ndarray
+  norm: float
+  reference_id: str | None = None
+  image: ImageInput | None = None
+
+
+class Searcher:
+  """Finds images of an index. May be called from several threads."""
+
+  def __init__(self, bundle: Bundle, index: Index):
+    """Raises InputError when the index holds another bundle's features."""
+    check_same_bundle(index, bundle)
+    self.bundle = bundle
+    self.index = index
+
+  @classmethod
+  def open(cls, bundle: str | os.PathLike, index: str | os.PathLike) -> "Searcher":
+    """From a bundle's folder and an index's location: a folder, milvus:FILE.db or milvus:http://HOST:PORT.
+
+    Raises InputError when either cannot be used, or they do not belong together.
+    """
+    return cls(load(bundle), open_index(index))
+
+  def search(self, reference: ImageInput, texts: str | Sequence[str] = (), k: int = 10) -> list[Result]:
+    """The `k` images that come closest to what the texts, one after the other, make of the reference; best first.
+
+    The reference is the id of an image of the index, or else an image: a path, bytes, a PIL image or an array.
+    Without a text, images like it.
+    """
+    query = self.from_reference(reference)
+    for text in [texts] if isinstance(texts, str) else texts:
+      query = self.refine(query, text)
+    return self.rank([query], k)[0]
+
+  def from_reference(self, reference: ImageInput) -> Query:
+    """`from_id` for a string that is the id of an image of the index, otherwise `from_image`."""
+    if isinstance(reference, str) and reference in self.index:
+      return self.from_id(reference)
+    return self.from_image(reference)
+
+  def from_image(self, image: ImageInput) -> Query:
+    """A query that no text has turned yet; raises InputError when the image cannot be read."""
+    return self.from_images([image])[0]
+
+  def from_images(self, images: Sequence[ImageInput]) -> list[Query]:
+    """`from_image` for many, in one batch."""
+    features, norms = self.bundle.encode_with_norms(images)
+    kept = [None] * len(images) if self.bundle.composes_features else images
+    return [
+      Query(feature, float(norm), image=image) for feature, norm, image in zip(features, norms, kept, strict=True)
+    ]
+
+  def from_id(self, id: str) -> Query:
+    """From what the index keeps of an image, which is not encoded again; raises InputError when it has no such id."""
+    rows = self.index.get([id])
+    return Query(rows.features[0], float(rows.norms[0]), reference_id=id, image=rows.entries[0].path or None)
+
+  def refine(self, query: Query, text: str, image_weight: float = 0.0, text_weight: float = 0.0) -> Query:
+    """The query that the text makes of this one, which another text can turn further.
+
+    Its feature is the composed one plus `image_weight` times the feature before the text, plus `text_weight` times
+    that of the text alone, at length 1. Raises InputError for a model that composes images when the query has none:
+    when it has been refined already, or its image is not on this disk.
+    """
+    return self.refine_many([query], [text], image_weight, text_weight)[0]
+
+  def refine_many(
+    self,
+    queries: Sequence[Query],
+    texts: Sequence[str],
+    image_weight: Weights = 0.0,
+    text_weight: Weights = 0.0,
+  ) -> list[Query]:
+    """`refine` for many queries, each with its own text, in one batch; the weights are for all, or one for each."""
+    if not queries:
+      return []
+    composed, norms = self._compose(queries, texts)
+    image_weights, text_weights = (_column(weight, len(queries)) for weight in (image_weight, text_weight))
+    if image_weights.any():
+      composed = composed + image_weights * _features(queries)
+    if text_weights.any():
+      composed = composed + text_weights * self.bundle.text_only(texts)
+    features = composed / np.linalg.norm(composed, axis=1, keepdims=True)
+    return [
+      Query(feature, float(norm), query.reference_id)
+      for feature, norm, query in zip(features, norms, queries, strict=True)
+    ]
+
+  def rank(self, queries: Sequence[Query], k: int = 10, exclude: Collection[str] = ()) -> list[list[Result]]:
+    """The `k` best images for each query, best first, ties in the order of their ids.
+
+    Leaves out the images of `exclude`, and for each query the image of the index that it started from.
+    """
+    if k < 1:
+      raise InputError(f"k is {k}, expected at least 1")
+    if not queries:
+      return []
+    left_out = [{query.reference_id, *exclude} - {None} for query in queries]
+    found = self.index.search(_features(queries), k + max(map(len, left_out)))
+    kept = [[hit for hit in hits if hit[0] not in out][:k] for hits, out in zip(found, left_out, strict=True)]
+    return self._results(kept)
+
+  def _compose(self, queries: Sequence[Query], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    if self.bundle.composes_features:
+      norms = np.array([query.norm for query in queries], np.float32)
+      return self.bundle.compose_features_with_norms(_features(queries), texts, norms)
+    if any(query.image is None for query in queries):
+      raise InputError(
+        "this bundle's composer needs the reference image itself: it cannot turn a composed query further, nor start "
+        "from an image of the index whose file is not known"
+      )
+    return self.bundle.compose_with_norms([query.image for query in queries], texts)
+
+  def _results(self, hits: Sequence[Sequence[tuple[str, float]]]) -> list[list[Result]]:
+    ids = list(dict.fromkeys(id for found in hits for id, _ in found))
+    rows = self.index.get(ids)
+    known = dict(zip(ids, zip(rows.entries, rows.thumbnails, strict=True), strict=True))
+    return [[_result(score, *known[id]) for id, score in found] for found in hits]
+
+
+def _result(score, entry, thumbnail) -> Result:
+  return Result(entry.id, score, entry.caption, entry.path, thumbnail)
+
+
+def _features(queries: Sequence[Query]) -> np.ndarray:
+  return np.stack([query.feature for query in queries])
+
+
+def _column(weights: Weights, num: int) -> np.ndarray:
+  return np.broadcast_to(np.asarray(weights, np.float32), num)[:, None]

@@ -1,0 +1,83 @@
+"""What training minimises: the weighted sum of the losses, from features to one number."""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
+
+from composeret_jax.models.layers.dropout import RowKeys
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.train_step import losses
+from composeret_jax.train_step.losses import PairLoss
+
+
+def weighted_losses(
+  model: RetrievalModel,
+  reference: Float[Array, "batch ..."],
+  target: Float[Array, "batch image_dim"],
+  text: Float[Array, "batch text_dim"],
+  *,
+  loss: PairLoss,
+  weights: Mapping[str, float],
+  rngs: RowKeys | None = None,
+  negatives: losses.HardNegatives | None = None,
+) -> dict[str, Float[Array, ""]]:
+  """Every loss with a weight above zero, from raw features, and their weighted sum as `total`.
+
+  `reference` is what the model's `encode_references` gives.
+  `weights` has the keys main, image_reconstruction, text_reconstruction and rotational_symmetry. `negatives` are the
+  main loss's.
+  """
+  if weights["rotational_symmetry"]:
+    composed, turned_back = model.both_ways(reference, target, text, rngs=rngs)
+  else:
+    composed = model.compose(reference, text, rngs=rngs)
+  mined = {} if negatives is None else {"negatives": negatives}
+  terms = {"main": loss(model.on_sphere(composed), model.on_sphere(target), **mined)}
+  if weights["image_reconstruction"]:
+    terms["image_reconstruction"] = losses.reconstruction_loss(model.composer.decode_image(composed, text), reference)
+  if weights["text_reconstruction"]:
+    terms["text_reconstruction"] = losses.reconstruction_loss(model.composer.decode_text(composed), text)
+  if weights["rotational_symmetry"]:
+    terms["rotational_symmetry"] = losses.rotational_symmetry_loss(
+      model.on_sphere(turned_back), model.on_sphere(reference), loss
+    )
+  total = sum(weights[name] * value for name, value in terms.items())
+  return {"total": total, **terms}
+
+
+def encode_batch(
+  model: RetrievalModel,
+  batch: Mapping[str, Array],
+  images: Num[Array, "num_images ..."] | None,
+  augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
+  rngs: RowKeys,
+) -> tuple[Float[Array, "batch ..."], Float[Array, "batch image_dim"], Float[Array, "batch text_dim"]]:
+  """References, targets and texts as `weighted_losses` takes them; `batch` and `images` are as for the train step.
+
+  `augment` changes references and targets before they are encoded. Texts are `tokens` [batch, length] or `text_rows`
+  [batch], whichever the model's text encoder `reads`.
+  """
+  reference, target = batch["reference"], batch["target"]
+  if images is not None:
+    reference, target = images[reference], images[target]
+  reference, target = augment(reference, rngs), augment(target, rngs)
+  # Two passes, not one over both: batch norm sees references and targets apart, as in the original.
+  text = batch[model.text_encoder.reads]
+  return model.encode_references(reference), model.encode_images(target), model.encode_texts(text, rngs=rngs)
+
+
+def encode_negatives(
+  model: RetrievalModel,
+  table: Mapping[str, Int[Array, "..."]],
+  targets: Int[Array, " batch"],
+  images: Num[Array, "num_images ..."],
+  augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
+  rngs: RowKeys,
+) -> losses.HardNegatives:
+  """The images that `table`, a train state's `negatives`, has for the targets, in one more pass through the encoder."""
+  rows = table["rows"][targets]
+  num = rows.shape[1]
+  own_keys = RowKeys(rngs.key, (rngs.rows[:, None] * num + jnp.arange(num)).ravel())
+  features = model.on_sphere(model.encode_images(augment(images[rows.ravel()], own_keys)))
+  return losses.HardNegatives(features.reshape(*rows.shape, -1), table["labels"][rows], table["labels"][targets])

@@ -1,0 +1,79 @@
+"""The one step on all devices, several steps a call: under jit over a mesh, or under pmap."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Shaped
+import numpy as np
+
+from composeret_jax.distributed import AXIS
+from composeret_jax.train_step.step import TrainStep
+
+PARALLEL = ("jit", "pmap")
+
+
+# Without it XLA's CPU backend copies, in each step, every parameter that the step then changes in place.
+CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+  """How steps run: `kind` is one of PARALLEL; a call runs `steps_per_call` steps.
+
+  Under jit arrays are global and XLA divides the work. Under pmap each device sees its own rows. State and images are
+  whole on every device in both, so that checkpoints and evaluation see no difference.
+  """
+
+  kind: str
+  mesh: Mesh
+  steps_per_call: int
+
+  @property
+  def axis_name(self) -> str | None:
+    """The mapped axis that a step averages over."""
+    return AXIS if self.kind == "pmap" else None
+
+  @property
+  def num_shards(self) -> int:
+    """Over how many devices the rows of an array are split that a step sees."""
+    return 1 if self.kind == "pmap" else self.mesh.size
+
+  def compile(self, step: TrainStep) -> Callable:
+    """(state, batches that `place` gave, images) -> (state, losses [] or [steps]); the state given is used up."""
+    steps = step if self.steps_per_call == 1 else scanned(step)
+    if self.kind == "jit":
+      options = CPU_OPTIONS if self.mesh.devices.flat[0].platform == "cpu" else None
+      return jax.jit(steps, donate_argnums=0, compiler_options=options)
+    return jax.pmap(steps, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0)
+
+  def one_batch(self, batch: Mapping[str, Array], batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """What one step's global batch looks like, from batches that `place` gave."""
+    num_leading = 1 + (self.kind == "pmap") + (self.steps_per_call > 1)
+    return {
+      name: jax.ShapeDtypeStruct((batch_size, *rows.shape[num_leading:]), rows.dtype) for name, rows in batch.items()
+    }
+
+  def place(self, rows: Shaped[np.ndarray, "..."]) -> Shaped[Array, "..."]:
+    """This process's rows, [batch, ...] or [steps, batch, ...], on its devices."""
+    batch_axis = int(self.steps_per_call > 1)
+    if self.kind == "pmap":
+      rows = split_axis(rows, batch_axis, len(self.mesh.local_devices))
+      batch_axis = 0
+    spec = PartitionSpec(*[None] * batch_axis, AXIS)
+    return jax.make_array_from_process_local_data(NamedSharding(self.mesh, spec), rows)
+
+
+def scanned(step: TrainStep) -> Callable:
+  """`step` over batches [steps, batch, ...], one after the other in one call; losses are [steps]."""
+
+  def steps(state, batches, images=None):
+    return jax.lax.scan(lambda state, batch: step(state, batch, images), state, batches)
+
+  return steps
+
+
+def split_axis(rows: Shaped[np.ndarray, "..."], axis: int, count: int) -> Shaped[np.ndarray, "count ..."]:
+  """`rows` in `count` equal parts of `axis`, side by side on a new first axis."""
+  return np.stack(np.split(rows, count, axis))

@@ -1,0 +1,210 @@
+"""One training step as a pure function of arrays."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import functools
+from typing import Any, TypeVar
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
+import ml_collections
+import optax
+
+from composeret_jax.models.encoders.projected import Frozen
+from composeret_jax.models.layers.batch_norm import BatchNorm
+from composeret_jax.models.layers.dropout import RowKeys
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.train_step.augment import augment
+from composeret_jax.train_step.losses import pair_loss
+from composeret_jax.train_step.objective import encode_batch, encode_negatives, weighted_losses
+
+Carry = TypeVar("Carry")
+
+
+def in_microbatches(
+  function: Callable[..., tuple[Carry, PyTree]], carry: Carry, arrays: PyTree, count: int, num_shards: int
+) -> tuple[Carry, PyTree]:
+  """`function(carry, *arrays)` -> (carry, rows), over `count` pieces of the batch one after the other.
+
+  Going back, each piece is computed again, so that no more than one piece's activations are held at a time, while what
+  follows sees the features of the whole batch. Each piece has an equal part of the rows of each of `num_shards`
+  devices, so that no row moves between devices. Rows keep their order.
+  """
+  if count == 1:
+    return function(carry, *arrays)
+  pieces = jax.tree.map(lambda rows: _split(rows, count, num_shards), arrays)
+  # Inside the loop nothing can be merged with the first computation, which prevent_cse guards against.
+  again = jax.checkpoint(lambda carry, piece: function(carry, *piece), prevent_cse=False)
+  carry, features = jax.lax.scan(again, carry, pieces)
+  return carry, jax.tree.map(lambda rows: _join(rows, num_shards), features)
+
+
+def _split(rows: Shaped[Array, "batch ..."], count: int, num_shards: int) -> Shaped[Array, "count piece ..."]:
+  by_shard = rows.reshape(num_shards, count, -1, *rows.shape[1:])  # [shards, count, batch / shards / count, ...]
+  return by_shard.swapaxes(0, 1).reshape(count, -1, *rows.shape[1:])
+
+
+def _join(pieces: Shaped[Array, "count piece ..."], num_shards: int) -> Shaped[Array, "batch ..."]:
+  by_shard = pieces.reshape(len(pieces), num_shards, -1, *pieces.shape[2:])
+  return by_shard.swapaxes(0, 1).reshape(-1, *pieces.shape[2:])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+  """Everything that the next step depends on, but the batch.
+
+  `step` counts the steps done. `params`, `batch_stats` and `frozen` hold plain arrays, which pass in and out of jit
+  faster than nnx's variables; no step changes `frozen`. `num_skipped` counts the steps done that changed nothing, and
+  `num_skipped_in_a_row` those since the last that did. `negatives` is what was mined last (hard_negatives.py), where
+  anything is: `rows` [num_images, num] of the training images for each of them, and their `labels` [num_images].
+  """
+
+  step: Int[Array, ""]
+  params: Mapping[str, Any]
+  batch_stats: Mapping[str, Any]
+  frozen: Mapping[str, Any]
+  optimizer_state: optax.OptState
+  key: PRNGKeyArray
+  num_skipped: Int[Array, ""]
+  num_skipped_in_a_row: Int[Array, ""]
+  negatives: Mapping[str, Int[Array, "..."]] = dataclasses.field(default_factory=dict)
+
+
+Batch = Mapping[str, Array]
+
+
+Losses = dict[str, Float[Array, "..."]]
+
+
+TrainStep = Callable[[TrainState, Batch, Array | None], tuple[TrainState, Losses]]
+
+
+def create_state(model: RetrievalModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+  """The state before the first step."""
+  params, batch_stats, frozen = (nnx.as_pure(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat, Frozen))
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    batch_stats=batch_stats,
+    frozen=frozen,
+    optimizer_state=optimizer.init(params),
+    key=jax.random.key(seed),
+    num_skipped=jnp.zeros((), jnp.int32),
+    num_skipped_in_a_row=jnp.zeros((), jnp.int32),
+  )
+
+
+def make_train_step(
+  model: RetrievalModel,
+  optimizer: optax.GradientTransformation,
+  config: ml_collections.ConfigDict,
+  *,
+  axis_name: str | None = None,
+  num_shards: int = 1,
+) -> TrainStep:
+  """The step for a model of this structure: (state, batch, images) -> (state, losses, `gradient_norm` among them).
+
+  `config` is a run's whole configuration. `batch` holds texts, and `reference` and `target` as pixels [batch, height,
+  width, 3] uint8 or, where `images` holds all training images, as its rows [batch]. Arrays are global; with `axis_name`
+  a device sees its own rows of the batch, and averages statistics, losses and gradients over that mapped axis.
+  `num_shards` says over how many devices a global array's rows are split.
+  """
+  loss_fn = _make_loss(model, config, axis_name, num_shards)
+
+  def train_step(state, batch, images=None):
+    key = jax.random.fold_in(state.key, state.step)
+    gradients, (losses, batch_stats) = jax.grad(loss_fn, has_aux=True)(
+      state.params, state.batch_stats, state.frozen, state.negatives, batch, images, key
+    )
+    if axis_name:
+      gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    new_state = dataclasses.replace(
+      state, step=state.step + 1, params=params, batch_stats=batch_stats, optimizer_state=optimizer_state
+    )
+    # Else the optimiser's squares are taken for the norm's too, which a CPU then writes to memory.
+    apart = jax.lax.optimization_barrier(gradients)
+    losses = {**losses, "gradient_norm": optax.tree.norm(apart)}
+    return skip_nonfinite(state, new_state, losses) if config.train.on_nonfinite == "skip" else (new_state, losses)
+
+  return train_step
+
+
+def _make_loss(
+  model: RetrievalModel, config: ml_collections.ConfigDict, axis_name: str | None, num_shards: int
+) -> Callable[..., tuple[Float[Array, ""], tuple[Losses, Mapping[str, Any]]]]:
+  """The function whose first argument's gradient a step takes: (total loss, (losses, statistics afterwards))."""
+  graphdef = nnx.graphdef(model)
+  weights = config.model.loss_weights.to_dict()
+  augmented = functools.partial(augment, config=config.augment)
+
+  def in_training(params, batch_stats, frozen):
+    # Without the copy batch norm would write its statistics into variables of an outer trace.
+    trained = nnx.merge(graphdef, params, batch_stats, frozen, copy=True)
+    trained.train()
+    trained.set_attributes(BatchNorm, axis_name=axis_name, raise_if_not_found=False)
+    return trained
+
+  def statistics(trained):
+    return nnx.as_pure(nnx.state(trained, nnx.BatchStat))
+
+  def loss_fn(params, batch_stats, frozen, table, batch, images, key):
+    text_key, composer_key, loss_key = jax.random.split(key, 3)
+    rows = global_rows(len(batch["reference"]), axis_name)
+
+    def encode(batch_stats, rows, batch):
+      trained = in_training(params, batch_stats, frozen)
+      features = encode_batch(trained, batch, images, augmented, RowKeys(text_key, rows))
+      negatives = None
+      if table:
+        own_keys = RowKeys(loss_key, rows)
+        negatives = encode_negatives(trained, table, batch["target"], images, augmented, own_keys)
+      return statistics(trained), (features, negatives)
+
+    batch_stats, (features, negatives) = in_microbatches(
+      encode, batch_stats, (rows, batch), config.train.num_microbatches, num_shards
+    )
+    trained = in_training(params, batch_stats, frozen)
+    loss = pair_loss(
+      config.loss,
+      loss_key,
+      config.batch_size,
+      bias=None if trained.bias is None else trained.bias[...],
+      block_rows=config.loss_block_rows,
+      axis_name=axis_name,
+    )
+    losses = weighted_losses(
+      trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows), negatives=negatives
+    )
+    return losses["total"], (losses, statistics(trained))
+
+  return loss_fn
+
+
+def skip_nonfinite(before: TrainState, after: TrainState, losses: Losses) -> tuple[TrainState, Losses]:
+  """The state after a step, changed only where its total loss and its gradient are finite; else it counts as skipped.
+
+  The losses stay as they are, and get `num_skipped` and `num_skipped_in_a_row` beside them.
+  """
+  finite = jnp.isfinite(losses["total"]) & jnp.isfinite(losses["gradient_norm"])
+  skipped = 1 - finite.astype(jnp.int32)
+  changed = ("params", "batch_stats", "optimizer_state")
+  kept = {
+    name: jax.tree.map(lambda old, new: jnp.where(finite, new, old), getattr(before, name), getattr(after, name))
+    for name in changed
+  }
+  counts = {
+    "num_skipped": before.num_skipped + skipped,
+    "num_skipped_in_a_row": (before.num_skipped_in_a_row + 1) * skipped,
+  }
+  return dataclasses.replace(after, **kept, **counts), losses | counts
+
+
+def global_rows(num_rows: int, axis_name: str | None) -> Int[Array, " batch"]:
+  """Which rows of the global batch a device sees; the batch's own without `axis_name`."""
+  first = jax.lax.axis_index(axis_name) * num_rows if axis_name else 0
+  return first + jnp.arange(num_rows)

@@ -1,0 +1,1 @@
+"""The host's side of training: opens a run, loops over steps, saves checkpoints, reports."""

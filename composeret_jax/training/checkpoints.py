@@ -1,0 +1,156 @@
+"""Checkpoints: everything that the next step depends on, saved in the background, the newest ones and the best."""
+
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import dataclasses
+import functools
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from composeret_jax.distributed import first_one_first, is_first
+from composeret_jax.train_step.step import TrainState
+from composeret_jax.training.resume import config_from_json, config_to_json
+from data_pipelines.files import changed_files, write_checksums
+
+# By Orbax, after the checksums: when the step was saved, nothing of the state.
+WRITTEN_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
+
+
+class DamagedCheckpointError(ValueError):
+  """A checkpoint is not as it was saved. The message names it, and the file or what went wrong."""
+
+
+def _whole(read: Callable) -> Callable:
+  """Whatever makes a checkpoint unreadable, as one error."""
+
+  @functools.wraps(read)
+  def checked(self, step: int, *arguments):
+    try:
+      return read(self, step, *arguments)
+    except Exception as error:
+      raise DamagedCheckpointError(f"{self.path(step)} cannot be read: {error}") from error
+
+  return checked
+
+
+class Checkpoints:
+  """The checkpoints of one run. Use as a context manager: leaving it waits for the save in flight.
+
+  Orbax restores changed bytes without a word. So a checkpoint has its files' checksums, by which `check` knows it
+  again. They too are written in the background, before it gets its name: no complete checkpoint is without.
+  """
+
+  def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, texts: Mapping[str, Any]):
+    """Keeps `config.num_newest_checkpoints` and the best by `config.best_metric`; `texts` is what was read."""
+    self._directory = workdir.resolve() / "checkpoints"
+    self._made_with = {"config": config_to_json(config), "texts": dict(texts)}
+    newest = preservation_policy.LatestN(config.num_newest_checkpoints)
+    best = preservation_policy.BestN(
+      get_metric_fn=lambda metrics: metrics.get(config.best_metric, -math.inf),  # not of every evaluation
+      n=1,
+      keep_checkpoints_without_metrics=False,
+    )
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=preservation_policy.AnyPreservationPolicy([newest, best]),
+      async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+    )
+    self._saving: int | None = None
+    self._manager = ocp.CheckpointManager(self._directory, options=options)
+
+  def __enter__(self) -> "Checkpoints":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._manager.close()
+
+  def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
+    """Starts saving the state after `step` steps; the state may be donated to the next step at once."""
+    items = {"state": ocp.args.StandardSave(_as_tree(state)), "made_with": ocp.args.JsonSave(self._made_with)}
+    if state.negatives:
+      items["negatives"] = ocp.args.StandardSave(dict(state.negatives))
+    self._manager.wait_until_finished()
+    self._saving = step
+    self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+
+  def steps(self) -> list[int]:
+    """The steps of all complete checkpoints, the newest first."""
+    return sorted(self._manager.all_steps(), reverse=True)
+
+  def check(self, step: int) -> None:
+    """Raises DamagedCheckpointError when a file is not the one that was saved; reads all of them."""
+    changed = changed_files(self.path(step), WRITTEN_LAST)
+    if changed:
+      raise DamagedCheckpointError(f"{self.path(step)} is damaged: {changed[0]} is not the file that was saved")
+
+  def set_aside(self, steps: Sequence[int]) -> None:
+    """Moves checkpoints, which are damaged, to `damaged_checkpoints` beside the others; the first process does."""
+    if not steps:
+      return
+    aside = self._directory.with_name("damaged_checkpoints")
+    with first_one_first("set_aside"):
+      if is_first():
+        aside.mkdir(exist_ok=True)
+        for step in steps:
+          self.path(step).rename(aside / f"{step}-{time.time_ns()}")
+      self._manager.reload()
+
+  def _seal(self) -> None:
+    """By the first process, when everything is written and has no name yet."""
+    for folder in self._directory.glob(f"{self._saving}{ocp.utils.TMP_DIR_SUFFIX}*"):
+      write_checksums(folder, WRITTEN_LAST)
+
+  def latest_step(self) -> int | None:
+    """The newest complete checkpoint's step."""
+    return self._manager.latest_step()
+
+  def describe_latest(self) -> str:
+    """Where the newest checkpoint is, in words."""
+    self._manager.wait_until_finished()
+    step = self.latest_step()
+    return "no checkpoint yet" if step is None else f"last good checkpoint: {self.path(step)}"
+
+  def path(self, step: int) -> pathlib.Path:
+    """Where the checkpoint of a step is."""
+    return self._directory / str(step)
+
+  def newest_made_with(self) -> tuple[ml_collections.ConfigDict, dict[str, Any]] | None:
+    """`made_with` of the newest checkpoint that says it; None where none does."""
+    for step in self.steps():
+      with contextlib.suppress(DamagedCheckpointError):
+        return self.made_with(step)
+    return None
+
+  @_whole
+  def made_with(self, step: int) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
+    """The configuration, and what identifies the words or the BERT, that a checkpoint was trained with.
+
+    Raises DamagedCheckpointError, as `restore` does.
+    """
+    saved = self._manager.restore(step, args=ocp.args.Composite(made_with=ocp.args.JsonRestore()))["made_with"]
+    return config_from_json(saved["config"]), saved["texts"]
+
+  @_whole
+  def restore(self, step: int, like: TrainState) -> TrainState:
+    """The state of a step, with the shapes, dtypes and shardings of `like`, and what is frozen from there.
+
+    Raises DamagedCheckpointError when it is not whole, or holds arrays of other shapes.
+    """
+    wanted = {"state": _as_tree(like)} | ({"negatives": dict(like.negatives)} if like.negatives else {})
+    targets = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
+    items = {name: ocp.args.StandardRestore(target) for name, target in targets.items()}
+    restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    negatives = restored["negatives"] if like.negatives else {}
+    return TrainState(**restored["state"], negatives=negatives, frozen=like.frozen)
+
+
+def _as_tree(state: TrainState) -> dict:
+  """All but what is frozen, which comes from files of its own, and mined negatives, which only training reads."""
+  names = [field.name for field in dataclasses.fields(state) if field.name not in ("frozen", "negatives")]
+  return {name: getattr(state, name) for name in names}

@@ -1,0 +1,104 @@
+"""What a single value may be: rules, each a function that says what was expected, or "" when the value is right."""
+
+from collections.abc import Callable, Sequence
+import difflib
+import math
+from typing import Any
+
+Rule = Callable[[Any], str]
+
+
+LARGEST = 2**31 - 1  # steps and rows are counted in 32 bits
+
+
+LARGEST_NUMBER = 1e30  # float32 holds it
+
+
+def one_of(choices: Sequence[str]) -> Rule:
+  """One of some strings; otherwise all of them, and the nearest."""
+
+  def rule(value: Any) -> str:
+    if isinstance(value, str) and value in choices:
+      return ""
+    return f"one of {', '.join(choices)}{nearest(value, choices)}"
+
+  return rule
+
+
+def nearest(value: Any, choices: Sequence[str]) -> str:
+  """ " (did you mean 'that'?)" where one of `choices` looks like the value."""
+  near = difflib.get_close_matches(value[:100], choices, n=1, cutoff=0.5) if isinstance(value, str) else []
+  return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def whole(lowest: int) -> Rule:
+  """A whole number from `lowest` on."""
+
+  def rule(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int):
+      return "a whole number"
+    if value < lowest:
+      return f"at least {lowest}"
+    return "" if value <= LARGEST else f"at most {LARGEST:,}"
+
+  return rule
+
+
+def number(holds: Callable[[float], bool], expected: str) -> Rule:
+  """A finite number for which `holds` is true; `expected` says so in words."""
+
+  def rule(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+      return "a number"
+    if isinstance(value, float) and not math.isfinite(value):
+      return "a finite number"
+    if value > LARGEST_NUMBER:
+      return f"at most {LARGEST_NUMBER}"
+    return "" if holds(value) else expected
+
+  return rule
+
+
+def several(rule: Rule) -> Rule:
+  """One value or more, in a sequence, for each of which `rule` holds."""
+
+  def rule_of_each(values: Any) -> str:
+    if not isinstance(values, list | tuple) or not values:
+      return "a tuple of one value or more"
+    wrong = [expected for expected in map(rule, values) if expected]
+    return f"of each value {wrong[0]}" if wrong else ""
+
+  return rule_of_each
+
+
+def different(rule: Rule) -> Rule:
+  """As `several`, with no value twice."""
+
+  def rule_of_all(values: Any) -> str:
+    return several(rule)(values) or ("each value once" if len(set(values)) < len(values) else "")
+
+  return rule_of_all
+
+
+def boolean(value: Any) -> str:
+  """True or False."""
+  return "" if isinstance(value, bool) else "True or False"
+
+
+def text(value: Any) -> str:
+  """A string, which may be empty."""
+  if not isinstance(value, str):
+    return "a string"
+  return "a string without a zero byte" if "\0" in value else ""
+
+
+NOT_NEGATIVE = number(lambda value: value >= 0, "at least 0")
+
+
+POSITIVE = number(lambda value: value > 0, "above 0")
+
+
+FRACTION = number(lambda value: 0 <= value < 1, "at least 0 and below 1")
+
+
+SHARE = number(lambda value: 0 < value <= 1, "above 0 and at most 1")

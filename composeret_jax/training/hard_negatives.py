@@ -1,0 +1,78 @@
+"""Hard negatives: every so many steps each training image gets the other images that look most like it to the model."""
+
+from collections import Counter
+from collections.abc import Sequence
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
+import ml_collections
+import numpy as np
+import tqdm
+
+from composeret_jax.distributed import data_mesh, fetch, is_first, on_every_device, place, rows_split
+from composeret_jax.evaluation.retrieval import check_features, rank_gallery
+from composeret_jax.models.retrieval_model import in_eval_mode, RetrievalModel
+from composeret_jax.train_step.step import TrainState
+from data_pipelines.input_error import InputError
+
+
+class NegativesMiner:
+  """Mines for models of one structure. What it finds is part of the train state, and so of every checkpoint."""
+
+  def __init__(self, model: RetrievalModel, labels: Sequence[str], config: ml_collections.ConfigDict):
+    """`labels` are the training images', `config` a run's whole configuration.
+
+    Raises InputError where an image does not have `config.hard_negatives.num` others with another label.
+    """
+    self.every_steps = config.hard_negatives.every_steps
+    self._num = config.hard_negatives.num
+    self._labels = np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int32)
+    self._eval = config.eval
+    self._encode = in_eval_mode(model, lambda model, images, rows: model.on_sphere(model.encode_images(images[rows])))
+    label, count = Counter(labels).most_common(1)[0]
+    if len(labels) - count < self._num:
+      raise InputError(
+        f"config.hard_negatives.num is {self._num}, but only {len(labels) - count:,} training images have another "
+        f"label than {label!r}"
+      )
+
+  def nothing_mined(self) -> dict[str, Int[Array, "..."]]:
+    """A train state's `negatives` in their shapes, before `mine` fills them."""
+    return {"rows": jnp.zeros((len(self._labels), self._num), jnp.int32), "labels": jnp.asarray(self._labels)}
+
+  def is_due(self, step: int) -> bool:
+    """Whether to mine after `step` steps: this alone, with the state, decides which negatives the next step sees."""
+    return step % self.every_steps == 0
+
+  def mine(self, state: TrainState, images: Num[Array, "num_images ..."]) -> TrainState:
+    """The state with the nearest images of another label for each of `images`, by the state's own parameters.
+
+    Raises NonFiniteError for features that are not finite.
+    """
+    features = self._features(state, images)
+    check_features(training=features)
+    rows = rank_gallery(
+      features,
+      features,
+      k=self._num,
+      query_groups=self._labels,
+      gallery_groups=self._labels,
+      other_groups=True,
+      query_block=self._eval.query_block,
+      gallery_block=self._eval.gallery_block,
+    )
+    placed = place(rows.astype(np.int32), on_every_device(data_mesh()))
+    return dataclasses.replace(state, negatives={**state.negatives, "rows": placed})
+
+  def _features(self, state: TrainState, images: Num[Array, "num_images ..."]) -> Float[np.ndarray, "num_images dim"]:
+    """On the sphere, as an evaluation computes them."""
+    sharding = rows_split(data_mesh())
+    batch_size = -(-self._eval.batch_size // sharding.num_devices) * sharding.num_devices
+    features = []
+    starts = range(0, len(images), batch_size)
+    for start in tqdm.tqdm(starts, "mine negatives", leave=False, disable=not is_first()):
+      rows = np.minimum(np.arange(start, start + batch_size, dtype=np.int32), len(images) - 1)
+      encoded = self._encode(state.params, state.batch_stats, state.frozen, images, place(rows, sharding))
+      features.append(fetch(encoded))
+    return np.concatenate(features)[: len(images)]

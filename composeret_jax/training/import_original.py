@@ -1,0 +1,77 @@
+"""Turns a checkpoint of the original PyTorch programs into the first checkpoint of a run."""
+
+from collections.abc import Mapping
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from composeret_jax.models.encoders.lstm import LstmTextEncoder
+from composeret_jax.pretrained import original
+from composeret_jax.pretrained.original import OriginalCheckpoint, read_checkpoint
+from composeret_jax.training.config.check import check_config
+from composeret_jax.training.run import Run
+from data_pipelines.input_error import InputError
+
+EMBEDDING = "text_model.embedding_layer.weight"
+
+
+def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> None:
+  """Saves the original checkpoint at `path` in `workdir`, at its own step, ready to be evaluated and trained further.
+
+  The momentum starts at zero. Raises InputError when `workdir` has checkpoints already, when the file cannot be read,
+  and when its weights are not those of the model that `config` describes.
+  """
+  check_config(config, jax.device_count())
+  _check_same_layers(config.model)
+  save_checkpoint(Run(config, workdir), read_checkpoint(path))
+  print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
+
+
+def save_checkpoint(run: Run, checkpoint: OriginalCheckpoint) -> None:
+  """Fills the run's model and saves it as the run's first checkpoint; raises InputError as `import_checkpoint`."""
+  newest = run.checkpoints.latest_step()
+  if newest is not None:
+    raise InputError(f"{run.checkpoints.path(newest)} is there already: import into an empty --workdir")
+  _check_vocabulary(checkpoint.state_dict, run)
+  if run.miner and not run.miner.is_due(checkpoint.step):
+    raise InputError(
+      f"config.hard_negatives.every_steps is {run.miner.every_steps}, expected a divisor of {checkpoint.step}, the "
+      "checkpoint's step: it has no negatives to go on with"
+    )
+  original.load(checkpoint.state_dict, run.model)
+  step = jnp.asarray(checkpoint.step, jnp.int32)
+  state = run.create_state()
+  # The schedule counts steps of its own: without this the learning rate would start from the top again.
+  optimizer_state = optax.tree.set(state.optimizer_state, count=step)
+  with run.checkpoints as checkpoints:
+    checkpoints.save(checkpoint.step, dataclasses.replace(state, step=step, optimizer_state=optimizer_state))
+
+
+def _check_same_layers(model: ml_collections.ConfigDict) -> None:
+  """Names what the original programs lack: it would stay untrained, or have no trunk to fill."""
+  if model.text_encoder.name == "bert" and model.text_encoder.projection_dim:
+    dim = model.text_encoder.projection_dim
+    raise InputError(f"config.model.text_encoder.projection_dim is {dim}, expected 0: the original has no such layer")
+  if model.image_encoder.frozen:
+    raise InputError("config.model.image_encoder.frozen is True, expected False: the checkpoint has a trunk of its own")
+  if not model.train_radius:
+    raise InputError("config.model.train_radius is False, expected True: the checkpoint has a learned radius")
+
+
+def _check_vocabulary(state_dict: Mapping[str, np.ndarray], run: Run) -> None:
+  """Says what a mere wrong shape would not: the two were made from different texts."""
+  encoder = run.model.text_encoder
+  if EMBEDDING not in state_dict or not isinstance(encoder, LstmTextEncoder):
+    return
+  num_words, size = len(state_dict[EMBEDDING]), len(encoder.embedding)
+  if num_words != size:
+    raise InputError(
+      f"{EMBEDDING} has {num_words} rows, expected {size}: the words of {run.config.data.dataset}'s training texts "
+      f"(config.text_query={run.config.text_query}) in order of first appearance, and one for unknown words. "
+      "Import with the data set and the text query that the checkpoint was trained on."
+    )

@@ -1,0 +1,39 @@
+"""The retrieval model: two encoders, a composer, and the sphere on which composed and target features meet."""
+
+from collections.abc import Callable
+
+from flax import nnx
+import ml_collections
+
+from composeret_jax.models.composers import COMPOSERS
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.pretrained.image_encoder import build_image_encoder
+
+
+def build_model(
+  config: ml_collections.ConfigDict,
+  build_text_encoder: Callable[[nnx.Rngs], nnx.Module],
+  seed: int,
+  image_size: int = 224,
+  *,
+  has_bias: bool = False,
+) -> RetrievalModel:
+  """The model that `config` (the `model` part of a run's configuration) describes, freshly initialised from `seed`.
+
+  `image_size` is the side of the images' pixels; it matters to image towers alone. `has_bias` is whether its loss adds
+  a learned bias.
+  """
+  rngs = nnx.Rngs(seed)
+  image_encoder = build_image_encoder(config.image_encoder, image_size, rngs)
+  text_encoder = build_text_encoder(rngs)
+  composer_class = COMPOSERS[config.composer]
+  image_dim = image_encoder.trunk.num_channels if composer_class.composes_maps else image_encoder.feature_dim
+  composer = composer_class(image_dim, text_encoder.feature_dim, **config.get("composer_options", {}), rngs=rngs)
+  return RetrievalModel(
+    image_encoder,
+    text_encoder,
+    composer,
+    radius=config.radius,
+    train_radius=config.train_radius,
+    has_bias=has_bias,
+  )

@@ -1,0 +1,149 @@
+"""What a run reports: TensorBoard events, metrics.jsonl, pictures, and tables and a progress bar on the terminal."""
+
+from collections.abc import Callable, Mapping
+import json
+import math
+import pathlib
+import sys
+
+import jax
+import ml_collections
+import numpy as np
+from PIL import Image
+import tensorboardX
+from tensorboardX.proto.summary_pb2 import Summary
+import tqdm
+
+from composeret_jax.distributed import is_first
+from composeret_jax.evaluation.evaluator import Evaluation
+from composeret_jax.evaluation.report import results_picture
+from composeret_jax.evaluation.retrieval import NonFiniteError
+from data_pipelines.dataset import Dataset
+
+
+class Reporter:
+  """Writes one run's metrics under `workdir`. Names are the same everywhere; recalls are fractions in files."""
+
+  def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, first_step: int):
+    """Goes on after `first_step`: what an interrupted run reported beyond it is removed, and will come again."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    self._workdir = workdir
+    self._metrics_file = workdir / "metrics.jsonl"
+    _keep_until(self._metrics_file, first_step)
+    self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+    (workdir / "config.json").write_text(config.to_json(indent=2) + "\n")
+
+  def __enter__(self) -> "Reporter":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._events.close()
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Adds one line to metrics.jsonl, and each value to TensorBoard."""
+    with self._metrics_file.open("a") as file:
+      file.write(json.dumps({"step": step, **values}) + "\n")
+    # Not by add_scalar, which would write R@1 as R_1.
+    scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    self._events.file_writer.add_summary(Summary(value=scalars), step)
+    self._events.flush()
+
+  def evaluation(self, step: int, evaluation: Evaluation, dataset: Dataset) -> None:
+    """Reports the metrics under `eval/`, and a picture of results as results.png and in TensorBoard."""
+    self.scalars(step, {f"eval/{name}": value for name, value in evaluation.metrics.items()})
+    picture = results_picture(dataset, evaluation.ranks)
+    Image.fromarray(picture).save(self._workdir / "results.png")
+    self._events.add_image("eval/results", picture, step, dataformats="HWC")
+    self._events.flush()
+
+
+class NoReporter:
+  """Takes what a Reporter takes, and writes nothing: for all processes of a job but the first."""
+
+  def __enter__(self) -> "NoReporter":
+    return self
+
+  def __exit__(self, *_) -> None:
+    pass
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Drops them."""
+
+  def evaluation(self, step: int, evaluation: Evaluation, dataset: Dataset) -> None:
+    """Drops it."""
+
+
+def open_reporter(workdir: pathlib.Path, config: ml_collections.ConfigDict, first_step: int) -> Reporter | NoReporter:
+  """The reporter of this process."""
+  return Reporter(workdir, config, first_step) if is_first() else NoReporter()
+
+
+def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:
+  if not metrics_file.exists():
+    return
+  lines = metrics_file.read_text().splitlines(keepends=True)
+  kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= last_step]
+  metrics_file.write_text("".join(kept))
+
+
+def progress_bar(first: int, total: int) -> tqdm.tqdm:
+  """Steps done, rate and time left; seldom redrawn when nobody watches a terminal."""
+  interval = 0.5 if sys.stderr.isatty() else 20
+  return tqdm.tqdm(
+    initial=first, total=total, desc="train", unit=" steps", mininterval=interval, disable=not is_first()
+  )
+
+
+def show_progress(bar: tqdm.tqdm, losses: Mapping[str, float], images_per_second: float) -> None:
+  """Puts the total loss and the speed behind the bar."""
+  bar.set_postfix(loss=f"{losses.get('total', math.nan):.4f}", images_per_s=f"{images_per_second:.0f}")
+
+
+ON_NONFINITE = ("stop", "skip")
+
+
+class FiniteWatch:
+  """Looks at every step's losses one step late, so that the devices always have the next step to work on.
+
+  Losses with `num_skipped_in_a_row` are of steps that skip themselves (train_step.py): these are said.
+  """
+
+  def __init__(self, describe_last_good: Callable[[], str], max_skipped_in_a_row: int):
+    """`describe_last_good` says where to go on from when a run stops."""
+    self._describe_last_good = describe_last_good
+    self._max_skipped_in_a_row = max_skipped_in_a_row
+    self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
+    self._checked: dict[str, float] = {}
+
+  def take(self, step: int, losses: Mapping[str, jax.Array]) -> None:
+    """Takes the losses of step `step`, or of the steps up to it, and checks those that came before."""
+    self.check()
+    self._pending = (step, losses)
+
+  def check(self) -> dict[str, float]:
+    """Waits for the losses that were taken last, and returns the last step's, those that are finite.
+
+    Raises NonFiniteError when one is not finite and its step was not skipped, or so many before it were as are allowed.
+    """
+    if self._pending:
+      last_step, losses = self._pending
+      self._pending = None
+      by_step = {name: np.atleast_1d(values) for name, values in jax.device_get(dict(losses)).items()}
+      num_steps = len(next(iter(by_step.values())))
+      for i in range(num_steps):
+        self._checked = {name: float(values[i]) for name, values in by_step.items()}
+        self._judge(last_step - num_steps + 1 + i)
+    return {name: value for name, value in self._checked.items() if math.isfinite(value)}
+
+  def _judge(self, step: int) -> None:
+    in_a_row = int(self._checked.get("num_skipped_in_a_row", 0))
+    if not in_a_row and all(map(math.isfinite, self._checked.values())):
+      return
+    values = ", ".join(f"{name} {value}" for name, value in self._checked.items() if "skipped" not in name)
+    found = f"step {step}: not finite ({values})"
+    if not in_a_row:
+      raise NonFiniteError(f"{found}; {self._describe_last_good()}")
+    if in_a_row >= self._max_skipped_in_a_row:
+      raise NonFiniteError(f"{found}, as the {in_a_row - 1} steps before it; {self._describe_last_good()}")
+    if is_first():
+      print(f"{found}; skipped, {int(self._checked['num_skipped'])} until now", file=sys.stderr)

@@ -1,0 +1,264 @@
+"""The tables that every data set is prepared as, and how they are read back."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import pathlib
+import sys
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from data_pipelines.datasets.annotations import check_text, check_unicode, excerpt
+from data_pipelines.datasets.beam import beam_rows
+from data_pipelines.input_error import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+  """A row of the image table. `content` is an encoded image or the path of one.
+
+  `group` is the part of the data set that the image belongs to, where it has parts (FashionIQ's categories).
+  """
+
+  name: str
+  label: str
+  content: bytes | pathlib.Path | Callable[[], bytes]
+  group: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+  """A row of the query table: `reference` is a row of the image table, every image labelled `target_label` is right.
+
+  `group` says which queries belong together, where that matters (FashionIQ's categories, CSS3D's modifications). Of
+  some data sets a query has an `id`, several `right_labels`, the target's among them (CIRCO), or a `subset`: labels of
+  a few images to rank apart from all others (CIRR). Queries for a test server have no `target_label`.
+  """
+
+  reference: int
+  modification: str
+  complete: str
+  target_label: str
+  group: str = ""
+  id: str = ""
+  right_labels: tuple[str, ...] = ()
+  subset: tuple[str, ...] = ()
+
+
+def check_images(images: Sequence[Image], where: str) -> None:
+  """Raises InputError, beginning with `where`, when there are none or a group has one twice."""
+  if not images:
+    raise InputError(f"{where}: no images")
+  seen = set()
+  for image in images:
+    check_unicode(image.name + image.label + image.group, where)
+    if (image.group, image.name) in seen:
+      raise InputError(f"{where}: {excerpt(image.name)} is listed twice: a gallery holds an image once")
+    seen.add((image.group, image.name))
+
+
+def check_queries(queries: Sequence[Query], images: Sequence[Image], where: str, *, answered: bool = True) -> None:
+  """Raises InputError, beginning with `where`, when there are none, or one without a text, a reference or a target.
+
+  Queries that are there twice are kept, as data sets are published with them, and said on the terminal. Queries that
+  are not `answered` are for a test server: they have no target, all must stay, and a blank text is one of no words.
+  """
+  if not queries:
+    raise InputError(f"{where}: no queries")
+  labels = {image.label for image in images}
+  for number, query in enumerate(queries):
+    for text in (query.modification, query.complete or query.modification):
+      if answered or text.strip():
+        check_text(text, f"{where}: query {number}")
+    if not 0 <= query.reference < len(images):
+      raise InputError(f"{where}: query {number} has image {query.reference} as its reference, of {len(images)}")
+    if answered and query.target_label not in labels:
+      raise InputError(f"{where}: query {number} has the target {excerpt(query.target_label)}, which no image shows")
+  num_blank = sum(not query.modification.strip() for query in queries)
+  if num_blank:
+    print(f"{where}: {num_blank:,} of {len(queries):,} texts are blank, and kept as texts of no words", file=sys.stderr)
+  num_repeated = len(queries) - len(set(queries))
+  if num_repeated:
+    print(f"{where}: {num_repeated:,} of {len(queries):,} queries are there before, and are kept", file=sys.stderr)
+
+
+FEATURES = {
+  "images": {"image": tfds.features.Image(), "name": tfds.features.Text()},
+  # Apart from the images, so that a run can read all labels without reading all images.
+  "labels": {"name": tfds.features.Text(), "label": tfds.features.Text(), "group": tfds.features.Text()},
+  "queries": {
+    "reference": np.int64,
+    "modification": tfds.features.Text(),
+    "complete": tfds.features.Text(),
+    "target_label": tfds.features.Text(),
+    "group": tfds.features.Text(),
+    "id": tfds.features.Text(),
+    "right_labels": tfds.features.Sequence(tfds.features.Text()),
+    "subset": tfds.features.Sequence(tfds.features.Text()),
+  },
+}
+
+
+# The queries whose answers only a test server knows.
+SUBMISSION = "submission"
+
+
+class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """A data set as three tables, each a builder configuration: `images`, `labels` (same rows) and `queries`.
+
+  A subclass gives `read_images` and `read_queries`. Rows keep their order.
+  """
+
+  VERSION = tfds.core.Version("1.2.0")
+  BUILDER_CONFIGS: ClassVar[list] = [tfds.core.BuilderConfig(name=name) for name in FEATURES]
+  IMAGE_SPLITS = ("train", "test")  # without "train" where there is nothing to train on
+  QUERY_SPLITS = ("train", "test")  # without "train" where training triplets are sampled
+  TEXT_QUERIES = ("modification", "complete")
+  OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of config.data that change what is prepared
+
+  def __init__(
+    self,
+    *,
+    options: Mapping[str, Any] | None = None,
+    raw_folder: pathlib.Path | None = None,
+    on_beam: bool = False,
+    **arguments,
+  ):
+    """`options`, `raw_folder` and `on_beam` are needed to prepare, not to open what is prepared.
+
+    `on_beam` says whether Apache Beam writes the tables. `arguments` are those of TFDS.
+    """
+    self.options = options or {}
+    self.raw_folder = raw_folder
+    self.on_beam = on_beam
+    super().__init__(**arguments)
+
+  @classmethod
+  def needs_raw_folder(cls, options: Mapping[str, Any]) -> bool:
+    """Whether it cannot do without a folder that the user names."""
+    return bool(cls.MANUAL_DOWNLOAD_INSTRUCTIONS)
+
+  @classmethod
+  def fingerprinted(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What, beside the names and sizes of the raw files, says whether prepared tables are still the right ones."""
+    return options
+
+  @classmethod
+  def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
+    """Raises InputError when the folder that the user downloaded is not as the builder expects."""
+
+  @classmethod
+  def check_expected(cls, folder: pathlib.Path, found: Mapping[str, bool]) -> None:
+    """Raises InputError that says what `folder` lacks, what it has instead and where to get it, unless all is found."""
+    lacking = [name for name, there in found.items() if not there]
+    if lacking:
+      entries = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) if folder.is_dir() else "no such folder"
+      raise InputError(
+        f"data.dir: {folder} has no {', '.join(lacking)} (found: {entries or 'nothing'})\n"
+        f"{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+      )
+
+  @classmethod
+  def missing_images(cls, folder: pathlib.Path | None, options: Mapping[str, Any]) -> Sequence[str]:
+    """The images that the annotations in `folder` name and the disk lacks, where the builder can do without."""
+    return ()
+
+  @classmethod
+  def images_of(cls, split: str) -> str:
+    """The split of the images that a split of queries refers to: where it has none of its own, those of "test"."""
+    return split if split in cls.IMAGE_SPLITS else "test"
+
+  def has_split(self, split: str) -> bool:
+    """Whether the raw files have what a split needs."""
+    return True
+
+  def num_left_out(self) -> Mapping[str, int]:
+    """What is left out for want of its images, as metrics by name; kept with the prepared tables."""
+    return {}
+
+  def read_images(self, split: str) -> Sequence[Image]:
+    """All images of a split, in order."""
+    raise NotImplementedError
+
+  def read_queries(self, split: str) -> Sequence[Query]:
+    """All queries of one of `QUERY_SPLITS`, in order."""
+    raise NotImplementedError
+
+  def checked_rows(self, split: str) -> Sequence[Image] | Sequence[Query]:
+    """The rows of this builder's own table; raises InputError where they cannot be used."""
+    where = f"{self.raw_folder or self.name}, {split}"
+    images = self.read_images(self.images_of(split))
+    check_images(images, where)
+    if self.builder_config.name != "queries":
+      return images
+    queries = self.read_queries(split)
+    check_queries(queries, images, where, answered=split != SUBMISSION)
+    return queries
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    features = tfds.features.FeaturesDict(FEATURES[self.builder_config.name])
+    return tfds.core.DatasetInfo(
+      builder=self,
+      features=features,
+      disable_shuffling=True,
+      description=self.__doc__,
+      metadata=tfds.core.MetadataDict(),
+    )
+
+  def _split_generators(self, dl_manager):
+    self.info.metadata["num_left_out"] = dict(self.num_left_out())
+    splits = self.QUERY_SPLITS if self.builder_config.name == "queries" else self.IMAGE_SPLITS
+    return {split: self._generate_examples(split) for split in splits if self.has_split(split)}
+
+  def _generate_examples(self, split: str) -> Any:
+    """One by one, or a transform of Beam: rows are read and checked here, its workers read the images."""
+    table, rows = self.builder_config.name, self.checked_rows(split)
+    return beam_rows(rows, _example, table) if self.on_beam else self._one_by_one(split, table, rows)
+
+  def _one_by_one(self, split: str, table: str, rows: Sequence[Image] | Sequence[Query]) -> Iterator[tuple[int, dict]]:
+    for i, row in enumerate(tqdm.tqdm(rows, desc=f"{self.name} {split} {table}", unit=" rows")):
+      yield i, _example(table, row)
+
+
+def _content(image: Image) -> bytes:
+  if callable(image.content):
+    return image.content()
+  try:
+    return image.content if isinstance(image.content, bytes) else image.content.read_bytes()
+  except OSError as error:
+    raise InputError(f"{image.content} cannot be read: {error.strerror}") from error
+
+
+def _example(table: str, row: Image | Query) -> dict:
+  if table == "queries":
+    return dataclasses.asdict(row)
+  if table == "labels":
+    return {"name": row.name, "label": row.label, "group": row.group}
+  return {"name": row.name, "image": _content(row)}
+
+
+class EncodedImages(Sequence[bytes]):
+  """Random access to the encoded images of a prepared split; can be sent to another process."""
+
+  def __init__(self, builder: TableBuilder, split: str):
+    self._source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, row: int) -> bytes:
+    return self._source[row]["image"]
+
+
+def read_columns(builder: TableBuilder, split: str) -> dict[str, list]:
+  """The columns of a prepared table of texts, numbers and lists of texts."""
+  rows = list(builder.as_data_source(split))
+  return {name: [_plain(row[name]) for row in rows] for name in builder.info.features}
+
+
+def _plain(value):
+  if np.ndim(value):
+    return tuple(text.decode() for text in value)
+  return value.decode() if isinstance(value, bytes) else int(value)

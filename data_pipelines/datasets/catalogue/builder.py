@@ -1,0 +1,77 @@
+"""One's own catalogue: a folder of images, and rows that say which sentences lead from one to another, or captions."""
+
+from collections.abc import Mapping, Sequence
+import functools
+import pathlib
+import sys
+from typing import Any
+
+from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.catalogue.content import Content, read_content
+from data_pipelines.datasets.catalogue.rows import is_hub, source_fingerprint
+from data_pipelines.input_error import InputError
+
+
+class Catalogue(TableBuilder, skip_registration=True):
+  """A folder of images with rows (reference, text, target) or (image, caption), or with none: a gallery alone.
+
+  Labels are image names or captions. The gallery are the images that no training row names, and those of the test
+  queries; with captions, those of test captions. From captions, training triplets are drawn as Fashion200k's, and each
+  test image is one query, for a caption that differs in one word.
+  """
+
+  MANUAL_DOWNLOAD_INSTRUCTIONS = """A catalogue expects a folder of images, and one of
+    data.triplets=FILE       columns reference, text, target; also split (train or test) and category
+    data.captions=FILE       columns image, caption; also split and category
+  or none for a gallery alone. FILE ends in .csv, .jsonl or .parquet, or is a Hugging Face data set: hf:FOLDER or
+  hf:OWNER/NAME. Images are paths from the folder. docs/your_catalogue.md has it all."""
+
+  OPTIONS = ("triplets", "captions", "test_share", "allow_missing_images")
+
+  @classmethod
+  def needs_raw_folder(cls, options: Mapping[str, Any]) -> bool:
+    """A Hugging Face data set may hold its images."""
+    return not is_hub(options["triplets"] or options["captions"])
+
+  @classmethod
+  def fingerprinted(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options, and the content of the file of rows."""
+    return {**options, "rows": source_fingerprint(options["triplets"] or options["captions"])}
+
+  @classmethod
+  def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
+    """Raises InputError when there is no such folder."""
+    if not folder.is_dir():
+      raise InputError(f"data.dir: {folder} is no folder\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+
+  @classmethod
+  def missing_images(cls, folder: pathlib.Path | None, options: Mapping[str, Any]) -> Sequence[str]:
+    """The images that rows name and the folder lacks, sorted."""
+    missing = read_content(folder, options).missing
+    if missing and folder is None:
+      raise InputError(f"data.dir is not set: {options['triplets'] or options['captions']} names {missing[0]}")
+    return missing
+
+  def num_left_out(self) -> Mapping[str, int]:
+    """Images and rows that are left out for want of images; says once what else is worth knowing."""
+    if self.builder_config.name == "images":
+      for note in self._content.notes:
+        print(note, file=sys.stderr)
+    return self._content.num_left_out
+
+  def has_split(self, split: str) -> bool:
+    """Whether there are such images, or rows for such queries."""
+    table = self._content.queries if self.builder_config.name == "queries" else self._content.images
+    return bool(table[split])
+
+  def read_images(self, split: str) -> Sequence[Image]:
+    """Sorted by name."""
+    return self._content.images[split]
+
+  def read_queries(self, split: str) -> Sequence[Query]:
+    """In the order of the rows, or of the images."""
+    return self._content.queries[split]
+
+  @functools.cached_property
+  def _content(self) -> Content:
+    return read_content(self.raw_folder, self.options)

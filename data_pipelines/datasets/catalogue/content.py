@@ -1,0 +1,173 @@
+"""What a catalogue's folder and rows come to: images and queries for training and for test, and what is left out."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import dataclasses
+import hashlib
+import pathlib
+from typing import Any
+
+from data_pipelines.datasets.builder import Image, Query
+from data_pipelines.datasets.catalogue.rows import Example, read_captions, read_triplets, SPLITS
+from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import image_names, SUFFIXES
+from data_pipelines.texts.labels import families, replacement_text
+
+
+def split_triplets(examples: Sequence[Example], test_share: float) -> dict[str, list[Example]]:
+  """Rows by split. Without a column `split`, rows are for test whose target is drawn, by its name.
+
+  Left out are then all other rows that share an image with one of these: no image of a test query is trained on.
+  """
+  if examples[0].split:
+    return _by_column(examples)
+  test = [example for example in examples if drawn(example.images[1], test_share)]
+  tested = named_images(test)
+  return {"train": [example for example in examples if tested.isdisjoint(example.images)], "test": test}
+
+
+def split_captions(examples: Sequence[Example], test_share: float) -> dict[str, list[Example]]:
+  """The same for images with captions: without a column `split`, a caption's images are all on one side."""
+  if examples[0].split:
+    return _by_column(examples)
+  split = {"train": [], "test": []}
+  for example in examples:
+    split["test" if drawn(example.text, test_share) else "train"].append(example)
+  return split
+
+
+def named_images(examples: Iterable[Example]) -> set[str]:
+  """All images that these rows name."""
+  return {name for example in examples for name in example.images}
+
+
+def drawn(name: str, share: float) -> bool:
+  """Whether `name` is among the `share` of all names; always the same for the same name."""
+  return number_of(name) < share * 2**64
+
+
+def number_of(name: str) -> int:
+  """A number of 64 bits, as if drawn at random, but the same for the same name."""
+  return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def _by_column(examples: Sequence[Example]) -> dict[str, list[Example]]:
+  return {split: [example for example in examples if example.split == split] for split in SPLITS}
+
+
+Found = Mapping[str, Any]  # what an image's `content` may be, by name
+
+
+Split = Mapping[str, Sequence[Example]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+  """Images and queries by split; the images that are missing, what is left out for want of them, and what to say."""
+
+  images: Mapping[str, Sequence[Image]]
+  queries: Mapping[str, Sequence[Query]]
+  missing: Sequence[str] = ()
+  num_left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  notes: Sequence[str] = ()
+
+
+def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Content:
+  """All of it; raises InputError for rows that cannot be used, and where there are no images or no test queries."""
+  found = {name: folder / name for name in image_names(folder)} if folder else {}
+  if options["triplets"]:
+    return _with_triplets(options["triplets"], options["test_share"], folder, found)
+  if options["captions"]:
+    return _with_captions(options["captions"], options["test_share"], folder, found)
+  if not found:
+    raise InputError(f"{folder} has no images ({', '.join(SUFFIXES)})")
+  nothing = dict.fromkeys(SPLITS, ())
+  return Content(nothing | {"test": [Image(name, name, path) for name, path in found.items()]}, nothing)
+
+
+def _with_triplets(source: str, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:
+  """Labels are names. The gallery has all images but those that are only trained on."""
+  examples, own_images = read_triplets(source)
+  found = _with_named(found | own_images, folder, examples)
+  split = split_triplets(examples, test_share)
+  kept = _whole(split, found)
+  trained, tested = (named_images(kept[name]) for name in SPLITS)
+  names = {"train": sorted(trained), "test": sorted(tested | (found.keys() - trained))}
+  images = {split: [Image(name, name, found[name]) for name in own] for split, own in names.items()}
+  queries = {name: list(_listed_queries(kept[name], names[name])) for name in SPLITS}
+  num_apart = len(examples) - sum(map(len, split.values()))
+  notes = [
+    f"{source}: {len(split['train']):,} rows to train on, {len(split['test']):,} to test on, {num_apart:,} left out "
+    "because they share an image with a row to test on"
+  ]
+  if trained & tested:
+    notes.append(f"{source}: {len(trained & tested):,} images of rows to test on are trained on too")
+  return _checked(source, Content(images, queries, *_missing(split, kept, found), notes))
+
+
+def _with_captions(source: str, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:
+  """Labels are captions. The gallery has the test images."""
+  examples, own_images = read_captions(source)
+  found = _with_named(found | own_images, folder, examples)
+  split = split_captions(examples, test_share)
+  kept = _whole(split, found)
+  images = {name: [_captioned(example, found) for example in sorted(kept[name])] for name in SPLITS}
+  queries = {"train": (), "test": list(_sibling_queries(images["test"]))}
+  num_without = len(found.keys() - named_images(examples))
+  notes = [
+    f"{source}: {len(split['train']):,} images to train on, {len(split['test']):,} to test on, of which "
+    f"{len(queries['test']):,} are queries; {num_without:,} images have no caption and are left out"
+  ]
+  return _checked(source, Content(images, queries, *_missing(split, kept, found), notes))
+
+
+def _with_named(found: Found, folder: pathlib.Path | None, examples: Sequence[Example]) -> Found:
+  """Also images that rows name and `image_names` does not list: hidden ones, and those behind links."""
+  others = sorted(named_images(examples) - found.keys()) if folder else []
+  return {**found, **{name: folder / name for name in others if (folder / name).is_file()}}
+
+
+def _whole(split: Split, found: Found) -> Split:
+  return {name: [e for e in examples if found.keys() >= set(e.images)] for name, examples in split.items()}
+
+
+def _missing(split: Split, kept: Split, found: Found) -> tuple[Sequence[str], Mapping[str, int]]:
+  missing, num_left_out = set(), {}
+  for name, infix in (("test", ""), ("train", "train_")):
+    own = named_images(split[name]) - found.keys()
+    num_left_out[f"num_missing_{infix}images"] = len(own)
+    num_left_out[f"num_missing_{infix}queries"] = len(split[name]) - len(kept[name])
+    missing |= own
+  return sorted(missing), num_left_out
+
+
+def _checked(source: str, content: Content) -> Content:
+  if not content.queries["test"] and not content.missing:
+    raise InputError(
+      f"{source}: no query to test on: rows need split test, a larger config.data.test_share, or captions that differ "
+      "in one word"
+    )
+  return content
+
+
+def _captioned(example: Example, found: Found) -> Image:
+  return Image(example.images[0], example.text, found[example.images[0]], example.category)
+
+
+def _listed_queries(examples: Sequence[Example], names: Sequence[str]) -> Iterator[Query]:
+  rows = {name: row for row, name in enumerate(names)}
+  for (reference, target), text, _, category in examples:
+    yield Query(rows[reference], text, f"{category} {text}".strip(), target, category)
+
+
+def _sibling_queries(images: Sequence[Image]) -> Iterator[Query]:
+  """From each image to a caption of the gallery that differs in a word; which one, its name decides."""
+  siblings = defaultdict(set)
+  for captions in families(dict.fromkeys(image.label for image in images)).values():
+    for caption in captions:
+      siblings[caption].update(captions)
+  for row, image in enumerate(images):
+    others = sorted(siblings[image.label] - {image.label})
+    if others:
+      target = others[number_of(image.name) % len(others)]
+      yield Query(row, replacement_text(image.label, target), target, target, image.group)

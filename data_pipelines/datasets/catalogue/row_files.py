@@ -1,0 +1,111 @@
+"""Files of rows with named columns, CSV, JSONL or Parquet: read strictly, every refusal with file, row and column."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import csv
+import io
+import json
+import pathlib
+import sys
+from typing import Any, NamedTuple
+
+from data_pipelines.datasets.annotations import excerpt, numbered_lines, read_text
+from data_pipelines.input_error import InputError
+
+
+class Row(NamedTuple):
+  """One row: its place, as messages begin with, and its columns."""
+
+  where: str
+  fields: Mapping[str, Any]
+
+
+class Columns(NamedTuple):
+  """The columns that are read: every row has the `required` ones, the `optional` ones are "" where there are none."""
+
+  required: Sequence[str]
+  optional: Sequence[str]
+
+
+def read_rows(path: pathlib.Path, columns: Columns) -> list[Row]:
+  """All rows, with texts in `columns` and nothing else; raises InputError where a file is not as expected."""
+  if path.suffix.lower() not in READERS:
+    raise InputError(f"{path}: expected a file that ends in one of {', '.join(READERS)}")
+  found, rows = READERS[path.suffix.lower()](path)
+  return checked_rows(str(path), found, rows, columns)
+
+
+def checked_rows(source: str, found: Sequence[str], rows: Iterable[Row], columns: Columns) -> list[Row]:
+  """The rows with texts in `columns`; raises InputError, beginning with the place, for others and for no rows.
+
+  `found` are the columns that `source` has: those that are not read are said on the terminal.
+  """
+  lacking = [name for name in columns.required if name not in found]
+  if lacking:
+    raise InputError(f"{source}: no column {', '.join(lacking)} (found: {', '.join(map(str, found)) or 'nothing'})")
+  unread = [name for name in found if name not in (*columns.required, *columns.optional)]
+  if unread:
+    print(f"{source}: columns that are not used: {', '.join(map(str, unread))}", file=sys.stderr)
+  checked = [Row(where, _texts(fields, columns, where)) for where, fields in rows]
+  if not checked:
+    raise InputError(f"{source}: no rows")
+  return checked
+
+
+def _texts(fields: Mapping[str, Any], columns: Columns, where: str) -> dict[str, str]:
+  texts = {name: fields.get(name) for name in columns.required}
+  texts |= {name: "" if fields.get(name) is None else fields[name] for name in columns.optional}
+  for name, value in texts.items():
+    if value is None:
+      raise InputError(f"{where}: no {name}, expected {', '.join(columns.required)}")
+    if not isinstance(value, str):
+      raise InputError(f"{where}: {name} is {excerpt(value)}, expected a text")
+  return texts
+
+
+def _read_csv(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
+  reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True, skipinitialspace=True)
+  try:
+    names = [name.strip() for name in next(reader, [])]
+    if len(set(names)) < len(names):
+      raise InputError(f"{path}:1: {excerpt(', '.join(names))}: a column is there twice")
+    return names, [_csv_row(names, fields, f"{path}:{reader.line_num}") for fields in reader if fields]
+  except csv.Error as error:
+    raise InputError(f"{path}:{reader.line_num}: not CSV ({error})") from error
+
+
+def _csv_row(names: Sequence[str], fields: Sequence[str], where: str) -> Row:
+  if len(fields) != len(names):
+    raise InputError(
+      f"{where}: {len(fields)} fields, expected the {len(names)} of line 1: {excerpt(', '.join(fields))}"
+    )
+  return Row(where, dict(zip(names, fields, strict=True)))
+
+
+def _read_jsonl(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
+  rows = [_json_row(line, f"{path}:{number}") for number, line in numbered_lines(path)]
+  return list(dict.fromkeys(name for row in rows for name in row.fields)), rows
+
+
+def _json_row(line: str, where: str) -> Row:
+  try:
+    fields = json.loads(line)
+  except (ValueError, RecursionError) as error:
+    raise InputError(f"{where}: not JSON ({error})") from error
+  if not isinstance(fields, dict):
+    raise InputError(f"{where}: a JSON {type(fields).__name__}, expected an object with a field for each column")
+  return Row(where, fields)
+
+
+def _read_parquet(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
+  import pyarrow
+  from pyarrow import parquet  # comes with TFDS, and takes a while to import
+
+  try:
+    table = parquet.read_table(path)
+    rows = [Row(f"{path}: row {number}", fields) for number, fields in enumerate(table.to_pylist(), start=1)]
+  except (OSError, pyarrow.ArrowException) as error:
+    raise InputError(f"{path}: not readable as Parquet ({error})") from error
+  return table.column_names, rows
+
+
+READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}

@@ -1,0 +1,97 @@
+"""The rows of one's own catalogue: (reference, text, target), or (image, caption), each with a split and a category."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+import pathlib
+from typing import NamedTuple
+
+from data_pipelines.datasets.annotations import check_inside, check_text, excerpt
+from data_pipelines.datasets.catalogue.hub_rows import PREFIX, read_hub_rows
+from data_pipelines.datasets.catalogue.row_files import Columns, read_rows, Row
+from data_pipelines.input_error import InputError
+
+SPLITS = ("train", "test")
+
+
+OPTIONAL = ("split", "category")
+
+
+TRIPLETS = Columns(("reference", "text", "target"), OPTIONAL)
+
+
+CAPTIONS = Columns(("image", "caption"), OPTIONAL)
+
+
+class Example(NamedTuple):
+  """One row. `images` are the reference and the target of a text, or the one image of a caption."""
+
+  images: tuple[str, ...]
+  text: str
+  split: str
+  category: str
+
+
+class Source(NamedTuple):
+  """What a file or a Hugging Face data set has: its rows, and the images that it holds itself, by name."""
+
+  examples: Sequence[Example]
+  images: Mapping[str, Callable[[], bytes]]
+
+
+def read_triplets(source: str) -> Source:
+  """Reference, text and target of each row; raises InputError for a row that cannot be used."""
+  return _read(source, TRIPLETS, ("reference", "target"), "text")
+
+
+def read_captions(source: str) -> Source:
+  """Image and caption of each row; raises InputError as `read_triplets`, and for an image with two captions."""
+  read = _read(source, CAPTIONS, ("image",), "caption")
+  seen = set()
+  for (name,), *_ in read.examples:
+    if name in seen:
+      raise InputError(f"{source}: {excerpt(name)} is listed twice: an image has one caption")
+    seen.add(name)
+  return read
+
+
+def source_fingerprint(source: str) -> str:
+  """Changes with the rows of a file or a saved data set. Of one on the hub the name has to do."""
+  path = _path(source)
+  files = sorted(path.rglob("state.json")) if is_hub(source) else [path] if source else []
+  try:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+  except OSError as error:
+    raise InputError(f"{source} cannot be read: {error.strerror}") from error
+
+
+def is_hub(source: str) -> bool:
+  """Whether it is a Hugging Face data set instead of a file."""
+  return source.startswith(PREFIX)
+
+
+def _path(source: str) -> pathlib.Path:
+  return pathlib.Path(source.removeprefix(PREFIX)).expanduser()
+
+
+def _read(source: str, columns: Columns, image_columns: Sequence[str], text_column: str) -> Source:
+  rows, images = read_hub_rows(source, columns) if is_hub(source) else (read_rows(_path(source), columns), {})
+  examples = list(_examples(rows, image_columns, text_column))
+  _check_splits(rows)
+  return Source(examples, images)
+
+
+def _examples(rows: Sequence[Row], image_columns: Sequence[str], text_column: str) -> Iterator[Example]:
+  for where, fields in rows:
+    for column in image_columns:
+      check_inside(fields[column], f"{where}: {column}")
+    check_text(fields[text_column], f"{where}: {text_column}")
+    images = tuple(fields[column] for column in image_columns)
+    yield Example(images, fields[text_column].strip(), fields["split"], fields["category"].strip())
+
+
+def _check_splits(rows: Sequence[Row]) -> None:
+  if not any(fields["split"] for _, fields in rows):
+    return
+  for where, fields in rows:
+    if fields["split"] not in SPLITS:
+      raise InputError(f"{where}: split is {excerpt(fields['split'])}, expected {' or '.join(SPLITS)} in every row")

@@ -1,0 +1,91 @@
+"""Fashion200k from its label files and its folder of images."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import os
+import pathlib
+from typing import Any
+
+from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, numbered_lines
+from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.input_error import InputError
+from data_pipelines.texts.labels import replacement_text
+
+# The words that captions keep in place of signs that the original's tokeniser would drop.
+SIGNS = {".": "dotmark", "?": "questionmark", "&": "andmark", "*": "starmark"}
+
+
+class Fashion200k(TableBuilder, skip_registration=True):
+  """Han et al., "Automatic Spatially-aware Fashion Concept Discovery", ICCV 2017.
+
+  Labels are captions. Captions and test queries are those of TIRG (Vo et al., CVPR 2019).
+  """
+
+  MANUAL_DOWNLOAD_INSTRUCTIONS = """Fashion200k expects a folder that holds
+    labels/*_train_*.txt, labels/*_test_*.txt      for example labels/dress_train_detect_all.txt
+    women/<category>/<caption>/<id>/*.jpeg
+    test_queries.txt                               two paths a line, reference and target
+  Download labels and images as https://github.com/xthan/fashion-200k says, and the queries from
+  https://storage.googleapis.com/image_retrieval_css/test_queries.txt."""
+
+  QUERY_SPLITS = ("test",)
+
+  @classmethod
+  def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
+    """Raises InputError, with what was found instead, unless `folder` has label files, images and test queries."""
+    expected = {
+      "labels/*_train_*.txt": any(folder.glob("labels/*_train_*.txt")),
+      "labels/*_test_*.txt": any(folder.glob("labels/*_test_*.txt")),
+      "women/": (folder / "women").is_dir(),
+      "test_queries.txt": (folder / "test_queries.txt").is_file(),
+    }
+    cls.check_expected(folder, expected)
+
+  def read_images(self, split: str) -> Sequence[Image]:
+    """The images of a split in the order of its label files, sorted by name; raises InputError for a missing image."""
+    root = pathlib.Path(self.raw_folder)
+    images = [
+      Image(name, clean_caption(caption), root / name)
+      for path in sorted(root.glob(f"labels/*_{split}_*.txt"))
+      for name, caption in _read_label_file(path)
+    ]
+    missing = [image.name for image in images if not os.path.isfile(image.content)]
+    if missing:
+      raise InputError(f"{len(missing):,} images of {root / 'labels'} are missing, for example {root / missing[0]}")
+    return images
+
+  def read_queries(self, split: str) -> Sequence[Query]:
+    """The queries of test_queries.txt."""
+    images = self.read_images(split)
+    rows = {image.name: row for row, image in enumerate(images)}
+    return [_query(images, rows[reference], rows[target]) for reference, target in self._read_query_file(rows)]
+
+  def _read_query_file(self, known: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    path = pathlib.Path(self.raw_folder) / "test_queries.txt"
+    for number, line in numbered_lines(path):
+      names = line.split()
+      if len(names) != 2 or not known.keys() >= set(names):
+        raise InputError(f"{path}:{number}: {excerpt(line)}, expected two paths that labels/*_test_*.txt have")
+      yield names[0], names[1]
+
+
+def clean_caption(text: str) -> str:
+  """The caption without white space around it, and with words in place of four signs."""
+  text = text.strip()
+  for sign, word in SIGNS.items():
+    text = text.replace(sign, word)
+  return text
+
+
+def _query(images: Sequence[Image], reference: int, target: int) -> Query:
+  caption = images[target].label
+  return Query(reference, replacement_text(images[reference].label, caption), caption, caption)
+
+
+def _read_label_file(path: pathlib.Path) -> Iterator[tuple[str, str]]:
+  for number, line in numbered_lines(path):
+    where, fields = f"{path}:{number}", line.split("\t")
+    if len(fields) != 3:
+      raise InputError(f"{where}: {excerpt(line)}, expected path, detection score and caption with tabs between them")
+    check_inside(fields[0], where)
+    check_text(fields[2], where)
+    yield fields[0], fields[2]

@@ -1,0 +1,192 @@
+"""FashionIQ from its captions, its splits and a folder of images, of which many are no longer to be had."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json_list
+from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.input_error import InputError
+
+CATEGORIES = ("dress", "shirt", "toptee")
+
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+_FILE_SPLITS = {"train": "train", "test": "val"}  # the published test split has no targets
+
+
+class FashionIQ(TableBuilder, skip_registration=True):
+  """Wu et al., "Fashion IQ: A New Dataset Towards Retrieving Images by Natural Language Feedback", CVPR 2021.
+
+  Labels are image names, groups are categories. The test split is the published validation split: an entry for each
+  name of each category's split file. The training split has the images that the training triplets name.
+  """
+
+  MANUAL_DOWNLOAD_INSTRUCTIONS = """FashionIQ expects a folder that holds
+    captions/cap.<category>.<split>.json             for example captions/cap.dress.train.json; split train and val
+    image_splits/split.<category>.<split>.json       for example image_splits/split.dress.val.json
+    images/<name>.jpg                                or .jpeg, .png; subfolders are searched too
+  Download the annotations from https://github.com/XiaoxiaoGuo/fashion-iq and the images from the addresses in
+  https://github.com/hongwang600/fashion-iq-metadata."""
+
+  OPTIONS = ("categories", "allow_missing_images")
+
+  @classmethod
+  def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
+    """Raises InputError for unknown categories, or when `folder` lacks their annotations or the images' folder."""
+    categories = options["categories"]
+    if not categories or not set(categories) <= set(CATEGORIES) or len(set(categories)) < len(categories):
+      raise InputError(f"config.data.categories is {tuple(categories)}, expected some of {CATEGORIES}")
+    files = [f"captions/cap.{category}.{split}.json" for category in categories for split in ("train", "val")]
+    files += [f"image_splits/split.{category}.val.json" for category in categories]
+    found = {name: (folder / name).is_file() for name in files}
+    cls.check_expected(folder, found | {"folder images/": (folder / "images").is_dir()})
+
+  @classmethod
+  def missing_images(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> Sequence[str]:
+    """The names of gallery images, and of images that training triplets name, without a file; sorted."""
+    wanted = {
+      name
+      for split in _FILE_SPLITS
+      for category in options["categories"]
+      for name in read_names(folder, category, split)
+    }
+    return sorted(wanted - images_on_disk(folder).keys())
+
+  def num_left_out(self) -> Mapping[str, int]:
+    """Gallery entries and queries without their images, and the same for training."""
+    missing = set(self.missing_images(pathlib.Path(self.raw_folder), self.options))
+    num_left_out = {}
+    for split, infix in (("test", ""), ("train", "train_")):
+      lacking = [not missing.isdisjoint(annotation[:2]) for _, annotation in self._annotations(split)]
+      num_left_out[f"num_missing_{infix}images"] = sum(name in missing for _, name in self._entries(split))
+      num_left_out[f"num_missing_{infix}queries"] = sum(lacking)
+    return num_left_out
+
+  def read_images(self, split: str) -> Sequence[Image]:
+    """Of every category the images that are on the disk."""
+    root = pathlib.Path(self.raw_folder)
+    paths = images_on_disk(root)
+    return [
+      Image(paths[name], name, root / paths[name], category) for category, name in self._entries(split) if name in paths
+    ]
+
+  def read_queries(self, split: str) -> Sequence[Query]:
+    """Of every category the queries whose two images are on the disk.
+
+    Raises InputError when a category has none, or a query names an image that its category's split does not list.
+    """
+    rows = {(image.group, image.label): row for row, image in enumerate(self.read_images(split))}
+    listed, queries = set(self._entries(split)), []
+    for category, annotation in self._annotations(split):
+      ends = [(category, name) for name in annotation[:2]]
+      _check_listed(ends, listed)
+      if rows.keys() >= set(ends):
+        queries.append(_query(category, annotation, rows))
+    without = set(self.options["categories"]) - {query.group for query in queries}
+    if without:
+      raise InputError(f"{self.raw_folder}: no {split} query of {', '.join(sorted(without))} has both its images")
+    return queries
+
+  def _entries(self, split: str) -> Iterator[tuple[str, str]]:
+    for category in self.options["categories"]:
+      for name in read_names(pathlib.Path(self.raw_folder), category, split):
+        yield category, name
+
+  def _annotations(self, split: str) -> Iterator[tuple[str, "Annotation"]]:
+    for category in self.options["categories"]:
+      for annotation in read_annotations(pathlib.Path(self.raw_folder), category, split):
+        yield category, annotation
+
+
+class Annotation(NamedTuple):
+  """One query: two image names, and how two people said what to change."""
+
+  reference: str
+  target: str
+  captions: Sequence[str]
+
+
+def _check_listed(images: Iterable[tuple[str, str]], listed: Set[tuple[str, str]]) -> None:
+  for category, name in images:
+    if (category, name) not in listed:
+      raise InputError(
+        f"captions/cap.{category}.val.json names {excerpt(name)[1:-1]}, image_splits/split.{category}.val.json does not"
+      )
+
+
+def _query(category: str, annotation: Annotation, rows: Mapping[tuple[str, str], int]) -> Query:
+  return Query(
+    reference=rows[category, annotation.reference],
+    modification=modification_text(annotation.captions),
+    complete=complete_text(category, annotation.captions),
+    target_label=annotation.target,
+    group=category,
+  )
+
+
+def modification_text(captions: Sequence[str]) -> str:
+  """The captions as CLIP4Cir joins them: "Is black and has longer sleeves"."""
+  first, *others = (caption.strip(".?, ") for caption in captions)
+  return " and ".join([first.capitalize(), *others])
+
+
+def complete_text(category: str, captions: Sequence[str]) -> str:
+  """The category and the captions as ComposeAE joins them: "dress is black and it has longer sleeves"."""
+  return f"{category} {' and it '.join(captions)}".lower()
+
+
+def read_annotations(folder: pathlib.Path, category: str, split: str) -> list[Annotation]:
+  """The queries of a category; raises InputError when the file is not as published."""
+  path = folder / "captions" / f"cap.{category}.{_FILE_SPLITS[split]}.json"
+  return [_annotation(query, f"{path}: query {number}") for number, query in enumerate(read_json_list(path))]
+
+
+def _annotation(query: Any, where: str) -> Annotation:
+  names = [query.get(field) for field in ("candidate", "target")] if isinstance(query, dict) else [None]
+  captions = query.get("captions") if isinstance(query, dict) else None
+  if not _texts(names) or not isinstance(captions, list) or not captions or not _texts(captions):
+    raise InputError(f"{where}: expected candidate, captions and target, found {excerpt(query)}")
+  for name in names:
+    check_inside(name, where)
+  check_text(" ".join(captions).strip(".?, "), where)  # of two captions one may be blank: the published files have some
+  return Annotation(*names, tuple(captions))
+
+
+def _texts(values: Sequence[Any]) -> bool:
+  return all(isinstance(value, str) for value in values)
+
+
+def read_names(folder: pathlib.Path, category: str, split: str) -> list[str]:
+  """The image names of a category: the gallery that its split file lists, or what its training triplets name.
+
+  Raises InputError when the split file is not as published.
+  """
+  if split == "train":
+    annotations = read_annotations(folder, category, split)
+    return list(dict.fromkeys(name for annotation in annotations for name in annotation[:2]))
+  path = folder / "image_splits" / f"split.{category}.{_FILE_SPLITS[split]}.json"
+  names = read_json_list(path)
+  for name in names:
+    if not isinstance(name, str):
+      raise InputError(f"{path}: expected a list of image names, found {excerpt(name)} in it")
+    check_inside(name, str(path))
+  if len(set(names)) < len(names):
+    twice = next(name for name in names if names.count(name) > 1)
+    raise InputError(f"{path}: {excerpt(twice)} is listed twice: a gallery holds an image once")
+  return names
+
+
+def images_on_disk(folder: pathlib.Path) -> dict[str, str]:
+  """The image files under `folder`/images, relative to `folder`, by the name that annotations use: their stem."""
+  found = {}
+  for parent, _, names in os.walk(folder / "images"):
+    relative = os.path.relpath(parent, folder)
+    for name in sorted(names):
+      stem, suffix = os.path.splitext(name)
+      if suffix.lower() in IMAGE_SUFFIXES:
+        found[stem] = os.path.join(relative, name)
+  return found

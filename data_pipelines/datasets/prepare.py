@@ -1,0 +1,154 @@
+"""Prepares a data set once, and opens what is prepared."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pathlib
+import sys
+from typing import Any
+
+from absl import logging
+import tensorflow_datasets as tfds
+
+from data_pipelines.datasets.beam import Beam
+from data_pipelines.datasets.builder import FEATURES, TableBuilder
+from data_pipelines.datasets.catalogue.builder import Catalogue
+from data_pipelines.datasets.circo import Circo
+from data_pipelines.datasets.cirr import Cirr
+from data_pipelines.datasets.css3d import Css3d
+from data_pipelines.datasets.fashion200k import Fashion200k
+from data_pipelines.datasets.fashion_iq import FashionIQ
+from data_pipelines.datasets.mit_states import MitStates
+from data_pipelines.datasets.shapes import Shapes
+from data_pipelines.files import one_at_a_time, prepared_folder
+from data_pipelines.input_error import InputError
+
+BUILDERS: dict[str, type[TableBuilder]] = {
+  "catalogue": Catalogue,
+  "circo": Circo,
+  "cirr": Cirr,
+  "css3d": Css3d,
+  "fashion200k": Fashion200k,
+  "fashion_iq": FashionIQ,
+  "mit_states": MitStates,
+  "shapes": Shapes,
+}
+
+
+def open_tables(
+  dataset: str,
+  raw_folder: str,
+  prepared_dir: str,
+  options: Mapping[str, Any] | None = None,
+  beam: Beam | None = None,
+) -> dict[str, TableBuilder]:
+  """The prepared tables `images`, `labels` and `queries` of a data set; builds those that are missing.
+
+  `prepared_dir` is where prepared data sets are kept, by default a cache folder. What is there is used again only while
+  the raw files' names and sizes and the `options` (a value for each of the builder's `OPTIONS`) stay the same. Whoever
+  comes while another run builds them waits. With `beam` they are written by Apache Beam. Raises InputError when raw
+  files are not as expected.
+  """
+  builder_class, options = BUILDERS[dataset], options or {}
+  root = prepared_folder(prepared_dir)
+  manual = _raw_folder(builder_class, dataset, raw_folder, options)
+  version = f"-{fingerprint(manual, builder_class.fingerprinted(options))}" if manual or options else ""
+  data_dir = root / f"{dataset}{version}"
+  arguments = {"data_dir": str(data_dir), "file_format": "array_record", "options": options, "raw_folder": manual}
+
+  def tables() -> dict[str, TableBuilder]:
+    return {name: builder_class(config=name, on_beam=beam is not None, **arguments) for name in FEATURES}
+
+  found = tables()
+  if not _missing(found):
+    return found
+  root.mkdir(parents=True, exist_ok=True)
+  with one_at_a_time(root / f"{data_dir.name}.lock"):
+    missing = _missing(tables())  # anew: another run may have prepared them meanwhile
+    if missing:
+      _list_missing_images(builder_class.missing_images(manual, options), data_dir, options)
+    for name, builder in missing.items():
+      print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
+      _prepare(builder, manual, beam)
+  return tables()
+
+
+def _missing(tables: Mapping[str, TableBuilder]) -> dict[str, TableBuilder]:
+  return {name: builder for name, builder in tables.items() if not _is_prepared(builder)}
+
+
+def fingerprint(folder: pathlib.Path | None, options: Mapping[str, Any]) -> str:
+  """Eight hexadecimal digits that change with the name or size of any file under `folder`, and with `options`."""
+  digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode() if options else b"")
+  for path, size in sorted(_files(folder) if folder else ()):
+    digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
+  return digest.hexdigest()[:8]
+
+
+def _files(folder: pathlib.Path) -> Iterable[tuple[str, int]]:
+  for parent, _, names in os.walk(folder):
+    for name in names:
+      path = os.path.join(parent, name)
+      yield os.path.relpath(path, folder), os.stat(path).st_size
+
+
+def _raw_folder(
+  builder_class: type[TableBuilder], dataset: str, raw_folder: str, options: Mapping[str, Any]
+) -> pathlib.Path | None:
+  instructions = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS
+  if not instructions:
+    return None
+  if not raw_folder and not builder_class.needs_raw_folder(options):
+    return None
+  if not raw_folder:
+    raise InputError(f"data.dir is not set: {dataset} is not downloaded for you\n{instructions}")
+  folder = pathlib.Path(raw_folder).expanduser().resolve()
+  builder_class.check_raw_files(folder, options)
+  return folder
+
+
+def _list_missing_images(missing: Sequence[str], data_dir: pathlib.Path, options: Mapping[str, Any]) -> None:
+  """Writes the list beside the prepared tables; raises InputError unless the configuration allows missing images."""
+  if not missing:
+    return
+  data_dir.mkdir(parents=True, exist_ok=True)
+  path = data_dir / "missing_images.txt"
+  path.write_text("".join(f"{name}\n" for name in missing))
+  logging.info("%d images are missing: %s", len(missing), path)
+  if not options["allow_missing_images"]:
+    raise InputError(
+      f"{len(missing):,} images that the annotations name are not on the disk, for example {missing[0]}; all of them "
+      f"are listed in {path}. Download them, or leave out the queries and gallery images concerned with "
+      "--config.data.allow_missing_images=True: recalls then do not compare with published ones."
+    )
+
+
+def _is_prepared(builder: TableBuilder) -> bool:
+  with _without_tfds_messages():
+    return builder.is_prepared()
+
+
+def _prepare(builder: TableBuilder, manual: pathlib.Path | None, beam: Beam | None) -> None:
+  tfds.display_progress_bar(False)  # our own bars know how many rows there are
+  config = tfds.download.DownloadConfig(
+    manual_dir=manual,
+    download_mode=tfds.GenerateMode.REUSE_DATASET_IF_EXISTS,
+    **(beam.download_options() if beam else {}),
+  )
+  with _without_tfds_messages():
+    builder.download_and_prepare(download_config=config)
+
+
+@contextlib.contextmanager
+def _without_tfds_messages() -> Iterator[None]:
+  """Hides that it downloads a data set of unknown size, and that the folder to be filled is empty: neither is news."""
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      yield
+  finally:
+    logging.set_verbosity(verbosity)

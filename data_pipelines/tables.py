@@ -1,0 +1,119 @@
+"""Images and queries as the rest of the program sees them: arrays and lists, whatever data set they come from."""
+
+from collections.abc import Callable, Collection, Sequence
+import dataclasses
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Int
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTable:
+  """Images by row: where each comes from, what it shows, and its encoded bytes (random access).
+
+  `groups` says which part of the data set each belongs to; "" where it has none.
+  """
+
+  names: Sequence[str]
+  labels: Sequence[str]
+  encoded: Sequence[bytes]
+  groups: Sequence[str]
+
+  def __len__(self) -> int:
+    return len(self.names)
+
+
+@dataclasses.dataclass(frozen=True)
+class QueryTable:
+  """Queries over an image table: the reference's row, the text, and the label of the images that are right.
+
+  `groups` says which queries belong together; "" where none do. `ids` name queries, `right_labels` are those of all
+  images that are right, and `subsets` those of images to rank apart from all others: () where the data set has none.
+  Queries for a test server have the target label "".
+  """
+
+  references: Int[np.ndarray, " num"]
+  texts: Sequence[str]
+  target_labels: Sequence[str]
+  groups: Sequence[str]
+  ids: Sequence[str] = ()
+  right_labels: Sequence[Sequence[str]] = ()
+  subsets: Sequence[Sequence[str]] = ()
+
+  def __len__(self) -> int:
+    return len(self.texts)
+
+  @property
+  def have_targets(self) -> bool:
+    """Whether it is known what is right: not for a test server's queries, nor where there are none."""
+    return any(self.target_labels)
+
+
+class Triplet(NamedTuple):
+  """One training example: rows of the image table, and the text that leads from one to the other."""
+
+  reference: int
+  target: int
+  text: str
+
+
+MakeRng = Callable[[], np.random.Generator]  # making one takes as long as all else about a triplet
+
+
+@runtime_checkable
+class TripletSampler(Protocol):
+  """Draws training triplets. An epoch visits each of `num_items` items once; an item gives `triplets_per_item`."""
+
+  num_items: int
+  triplets_per_item: int
+
+  def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
+    """The triplets of one visit to an item; what is random about them is drawn from one generator of `make_rng`."""
+    ...
+
+  def texts(self) -> Sequence[str]:
+    """Every text that training can show, in a fixed order."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SomeRows(Sequence[bytes]):
+  """Some rows of encoded images, read where they are asked for; can be sent to another process."""
+
+  encoded: Sequence[bytes]
+  rows: Sequence[int]
+
+  def __len__(self) -> int:
+    return len(self.rows)
+
+  def __getitem__(self, row: int) -> bytes:
+    return self.encoded[self.rows[row]]
+
+
+def without_images(images: ImageTable, bad: Collection[int]) -> ImageTable:
+  """The images but those at the rows `bad`, in their order."""
+  rows = [row for row in range(len(images)) if row not in bad]
+  names, labels, groups = ([column[row] for row in rows] for column in (images.names, images.labels, images.groups))
+  return ImageTable(names, labels, SomeRows(images.encoded, rows), groups)
+
+
+def without_their_queries(queries: QueryTable, images: ImageTable, bad: Collection[int]) -> QueryTable:
+  """The queries that `without_images(images, bad)` can answer, their references as rows of that.
+
+  Left out are those whose reference is bad, those of whose target label no image is left, and those that have a subset
+  of which not all images are left.
+  """
+  good = np.array([row not in bad for row in range(len(images))], bool)
+  new_rows = np.cumsum(good) - 1
+  labels = {label for label, is_good in zip(images.labels, good, strict=True) if is_good}
+  kept = [
+    row
+    for row, (reference, label) in enumerate(zip(queries.references, queries.target_labels, strict=True))
+    if good[reference] and label in labels and (not queries.subsets or labels.issuperset(queries.subsets[row]))
+  ]
+  columns = {
+    field.name: [getattr(queries, field.name)[row] for row in kept] if len(getattr(queries, field.name)) else ()
+    for field in dataclasses.fields(queries)
+  }
+  return QueryTable(**columns | {"references": new_rows[queries.references[kept]].astype(np.int64)})

@@ -1,0 +1,504 @@
+"""Bundles of runs on tiny data: exported, opened, and compared with the evaluation."""
+
+import hashlib
+import json
+import shutil
+
+import jax
+from jax import export as jax_export
+import numpy as np
+from PIL import Image
+import pytest
+
+from composeret_jax.export import bundle as export_module
+from composeret_jax.export.bundle import export
+from composeret_jax.export.programs import PLATFORMS
+from composeret_jax.serving.bundle import layout, load
+from composeret_jax.serving.bundle.inputs import TokenBatches
+from composeret_jax.train_step.optimizers import evaluation_params
+from composeret_jax.training.run import Run
+from composeret_jax.training.train import train
+from configs import models
+from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import decode_image
+from data_pipelines.texts.vocabulary import Vocabulary
+from tests.fakes import hidden_packages, tiny, tiny_bert
+from tests.fakes.fake_bundle import fake_bundle
+
+
+def exported(config, folder):
+  """A bundle of a run of two steps; the run, and what its evaluation compared."""
+  config.num_train_steps = 2
+  train(config, folder / "run")
+  export(config, folder / "run", folder / "bundle")
+  run = Run(config, folder / "run")
+  state = run.newest_state()
+  params = evaluation_params(state.params, state.optimizer_state)
+  return load(folder / "bundle"), run, run.evaluator.features(params, state.batch_stats, state.frozen)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, raw_mit_states, prepared):
+  """The ComposeAE's: not to be changed."""
+  folder = tmp_path_factory.mktemp("exported")
+  return folder / "bundle", *exported(tiny.config(raw_mit_states, prepared), folder)
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+  """A copy of the ComposeAE's bundle."""
+  return shutil.copytree(original[0], tmp_path / "bundle")
+
+
+def unit(features):
+  return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def check_equals_evaluation(bundle, run, features):
+  """Features to 1e-5, and from them the evaluation's recalls exactly, by NumPy's sort."""
+  dataset = run.dataset
+  pixels = dataset.gallery_pixels[np.arange(len(dataset.gallery))]
+  gallery, norms = bundle.encode_with_norms(pixels)
+  np.testing.assert_allclose(gallery, unit(features.gallery), atol=1e-5)
+  np.testing.assert_allclose(norms, np.linalg.norm(features.images, axis=1), rtol=1e-5)
+  references, texts = dataset.queries.references, dataset.queries.texts
+  composed = bundle.compose(pixels[references], texts)
+  np.testing.assert_allclose(composed, unit(features.composed), atol=1e-5)
+  np.testing.assert_allclose(bundle.text_only(texts), unit(features.text_only), atol=1e-5)
+  assert bundle.info["mean_norm"] == pytest.approx(norms.mean(), rel=1e-5)
+
+  scores = composed @ gallery.T
+  scores[np.arange(len(scores)), references] = -np.inf
+  labels = np.array(dataset.gallery.labels)[np.argsort(-scores, axis=1, kind="stable")]
+  hits = labels == np.array(dataset.queries.target_labels)[:, None]
+  for k in (1, 10):
+    recall = hits[:, :k].any(axis=1).mean()
+    assert recall == bundle.info["metrics"][f"R@{k}"] == run.evaluator.count(features).metrics[f"R@{k}"]
+  if bundle.composes_features:
+    from_features = bundle.compose_features(gallery[references], texts, norms[references])
+    np.testing.assert_allclose(from_features, composed, atol=1e-5)
+
+
+def test_an_images_feature_does_not_depend_on_its_batch(original):
+  bundle = original[1]
+  pixels = np.random.default_rng(0).integers(0, 256, (70, 16, 16, 3), dtype=np.uint8)
+  features, norms = bundle.encode_with_norms(pixels)
+  for count in (1, 2, 5, 8, 9, 33, 64, 65):
+    own, own_norms = bundle.encode_with_norms(pixels[:count])
+    np.testing.assert_allclose(own, features[:count], atol=1e-6)
+    np.testing.assert_allclose(own_norms, norms[:count], rtol=1e-6)
+  others = pixels[[0, 1, *range(40, 43)]]  # another three beside the first two: the same program, the same place
+  assert bundle.encode(others)[:2].tobytes() == bundle.encode(pixels[:5])[:2].tobytes()
+
+
+def test_only_three_batch_sizes_are_compiled():
+  bundle = fake_bundle()
+  for count in range(1, 131):
+    bundle.encode(np.zeros((count, 8, 8, 3), np.uint8))
+  calls = bundle._programs["encode_gallery"].call_args_list
+  assert {len(call.args[1]) for call in calls} == {1, 8, 64}
+
+
+def test_it_gives_the_evaluations_features_and_recalls(original):
+  check_equals_evaluation(*original[1:])
+
+
+@pytest.mark.parametrize("model", [name for name in models.MODELS if name != "compose_ae"])
+def test_every_composer(config, tmp_path, model):
+  fields = models.get_config(model)
+  for field in ("composer", "composer_options", "radius", "train_radius", "loss_weights"):
+    config.model[field] = fields[field]
+  bundle, run, features = exported(config, tmp_path)
+  check_equals_evaluation(bundle, run, features)
+  assert bundle.composes_features == (model != "tirg_last_conv")
+  if not bundle.composes_features:
+    assert not (tmp_path / "bundle" / "compose_features.stablehlo").exists()
+    with pytest.raises(InputError, match="needs the image, not its feature"):
+      bundle.compose_features(unit(features.gallery)[:1], ["dark"])
+
+
+@pytest.mark.parametrize("fine_tune", [False, True])
+@pytest.mark.parametrize("projection_dim", [0, 6])
+def test_bert_answers_texts_that_the_run_never_saw(config, tmp_path, fine_tune, projection_dim, caplog):
+  bert = tiny_bert.make(tmp_path / "bert")
+  config.model.text_encoder.update(name="bert", path=str(bert), fine_tune=fine_tune, projection_dim=projection_dim)
+  bundle, run, features = exported(config, tmp_path)
+  shutil.rmtree(bert)
+  check_equals_evaluation(bundle, run, features)
+  one, other = bundle.text_only(["black and long", "blacker"])
+  assert np.abs(one - other).max() > 1e-4
+  bundle.text_only(["long " * 30])
+  assert "1 of 1 texts have more than the 12 word pieces" in caplog.text
+
+
+def test_the_average_of_the_parameters_is_exported(config, tmp_path):
+  config.ema_decay = 0.9
+  check_equals_evaluation(*exported(config, tmp_path))
+
+
+def test_a_frozen_trunk_is_whole_in_the_bundle(config, tmp_path):
+  file = tmp_path / "trunk.safetensors"
+  tiny.write_trunk(config, file, seed=0)
+  config.model.image_encoder.update(pretrained=str(file), frozen=True)
+  bundle, run, features = exported(config, tmp_path)
+  config.model.image_encoder.frozen = False
+  pixels = Run(config, tmp_path / "other").dataset.gallery_pixels[np.arange(len(features.images))]
+  np.testing.assert_allclose(bundle.encode(pixels), unit(features.images), atol=1e-5)
+  queries = run.dataset.queries
+  composed = bundle.compose(pixels[queries.references], queries.texts)
+  np.testing.assert_allclose(composed, unit(features.composed), atol=1e-5)
+
+
+@pytest.mark.parametrize("num", [1, 3, 64, 65])
+def test_rows_are_the_same_in_any_batch(original, num):
+  _, bundle, run, _ = original
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (num, 16, 16, 3)).astype(np.uint8)
+  texts = [("dark", "light medium", "")[i % 3] for i in range(num)]
+  alone = [bundle.compose_with_norms(images[i : i + 1], texts[i : i + 1]) for i in (0, num - 1)]
+  composed, norms = bundle.compose_with_norms(images, texts)
+  assert composed.shape == (num, bundle.feature_dim) and composed.dtype == norms.dtype == np.float32
+  np.testing.assert_allclose(composed[[0, -1]], np.concatenate([features for features, _ in alone]), atol=1e-6)
+  np.testing.assert_allclose(norms[[0, -1]], np.concatenate([norm for _, norm in alone]), rtol=1e-5)
+  np.testing.assert_allclose(bundle.encode(images)[:1], bundle.encode(images[:1]), atol=1e-6)
+
+
+def test_nothing_gives_no_rows(original):
+  assert original[1].encode([]).shape == (0, original[1].feature_dim)
+  assert original[1].text_only([]).shape == (0, original[1].feature_dim)
+
+
+def test_an_image_is_the_same_in_every_form(original, raw_mit_states):
+  bundle = original[1]
+  path = next((raw_mit_states / "images").rglob("*.jpg"))  # 24 x 20 pixels
+  with Image.open(path) as opened:
+    image = opened.convert("RGB")
+  forms = [path, str(path), path.read_bytes(), image, np.asarray(image), decode_image(path.read_bytes(), 16, "x")]
+  features = bundle.encode(forms)
+  np.testing.assert_allclose(features, np.repeat(features[:1], len(forms), axis=0), atol=1e-6)
+
+
+def test_a_missing_length_is_the_gallerys_mean(original):
+  _, bundle, _, features = original
+  gallery = unit(features.gallery)[:2]
+  mean = np.full(2, np.linalg.norm(features.images, axis=1).mean(), np.float32)
+  expected = bundle.compose_features(gallery, ["dark", "light"], mean)
+  np.testing.assert_allclose(bundle.compose_features(gallery, ["dark", "light"]), expected, atol=1e-6)
+  assert np.abs(bundle.compose_features(gallery, ["dark", "light"], 3 * mean) - expected).max() > 1e-4
+
+
+def test_a_composed_query_can_be_turned_again(original):
+  _, bundle, run, _ = original
+  pixels = run.dataset.gallery_pixels[np.arange(2)]
+  once = bundle.compose_features_with_norms(*bundle_rows(bundle.encode_with_norms(pixels), ["dark", "light"]))
+  from_pixels = bundle.compose_with_norms(pixels, ["dark", "light"])
+  for one, other in zip(once, from_pixels, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+  twice = bundle.compose_features(once[0], ["medium", "medium"], once[1])
+  np.testing.assert_allclose(np.linalg.norm(twice, axis=1), 1, atol=1e-5)
+
+
+def bundle_rows(encoded, texts):
+  features, norms = encoded
+  return features, texts, norms
+
+
+def test_long_texts_are_cut_with_a_warning(caplog):
+  tokens = TokenBatches(Vocabulary(("dark", "light")), max_length=10)
+  np.testing.assert_array_equal(tokens(["light dark", ""]), [[2, 1] + [-1] * 6, [-1] * 8])
+  assert not caplog.messages
+  np.testing.assert_array_equal(tokens(["dark " * 9]), [[1] * 9 + [-1]])
+  np.testing.assert_array_equal(tokens(["dark " * 10 + "light", "light"]), [[1] * 10, [2] + [-1] * 9])
+  (warning,) = caplog.messages
+  assert warning.startswith("1 of 2 texts have more than the 10 words")
+
+
+@pytest.mark.parametrize(
+  ("call", "message"),
+  [
+    (lambda b: b.encode("shirt.jpg"), "images is a single str, expected a list"),
+    (lambda b: b.encode([np.zeros((4, 4, 3), np.float32)]), r"image 0 is an array float32\[4, 4, 3\], expected uint8"),
+    (lambda b: b.encode([b"no image"]), "image 0: not a readable image"),
+    (lambda b: b.encode(["nowhere.jpg"]), "nowhere.jpg cannot be read: No such file"),
+    (lambda b: b.text_only("dark"), "texts is a single str, expected a list"),
+    (lambda b: b.compose([b""], ["dark", "light"]), "2 texts for 1 references"),
+    (lambda b: b.compose_features(np.zeros((1, 3)), ["dark"]), r"features have shape \[1, 3\], expected \[1, 16\]"),
+  ],
+)
+def test_what_cannot_be_used_is_named(original, call, message):
+  with pytest.raises(InputError, match=message):
+    call(original[1])
+
+
+def test_programs_run_everywhere_and_hold_no_weights(original):
+  folder, bundle, _, _ = original
+  for name in bundle.info["programs"]:
+    content = (folder / layout.program_file(name)).read_bytes()
+    assert jax_export.deserialize(bytearray(content)).platforms == PLATFORMS
+    assert b".py" not in content  # where the sources were is nobody's business
+  assert bundle.info["arrays"]["params/image_encoder/head/kernel"] == {"dtype": "F32", "shape": [4, 16]}
+
+
+def names(folder):
+  return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_files_are_those_of_the_description(original):
+  folder, bundle, _, _ = original
+  assert names(folder) == sorted([*bundle.info["files"], "bundle.json", "bundle.sha256"])
+  assert bundle.fingerprint == hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
+  assert (bundle.info["step"], bundle.image_size, bundle.info["config"]["data"]["image_size"]) == (2, 16, 16)
+
+
+@pytest.mark.parametrize("place", [0, 0.5, -1])
+def test_a_changed_byte_in_any_file_is_refused_by_name(original, folder, place):
+  for name in names(original[0]):
+    content = bytearray((original[0] / name).read_bytes())
+    content[int(place * (len(content) - 1)) if place >= 0 else -1] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
+      load(folder)
+    shutil.copy(original[0] / name, folder / name)
+  load(folder)
+
+
+def test_a_missing_a_short_and_a_linked_file_are_refused_by_name(original, folder):
+  for name in names(original[0]):
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"it has no {name}"):
+      load(folder)
+    (folder / name).symlink_to(original[0] / name)
+    with pytest.raises(InputError, match=f"{name} is a link"):
+      load(folder)
+    (folder / name).unlink()
+    (folder / name).write_bytes(content[:-1])
+    with pytest.raises(InputError, match=name):
+      load(folder)
+    (folder / name).write_bytes(content)
+
+
+def rewrite(folder, change):
+  """Changes the description, with a checksum that is right again."""
+  info = json.loads((folder / "bundle.json").read_text())
+  change(info)
+  content = json.dumps(info).encode()
+  (folder / "bundle.json").write_bytes(content)
+  (folder / "bundle.sha256").write_text(layout.checksum_line(content))
+
+
+def with_file(name):
+  return lambda info: info["files"].update({name: {"size": 1, "sha256": "0"}})
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (lambda info: info.update(format_version=3), "format version 3, this program reads 2"),
+    (lambda info: info.update(decoder_version=99), "pixels of decoder 99"),
+    (lambda info: info.update(step="2"), "of another type: step"),
+    (lambda info: info.pop("arrays"), "of another type: arrays"),
+    (lambda info: info["files"].pop("weights.safetensors"), "lists no weights.safetensors"),
+    (lambda info: info["programs"].append("../../etc/x"), "of another type: programs"),
+    (lambda info: info["programs"].remove("encode_gallery"), "of another type: programs"),
+    (lambda info: info.update(image_size=10**9), "of another type: image_size"),
+    (lambda info: info.update(image_size=True), "of another type: image_size"),
+    (lambda info: info.update(image_size=32), "encode_gallery.stablehlo takes or gives other arrays"),
+    (lambda info: info.update(feature_dim=10**8), "encode_gallery.stablehlo takes or gives other arrays"),
+    (lambda info: info.update(mean_norm=-1.0), "of another type: mean_norm"),
+    (lambda info: info["text"].update(max_length=10**9), "of another type: text"),
+    (lambda info: info["text"].pop("max_length"), "of another type: text"),
+    (lambda info: info["text"].update(kind=["words"]), "of another type: text"),
+    (lambda info: info.update(example_texts=[1]), "of another type: example_texts"),
+    (lambda info: info["files"].update(x=3), "of another type: files"),
+    (lambda info: info["files"]["weights.safetensors"].update(size="1"), "of another type: files"),
+    (lambda info: info["arrays"]["mean_reference"].update(shape=-1), "of another type: arrays"),
+    (lambda info: info["text"].update(kind="pickle"), "texts of kind 'pickle'"),
+    (lambda info: info["arrays"]["mean_reference"].update(shape=[10**12]), "takes or gives other arrays"),
+    (lambda info: info["arrays"]["mean_reference"].update(dtype="F64"), "of another type: arrays"),
+    (with_file("../run/config.json"), r"names '\.\./run/config\.json', which is no file of the folder"),
+    (with_file("/etc/passwd"), "names '/etc/passwd', which is no file of the folder"),
+    (with_file(".."), r"names '\.\.', which is no file of the folder"),
+  ],
+)
+def test_a_description_that_does_not_fit_is_refused(folder, change, message):
+  rewrite(folder, change)
+  with pytest.raises(InputError, match=message):
+    load(folder)
+
+
+def replace_file(folder, name, content):
+  """Puts another file into a bundle, with checksums that are right again."""
+  (folder / name).write_bytes(content)
+  rewrite(folder, lambda info: info["files"].update({name: layout.describe_file(folder / name)}))
+
+
+def with_header(content, change):
+  """A safetensors file whose header says something else."""
+  length = int.from_bytes(content[:8], "little")
+  header = json.loads(content[8 : 8 + length])
+  change(header)
+  changed = json.dumps(header).encode()
+  return len(changed).to_bytes(8, "little") + changed + content[8 + length :]
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (lambda header: header["mean_reference"].update(shape=[10**12]), "cannot be read as safetensors"),
+    (lambda header: header["mean_reference"].update(data_offsets=[0, 10**15]), "cannot be read as safetensors"),
+    (lambda header: header.update(more=header.pop("mean_reference")), "holds other arrays .*: mean_reference, more"),
+    (lambda header: header["mean_reference"].update(dtype="I32"), "holds other arrays .*: mean_reference"),
+    (lambda header: header["mean_reference"].update(dtype="x" * 20_000), "cannot be read as safetensors"),
+    (lambda header: header.update({"x" * 20_000: header.pop("mean_reference")}), "holds other arrays"),
+  ],
+)
+def test_weights_that_claim_something_else_are_refused_with_right_checksums(folder, change, message):
+  content = (folder / "weights.safetensors").read_bytes()
+  replace_file(folder, "weights.safetensors", with_header(content, change))
+  with pytest.raises(InputError, match=message) as caught:
+    load(folder)
+  assert len(str(caught.value)) < 1_000
+
+
+def test_weights_that_are_not_finite_are_refused_with_right_checksums(folder):
+  content = (folder / "weights.safetensors").read_bytes()
+  replace_file(folder, "weights.safetensors", content[:-4] + np.float32(np.nan).tobytes())
+  with pytest.raises(InputError, match="numbers in .* that are not finite"):
+    load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"[" * 200_000, b"program"])
+def test_what_is_no_program_is_refused_with_right_checksums(folder, content):
+  replace_file(folder, "compose_texts.stablehlo", content)
+  with pytest.raises(InputError, match=r"compose_texts\.stablehlo, exported by jax .*, cannot be read"):
+    load(folder)
+
+
+def test_a_program_that_calls_out_is_refused_with_right_checksums(folder):
+  """As one of LAPACK's does; one that calls Python cannot be exported by JAX, but be made by hand."""
+  exported = jax_export.export(jax.jit(jax.numpy.linalg.cholesky), platforms=["cpu"])(
+    jax.ShapeDtypeStruct((2, 2), np.float32)
+  )
+  replace_file(folder, "compose_texts.stablehlo", bytes(exported.serialize()))
+  with pytest.raises(InputError, match=r"calls lapack_\w+.*, expected a program that only computes"):
+    load(folder)
+
+
+def test_words_that_are_no_words_are_refused_with_right_checksums(folder):
+  for content in (b"{}", b"[1]", b"[" * 200_000, b"\xff"):
+    replace_file(folder, "vocabulary.json", content)
+    with pytest.raises(InputError, match=r"vocabulary\.json"):
+      load(folder)
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b"1" * 10_000, b"{}", b"nul", b"\xff"])
+def test_a_description_that_is_none_is_refused(folder, content):
+  (folder / "bundle.json").write_bytes(content)
+  (folder / "bundle.sha256").write_text(layout.checksum_line(content))
+  with pytest.raises(InputError, match=r"bundle\.json is no"):
+    load(folder)
+
+
+def test_what_is_no_bundle_is_refused(tmp_path):
+  with pytest.raises(InputError, match="has no bundle.json"):
+    load(tmp_path / "nothing")
+  (tmp_path / "bundle.json").write_text("[]")
+  with pytest.raises(InputError, match=r"bundle\.json is no description of a bundle"):
+    load(tmp_path)
+
+
+def test_an_export_that_fails_half_way_leaves_what_was_there(original, folder, config, monkeypatch):
+  run = original[2].workdir
+
+  def fail(*_):
+    raise RuntimeError("half-way")
+
+  monkeypatch.setattr(export_module, "write_info", fail)
+  config.num_train_steps = 2
+  parent = folder.parent
+  with pytest.raises(RuntimeError, match="half-way"):
+    export(config, run, parent / "new")
+  assert names(parent) == ["bundle"]
+  before = load(folder).fingerprint
+  with pytest.raises(RuntimeError, match="half-way"):
+    export(config, run, folder)
+  assert load(folder).fingerprint == before
+  monkeypatch.undo()
+  export(config, run, folder)
+  assert load(folder).fingerprint == before  # the same state, the same bundle
+  assert names(parent) == ["bundle"]
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from composeret_jax.export import bundle as export
+with export.replaced(pathlib.Path(sys.argv[1])) as partial:
+  (partial / "weights.safetensors").write_bytes(b"half")
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_export_leaves_no_bundle(tmp_path):
+  import signal
+  import subprocess
+  import sys
+
+  result = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "bundle")], capture_output=True)
+  assert result.returncode == -signal.SIGKILL
+  assert not (tmp_path / "bundle").exists()
+
+
+def test_a_folder_that_is_no_bundle_is_not_overwritten(config, tmp_path):
+  (tmp_path / "notes.txt").write_text("mine")
+  with pytest.raises(InputError, match="is there and is no bundle"):
+    export(config, tmp_path / "run", tmp_path)
+  assert names(tmp_path) == ["notes.txt"]
+
+
+def test_a_strangers_bundle_json_does_not_make_a_folder_a_bundle(config, tmp_path):
+  (tmp_path / "src").mkdir()
+  (tmp_path / "bundle.json").write_text('{"name": "app"}')
+  (tmp_path / "src" / "thesis.txt").write_text("mine")
+  with pytest.raises(InputError, match="is there and is no bundle: it is not overwritten"):
+    export(config, tmp_path / "run", tmp_path)
+  assert (tmp_path / "src" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "src/notes.txt", "encode_gallery.onnx"])
+def test_a_bundle_with_other_files_is_not_overwritten(folder, config, tmp_path, name):
+  (folder / name).parent.mkdir(exist_ok=True)
+  (folder / name).write_text("mine")
+  with pytest.raises(InputError, match=f"does not list: {name.partition('/')[0]}. It is not overwritten"):
+    export(config, tmp_path / "run", folder)
+  assert (folder / name).read_text() == "mine"
+
+
+def test_without_a_checkpoint_there_is_nothing_to_export(config, tmp_path):
+  with pytest.raises(InputError, match="has no checkpoint"):
+    export(config, tmp_path / "run", tmp_path / "bundle")
+  assert not (tmp_path / "bundle").exists()
+
+
+PROGRAM = """
+from composeret_jax.serving.bundle import load
+import numpy as np
+bundle = load(sys.argv[1])
+pixels = np.load(sys.argv[2], allow_pickle=False)
+features, norms = bundle.encode_with_norms(pixels)
+composed = [bundle.compose(pixels, ["dark", "light"]), bundle.compose_features(features, ["dark", "light"], norms)]
+np.save(sys.argv[3], np.stack([features, *composed, bundle.text_only(["dark", "light"])]))
+third_party = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)
+print(sorted(name for name in third_party if not name.startswith("_")))
+"""
+
+
+def test_it_needs_few_packages(original, tmp_path):
+  folder, bundle, run, _ = original
+  pixels = run.dataset.gallery_pixels[np.arange(2)]
+  np.save(tmp_path / "pixels.npy", pixels)
+  imported = hidden_packages.run(PROGRAM, str(folder), str(tmp_path / "pixels.npy"), str(tmp_path / "features.npy"))
+  assert "jax" in imported and "flax" not in imported and "jaxtyping" not in imported
+  composed, texts = bundle.compose(pixels, ["dark", "light"]), bundle.text_only(["dark", "light"])
+  expected = [bundle.encode(pixels), composed, composed, texts]
+  np.testing.assert_allclose(np.load(tmp_path / "features.npy"), expected, atol=1e-5)

@@ -1,0 +1,154 @@
+"""The HTTP API, as scripts and strangers meet it."""
+
+import base64
+import concurrent.futures
+import http.client
+import io
+import json
+import urllib.error
+import urllib.request
+
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from PIL import Image
+import pytest
+
+from composeret_jax.serving.page.actions import change, Page, told
+from composeret_jax.serving.page.server import MAX_BODY
+from data_pipelines.input_error import InputError
+from tests.composeret_jax.serving.page.conftest import encoded_image, HOSTILE
+
+
+@pytest.fixture(scope="module")
+def client(address):
+  return Client(address, verbose=False)
+
+
+def post(url, content):
+  request = urllib.request.Request(url, content, {"Content-Type": "application/json"})
+  with urllib.request.urlopen(request, timeout=30) as response:
+    return json.load(response)
+
+
+def status(url):
+  try:
+    return post(url, None)
+  except urllib.error.HTTPError as error:
+    return error.code
+  except json.JSONDecodeError:
+    return 200
+
+
+def status_of_headers(address, headers):
+  """The answer to an upload of which no more is sent."""
+  connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
+  connection.putrequest("POST", "/gradio_api/upload")
+  for name, value in headers.items():
+    connection.putheader(name, value)
+  connection.endheaders()
+  answer = connection.getresponse().status
+  connection.close()
+  return answer
+
+
+def test_the_api_finds_what_the_searcher_finds(client, searcher):
+  found = client.predict(reference="004", texts=["red", "blue"], k=7, text_weight=0.5, api_name="/search")
+  query = searcher.from_id("004")
+  for text in ("red", "blue"):
+    query = searcher.refine(query, text, text_weight=0.5)
+  expected = searcher.rank([query], 7)[0]
+  assert [(row["rank"], row["id"], row["caption"]) for row in found] == [
+    (rank, result.id, result.caption) for rank, result in enumerate(expected, 1)
+  ]
+  assert [row["score"] for row in found] == pytest.approx([result.score for result in expected], abs=1e-6)
+  assert found[0].keys() == {"rank", "id", "score", "caption", "thumbnail"}
+  jpeg = base64.b64decode(found[0]["thumbnail"].removeprefix("data:image/jpeg;base64,"))
+  assert Image.open(io.BytesIO(jpeg)).size == (10, 12)
+
+
+def test_an_image_can_be_sent(client, searcher):
+  content = encoded_image(seed=99)
+  image = base64.b64encode(content).decode()
+  found = client.predict(image=image, texts=["striped"], k=5, api_name="/search")
+  assert [row["id"] for row in found] == [result.id for result in searcher.search(content, ["striped"], 5)]
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ({}, "there is no reference"),
+    ({"reference": "nobody"}, "No picture here has the id nobody"),
+    ({"reference": "004", "texts": [" "]}, "There is no text"),
+    ({"reference": "004", "texts": ["x" * 501]}, "501 characters; at most 500"),
+    ({"reference": "004", "texts": ["red"] * 30}, "30 turns"),
+    ({"reference": "004", "k": 0}, "k is 0, expected 1 to 100"),
+    ({"image": "???"}, "not base64"),
+    ({"image": base64.b64encode(b"no image").decode()}, "This file is no image"),
+  ],
+)
+def test_mistakes_are_answered_in_words(client, arguments, message):
+  with pytest.raises(AppError, match=message):
+    client.predict(**{"texts": ["red"], **arguments}, api_name="/search")
+
+
+def test_values_of_other_types_are_answered_in_words(searcher):
+  page = Page(searcher)
+  with pytest.raises(InputError, match="The reference is a list, expected the id"):
+    page.from_id(["004"])
+  with pytest.raises(InputError, match="There is no text"):
+    change(3, 0.0, 0.0)
+  with pytest.raises(InputError, match="There is no file"):
+    page.from_upload(None, "uploaded picture")
+  with pytest.raises(InputError, match="There are no words"):
+    page.to_choose_from(None)
+
+
+def test_a_stranger_is_told_no_folder_of_this_machine():
+  error = InputError("/home/ann/photos/box/01.png cannot be read: No such file; and/or /srv/a b")
+  assert told(error) == "01.png cannot be read: No such file; and/or a b"
+  assert len(told(InputError("x" * 1000))) == 300
+
+
+def test_sixteen_at_once_are_answered_right_and_in_batches(address, searcher):
+  ids = [f"{i:03d}" for i in range(16)]
+  expected = [searcher.search(id, ["red"], 5)[0].id for id in ids]
+
+  def ask(id):
+    found = post(f"{address}/gradio_api/run/search", json.dumps({"data": [id, ["red"], "", 5, 0.0, 0.0]}).encode())
+    return found["data"][0][0]["id"]
+
+  sizes = []
+  rank = searcher.rank
+  searcher.rank = lambda queries, *rest: sizes.append(len(queries)) or rank(queries, *rest)
+  try:
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+      for _ in range(5):
+        assert list(threads.map(ask, ids)) == expected
+  finally:
+    del searcher.rank
+  assert sum(sizes) == 80
+  assert max(sizes) > 1
+
+
+@pytest.mark.parametrize(
+  "path",
+  ["file=/etc/passwd", "file=setup.py", "file%3D/etc/passwd", "proxy=http://example.com", "stream/a/b/c/playlist.m3u8"],
+)
+def test_no_files_are_served(address, path):
+  assert status(f"{address}/gradio_api/{path}") == 403
+  assert status(f"{address}/{path}") == 403
+
+
+def test_large_bodies_and_those_of_unknown_length_are_refused(address):
+  assert status_of_headers(address, {"Content-Length": str(MAX_BODY + 1)}) == 413
+  assert status_of_headers(address, {"Transfer-Encoding": "chunked"}) == 411
+
+
+def test_only_the_search_can_be_called(address):
+  with urllib.request.urlopen(f"{address}/gradio_api/info", timeout=30) as response:
+    assert list(json.load(response)["named_endpoints"]) == ["/search"]
+
+
+def test_hostile_names_are_data(client):
+  found = client.predict(reference=HOSTILE, texts=[HOSTILE], k=3, api_name="/search")
+  assert len(found) == 3

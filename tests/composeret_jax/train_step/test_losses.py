@@ -1,0 +1,200 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from composeret_jax.train_step import losses
+
+
+def features(batch, dim=5, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.normal(size=(2, batch, dim)).astype(np.float32)
+
+
+def test_batch_classification_is_the_mean_of_each_querys_cross_entropy():
+  composed, targets = features(4)
+  expected = 0.0
+  for i in range(4):
+    scores = [float(composed[i] @ targets[j]) for j in range(4)]
+    expected += np.log(sum(np.exp(scores))) - scores[i]
+  loss = losses.batch_classification_loss(jnp.asarray(composed), jnp.asarray(targets))
+  np.testing.assert_allclose(loss, expected / 4, rtol=1e-5)
+
+
+def hard_negatives():
+  """Two of each of four targets; some show what another target does."""
+  labels = np.array([[1, 9], [0, 3], [8, 1], [0, 0]])
+  mined = np.random.default_rng(5).normal(size=(4, 2, 5)).astype(np.float32)
+  return mined, labels, np.array([0, 1, 2, 0])
+
+
+def test_hard_negatives_join_the_sum_unless_they_show_what_the_querys_target_does():
+  composed, targets = features(4)
+  mined, labels, target_labels = hard_negatives()
+  expected = 0.0
+  for i in range(4):
+    wrong = [mined[j, n] for j in range(4) for n in range(2) if labels[j, n] != target_labels[i]]
+    scores = np.array([composed[i] @ other for other in [*targets, *wrong]], np.float64)
+    expected += np.log(np.exp(scores).sum()) - scores[i]
+  negatives = losses.HardNegatives(*map(jnp.asarray, (mined, labels, target_labels)))
+  loss = losses.batch_classification_loss(jnp.asarray(composed), jnp.asarray(targets), negatives=negatives)
+  np.testing.assert_allclose(loss, expected / 4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("block_rows", [1, 3])
+def test_blocks_change_nothing_with_hard_negatives(block_rows):
+  composed, targets = map(jnp.asarray, features(4))
+  mined, *labels = map(jnp.asarray, hard_negatives())
+
+  def loss(composed, targets, mined, rows):
+    negatives = losses.HardNegatives(mined, *labels)
+    return losses.batch_classification_loss(composed, targets, rows, negatives=negatives)
+
+  gradient = jax.value_and_grad(loss, argnums=(0, 1, 2))
+  arrays = composed, targets, mined
+  (expected, expected_gradients), (value, gradients) = (gradient(*arrays, rows) for rows in (0, block_rows))
+  np.testing.assert_allclose(value, expected, rtol=1e-6)
+  for found, wanted in zip(gradients, expected_gradients, strict=True):
+    assert np.isfinite(found).all() and np.abs(wanted).max() > 0.01
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_info_nce_is_the_mean_of_rows_and_columns():
+  composed, targets = features(4)
+  scores = composed @ targets.T
+  rows, columns = (
+    np.mean([np.log(np.exp(scores[i] if way == 0 else scores[:, i]).sum()) - scores[i, i] for i in range(4)])
+    for way in range(2)
+  )
+  assert abs(rows - columns) > 0.01
+  loss = losses.info_nce_loss(jnp.asarray(composed), jnp.asarray(targets))
+  np.testing.assert_allclose(loss, (rows + columns) / 2, rtol=1e-5)
+
+
+def sigmoid_by_hand(composed, targets, bias):
+  """The loss, and its gradients for the three arguments."""
+  batch = len(composed)
+  logits = composed @ targets.T + bias
+  signs = 2 * np.eye(batch) - 1
+  slopes = -signs / (1 + np.exp(signs * logits)) / batch
+  return np.log1p(np.exp(-signs * logits)).sum() / batch, (slopes @ targets, slopes.T @ composed, slopes.sum())
+
+
+@pytest.mark.parametrize("bias, block_rows", [(-2.0, 0), (1.0, 0), (-2.0, 3)])
+def test_the_sigmoid_loss_and_its_gradients_are_those_worked_out_by_hand(bias, block_rows):
+  composed, targets = features(4)
+  expected, expected_gradients = sigmoid_by_hand(composed, targets, bias)
+  arguments = jnp.asarray(composed), jnp.asarray(targets), jnp.array(bias)
+  of = jax.value_and_grad(lambda *arrays: losses.sigmoid_loss(*arrays, block_rows=block_rows), argnums=(0, 1, 2))
+  loss, gradients = of(*arguments)
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  for gradient, by_hand in zip(gradients, expected_gradients, strict=True):
+    np.testing.assert_allclose(gradient, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_info_nces_gradient_is_the_one_worked_out_by_hand():
+  composed, targets = features(4)
+  exponentials = np.exp(composed @ targets.T)
+  forth, back = (exponentials / exponentials.sum(axis=axis, keepdims=True) - np.eye(4) for axis in (1, 0))
+  gradient = jax.grad(losses.info_nce_loss)(jnp.asarray(composed), jnp.asarray(targets))
+  np.testing.assert_allclose(gradient, (forth + back) @ targets / 8, rtol=1e-4, atol=1e-6)
+
+
+def test_soft_triplet_is_the_mean_over_triplets_in_a_loop():
+  composed, targets = features(3)
+  triplets = [(0, 3, 1), (4, 1, 2), (5, 2, 0)]
+  vectors = [*composed, *targets]
+  terms = []
+  for anchor, positive, negative in triplets:
+    to_positive = np.sum((vectors[anchor] - vectors[positive]) ** 2)
+    to_negative = np.sum((vectors[anchor] - vectors[negative]) ** 2)
+    terms.append(np.log(1 + np.exp(to_positive - to_negative)))
+  loss = losses.soft_triplet_loss(jnp.asarray(composed), jnp.asarray(targets), jnp.asarray(triplets))
+  np.testing.assert_allclose(loss, np.mean(terms), rtol=1e-5)
+
+
+def test_soft_triplet_stays_finite_where_the_exponential_does_not():
+  composed, targets = jnp.full((2, 4), 100.0), jnp.full((2, 4), -100.0)
+  loss = losses.soft_triplet_loss(composed, targets, jnp.array([[0, 2, 1]]))
+  assert float(loss) == pytest.approx(4 * 200.0**2)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 7])
+def test_every_row_is_an_anchor_with_its_partner_and_distinct_others(batch):
+  triplets = np.asarray(losses.sample_triplets(jax.random.key(0), batch))
+  per_anchor = min(3, 2 * batch - 2)
+  assert triplets.shape == (2 * batch * per_anchor, 3)
+  for anchor, group in itertools.groupby(triplets.tolist(), key=lambda row: row[0]):
+    group = list(group)
+    partner = (anchor + batch) % (2 * batch)
+    negatives = [negative for _, _, negative in group]
+    assert {positive for _, positive, _ in group} == {partner}
+    assert len(set(negatives)) == len(negatives) == per_anchor
+    assert not {anchor, partner} & set(negatives)
+    assert set(negatives) <= set(range(2 * batch))
+
+
+def test_negatives_are_uniform_over_the_others():
+  draws = jax.vmap(lambda key: losses.sample_triplets(key, 4))(jax.random.split(jax.random.key(1), 2000))
+  negatives_of_row_1 = np.asarray(draws)[:, 3:6, 2].ravel()
+  counts = np.bincount(negatives_of_row_1, minlength=8)
+  assert counts[[1, 5]].tolist() == [0, 0]
+  others = counts[[0, 2, 3, 4, 6, 7]]
+  assert np.abs(others / others.sum() - 1 / 6).max() < 0.02  # five standard deviations
+
+
+def test_a_batch_of_one_has_no_negatives():
+  with pytest.raises(ValueError, match="batch size 1"):
+    losses.sample_triplets(jax.random.key(0), 1)
+
+
+def test_reconstruction_is_the_mean_squared_error():
+  loss = losses.reconstruction_loss(jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 2.0]]))
+  assert float(loss) == 2.0
+
+
+def test_rotational_symmetry_compares_turned_back_targets_with_references():
+  turned_back, references = map(jnp.asarray, features(3))
+  loss = losses.rotational_symmetry_loss(turned_back, references, losses.batch_classification_loss)
+  assert float(loss) == float(losses.batch_classification_loss(turned_back, references))
+  assert float(loss) != float(losses.batch_classification_loss(references, turned_back))
+
+
+def pair_loss(name, batch, block_rows):
+  """A loss of composed features and targets, whole (0) or in blocks."""
+  if name == "batch":
+    return lambda composed, targets: losses.batch_classification_loss(composed, targets, block_rows)
+  if name == "info_nce":
+    return lambda composed, targets: losses.info_nce_loss(composed, targets, block_rows)
+  if name == "sigmoid":
+    return lambda composed, targets: losses.sigmoid_loss(composed, targets, jnp.array(-1.0), block_rows)
+  triplets = losses.sample_triplets(jax.random.key(0), batch)
+  return lambda composed, targets: losses.soft_triplet_loss(composed, targets, triplets, block_rows)
+
+
+@pytest.mark.parametrize("name", ["batch", "triplet", "info_nce", "sigmoid"])
+@pytest.mark.parametrize("batch, block_rows", [(10, 4), (8, 4), (8, 1), (6, 100)])
+def test_blocks_change_neither_loss_nor_gradients(name, batch, block_rows):
+  composed, targets = map(jnp.asarray, features(batch))
+  whole, blocked = (jax.value_and_grad(pair_loss(name, batch, rows), argnums=(0, 1)) for rows in (0, block_rows))
+  (expected, expected_gradients), (value, gradients) = whole(composed, targets), blocked(composed, targets)
+  np.testing.assert_allclose(value, expected, rtol=1e-6)
+  for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+    assert np.abs(expected_gradient).max() > 0.01
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["batch", "triplet", "info_nce", "sigmoid"])
+def test_blocks_never_hold_the_big_arrays(name):
+  batch, dim, block_rows = 512, 64, 16
+  shape = jax.ShapeDtypeStruct((batch, dim), jnp.float32)
+
+  def temporary_bytes(rows):
+    gradient = jax.jit(jax.grad(pair_loss(name, batch, rows), argnums=(0, 1)))
+    return gradient.lower(shape, shape).compile().memory_analysis().temp_size_in_bytes
+
+  big = 4 * 6 * batch * dim if name == "triplet" else 4 * batch * batch
+  assert temporary_bytes(0) >= big
+  assert temporary_bytes(block_rows) < big

@@ -1,0 +1,115 @@
+"""Five steps from one state, however they are run: one device, several, several processes, several steps a call."""
+
+import itertools
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from composeret_jax.distributed import data_mesh
+from composeret_jax.train_step.parallel import Parallel
+
+ROOT = pathlib.Path(__file__).parents[3]
+LOSSES = ("batch_based_classification", "soft_triplet")
+OTHER_LOSSES = ("info_nce", "sigmoid")
+FOUR = {"num_devices": 4}
+SAME_AS_ONE = {
+  "four devices under jit": FOUR,
+  "four devices under pmap": FOUR | {"kind": "pmap"},
+  "five steps a call, images on the devices": FOUR | {"steps_per_call": 5, "resident": True},
+  "the same under pmap": FOUR | {"steps_per_call": 5, "resident": True, "kind": "pmap"},
+}
+PARALLEL = ("four devices under jit", "four devices under pmap")
+# Batch norm sees one microbatch at a time, and changes the result: here without.
+SAME_WITHOUT_NORM = {
+  "four microbatches": {"num_microbatches": 4},
+  "two microbatches of four devices": FOUR | {"num_microbatches": 2},
+  "two microbatches under pmap": FOUR | {"num_microbatches": 2, "kind": "pmap"},
+}
+MINED = {"num_negatives": 2, "resident": True, "loss": LOSSES[0]}
+SAME_WITH_NEGATIVES = {
+  "negatives on four devices": FOUR,
+  "negatives under pmap": FOUR | {"kind": "pmap"},
+  "negatives in microbatches": FOUR | {"num_microbatches": 2, "batch_norm": False},
+}
+
+
+def start(cases, num_devices, *arguments):
+  environment = os.environ | {
+    "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}", "JAX_PLATFORMS": "cpu",
+  }  # fmt: skip
+  command = [sys.executable, "-m", "tests.fakes.five_steps", json.dumps(cases), *arguments]
+  return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def results(process):
+  output, errors = process.communicate(timeout=1800)
+  assert process.returncode == 0, errors[-3000:]
+  return json.loads(output.split("RESULT ")[1])
+
+
+@pytest.fixture(scope="module")
+def results_of():
+  """The results of every case, by loss and name."""
+  cases = {(loss, name): case | {"loss": loss} for loss in LOSSES for name, case in {"one": {}, **SAME_AS_ONE}.items()}
+  for name, case in {"one": {}, **SAME_WITHOUT_NORM}.items():
+    cases["without norm", name] = case | {"loss": LOSSES[0], "batch_norm": False}
+  for name, case in SAME_WITH_NEGATIVES.items():
+    cases["negatives", name] = MINED | case
+  cases["negatives", True] = MINED
+  cases["negatives", False] = MINED | {"batch_norm": False}
+  for loss, name in itertools.product(OTHER_LOSSES, ("one", *PARALLEL)):
+    cases[loss, name] = SAME_AS_ONE.get(name, {}) | {"loss": loss, "batch_norm": False}
+  return dict(zip(cases, results(start(list(cases.values()), 4)), strict=True))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", SAME_AS_ONE)
+def test_it_is_as_on_one_device(results_of, loss, name):
+  np.testing.assert_allclose(results_of[loss, name], results_of[loss, "one"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", OTHER_LOSSES)
+@pytest.mark.parametrize("name", PARALLEL)
+def test_the_other_losses_too_see_the_batch_of_all_devices(results_of, loss, name):
+  np.testing.assert_allclose(results_of[loss, name], results_of[loss, "one"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SAME_WITHOUT_NORM)
+def test_microbatches_change_nothing_without_batch_norm(results_of, name):
+  np.testing.assert_allclose(results_of["without norm", name], results_of["without norm", "one"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name, case", SAME_WITH_NEGATIVES.items())
+def test_hard_negatives_are_as_on_one_device(results_of, name, case):
+  expected = results_of["negatives", case.get("batch_norm", True)]
+  np.testing.assert_allclose(results_of["negatives", name], expected, rtol=1e-5)
+  assert abs(expected[0] - results_of[LOSSES[0], "one"][0]) > 0.1
+
+
+def test_two_processes_with_two_devices_each_are_as_one_device(results_of):
+  with socket.socket() as probe:
+    probe.bind(("localhost", 0))
+    address = f"localhost:{probe.getsockname()[1]}"
+  cases = [*({"loss": loss, "num_devices": 4} for loss in LOSSES), MINED | FOUR]
+  processes = [start(cases, 2, address, "2", str(i)) for i in range(2)]
+  for process in processes:
+    expected = [*(results_of[loss, "one"] for loss in LOSSES), results_of["negatives", True]]
+    np.testing.assert_allclose(results(process), expected, rtol=1e-5)
+
+
+def test_a_step_on_a_cpu_copies_no_parameters():
+  def step(params, batch, images):
+    gradients = jax.grad(lambda params: ((jnp.tanh(batch @ params[0]) @ params[1]) ** 2).sum())(params)
+    return [param - 0.1 * gradient for param, gradient in zip(params, gradients, strict=True)], {}
+
+  params = [jnp.ones((256, 256))] * 2
+  compiled = Parallel("jit", data_mesh(), steps_per_call=1).compile(step).lower(params, jnp.ones((32, 256)), None)
+  assert "copy(%params" not in compiled.compile().as_text()

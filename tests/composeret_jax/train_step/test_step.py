@@ -1,0 +1,235 @@
+import dataclasses
+import re
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from composeret_jax.distributed import data_mesh
+from composeret_jax.models.composers import COMPOSERS
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.pretrained.text_encoder import open_texts
+from composeret_jax.train_step import step as train_step
+from composeret_jax.train_step.losses import BIASED_LOSSES
+from composeret_jax.train_step.objective import encode_batch
+from composeret_jax.train_step.optimizers import build_optimizer
+from composeret_jax.train_step.parallel import Parallel, scanned
+from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.training.model import build_model
+
+
+def batch(size=8):
+  rng = np.random.default_rng(0)
+  pixels = rng.integers(0, 255, (2, size, 16, 16, 3), dtype=np.uint8)
+  tokens = rng.integers(0, 5, (size, 2)).astype(np.int32)
+  return {"reference": jnp.asarray(pixels[0]), "target": jnp.asarray(pixels[1]), "tokens": jnp.asarray(tokens)}
+
+
+def text_encoder(config):
+  texts = ["old red new cat"]
+  return open_texts(config.model.text_encoder, texts, texts, batch_size=1).build_encoder
+
+
+@pytest.fixture
+def step_and_state(config):
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  step = make_train_step(model, optimizer, config)
+  return step, create_state(model, optimizer, seed=0)
+
+
+def test_the_step_is_traced_once(step_and_state):
+  step, state = step_and_state
+  traces = []
+
+  def counted(state, batch):
+    traces.append(None)
+    return step(state, batch)
+
+  jitted = jax.jit(counted)
+  for _ in range(4):
+    state, _ = jitted(state, batch())
+  assert len(traces) == 1
+  assert int(state.step) == 4
+
+
+def test_a_step_moves_parameters_and_statistics_and_is_reproducible(step_and_state):
+  step, state = step_and_state
+  jitted = jax.jit(step)
+  first, losses = jitted(state, batch())
+  again, same_losses = jitted(state, batch())
+  assert set(losses) == {
+    "total", "main", "image_reconstruction", "text_reconstruction", "rotational_symmetry", "gradient_norm",
+  }  # fmt: skip
+  assert {name: float(value) for name, value in losses.items()} == {n: float(v) for n, v in same_losses.items()}
+  jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
+  for before, after in ((state.params, first.params), (state.batch_stats, first.batch_stats)):
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
+    assert np.mean(jax.tree.leaves(moved)) > 0.9
+
+
+def test_the_next_step_draws_other_dropout(step_and_state):
+  step, state = step_and_state
+  jitted = jax.jit(step)
+  _, losses = jitted(state, batch())
+  later = dataclasses.replace(state, step=state.step + 1)
+  _, later_losses = jitted(later, batch())
+  assert float(losses["main"]) != float(later_losses["main"])
+
+
+def test_a_cpu_writes_no_squares_of_gradients_for_their_norm(config):
+  config.optimizer = "adamw"
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  step = make_train_step(model, optimizer, config)
+  leaves, structure = jax.tree.flatten(create_state(model, optimizer, seed=0))
+
+  def of_leaves(leaves, batch):
+    return jax.tree.leaves(step(jax.tree.unflatten(structure, leaves), batch))
+
+  compiled = jax.jit(of_leaves).lower(leaves, batch()).compile().as_text()
+  computed = compiled[compiled.index("ENTRY") :]
+  assert not re.findall(r"= f32\[\d+,\d+\].* fusion.*op_name=\"jit\(of_leaves\)/(?:integer_pow|square)", computed)
+
+
+def test_the_soft_triplet_trains_too(config):
+  config.loss = "soft_triplet"
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  step = jax.jit(make_train_step(model, optimizer, config))
+  state = create_state(model, optimizer, seed=0)
+  values = []
+  for _ in range(12):
+    state, losses = step(state, batch())
+    values.append(float(losses["main"]))
+  assert np.mean(values[-3:]) < np.mean(values[:3])
+
+
+@pytest.mark.parametrize("loss", ["batch_based_classification", "soft_triplet"])
+def test_the_losses_blocks_reach_the_step_and_change_no_loss(config, loss):
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  config.loss = loss
+  state = create_state(model, optimizer, seed=0)
+  whole = make_train_step(model, optimizer, config)
+  in_blocks = config.copy_and_resolve_references()
+  in_blocks.loss_block_rows = 3
+  blocked = make_train_step(model, optimizer, in_blocks)
+  num_loops = [str(jax.make_jaxpr(step)(state, batch())).count("scan[") for step in (whole, blocked)]
+  assert num_loops[0] < num_loops[1]
+  (_, expected), (_, losses) = jax.jit(whole)(state, batch()), jax.jit(blocked)(state, batch())
+  for name, value in losses.items():
+    assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["jit", "pmap"])
+def test_a_model_without_parameters_has_a_step_and_an_optimiser(config, kind):
+  class Pixel(nnx.Module):
+    """The first pixel's colour, or a text's first ids."""
+
+    reads = "tokens"
+
+    def __call__(self, rows, *, rngs=None):
+      return rows.reshape(len(rows), -1)[:, :2].astype(jnp.float32)
+
+  model = RetrievalModel(Pixel(), Pixel(), COMPOSERS["sum"](2, 2, normalise=True, rngs=nnx.Rngs(0)), train_radius=False)
+  optimizer = build_optimizer(config)
+  config.model.loss_weights = {name: float(name == "main") for name in config.model.loss_weights}
+  parallel = Parallel(kind, data_mesh(), steps_per_call=1)
+  step = parallel.compile(make_train_step(model, optimizer, config, axis_name=parallel.axis_name))
+  state = create_state(model, optimizer, seed=0)
+  assert not jax.tree.leaves(state.params)
+  state, losses = step(state, {name: parallel.place(np.asarray(rows)) for name, rows in batch().items()}, None)
+  assert int(state.step) == 1 and losses["total"] > 0 and losses["gradient_norm"] == 0
+
+
+@pytest.mark.parametrize("loss, names", [("sigmoid", {"radius", "bias"}), ("info_nce", {"radius"})])
+def test_the_losses_own_numbers_are_trained(config, loss, names):
+  config.loss = loss
+  model = build_model(config.model, text_encoder(config), seed=0, has_bias=loss in BIASED_LOSSES)
+  optimizer = build_optimizer(config)
+  state = create_state(model, optimizer, seed=0)
+  assert {name for name, value in state.params.items() if isinstance(value, jax.Array)} == names
+  assert float(state.params.get("bias", -10)) == -10 and float(state.params["radius"]) == 4
+  after, _ = jax.jit(make_train_step(model, optimizer, config))(state, batch())
+  assert all(float(after.params[name]) != float(state.params[name]) for name in names)
+
+
+def test_a_radius_that_is_not_trained_is_no_parameter(config):
+  config.model.radius, config.model.train_radius = 10.0, False
+  model = build_model(config.model, text_encoder(config), seed=0)
+  assert "radius" not in create_state(model, build_optimizer(config), seed=0).params
+  np.testing.assert_allclose(jnp.linalg.norm(model.on_sphere(jnp.array([[3.0, 4.0]]))), 10.0, rtol=1e-6)
+
+
+@pytest.fixture
+def with_poison(monkeypatch):
+  """A batch's `poison` [batch] is added to its references' features: pixels are bytes, and cannot be NaN."""
+
+  def encode(model, batch, *arguments):
+    reference, target, text = encode_batch(model, batch, *arguments)
+    return reference + batch["poison"][:, None], target, text
+
+  monkeypatch.setattr(train_step, "encode_batch", encode)
+
+
+def harmless(size=8):
+  return batch(size) | {"poison": jnp.zeros(size)}
+
+
+def poisoned(size=8):
+  return batch(size) | {"poison": jnp.zeros(size).at[3].set(jnp.nan)}
+
+
+def run_steps(config, kind, batches):
+  """The states and losses after each batch."""
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  parallel = Parallel(kind, data_mesh(), steps_per_call=1)
+  step = parallel.compile(
+    make_train_step(model, optimizer, config, axis_name=parallel.axis_name, num_shards=parallel.num_shards)
+  )
+  state, results = create_state(model, optimizer, seed=0), []
+  for rows in batches:
+    state, losses = step(state, {name: parallel.place(np.asarray(value)) for name, value in rows.items()}, None)
+    results.append((jax.tree.map(jnp.copy, state), jax.device_get(losses)))  # the next step uses the state up
+  return results
+
+
+@pytest.mark.parametrize("kind, num_microbatches", [("jit", 1), ("pmap", 1), ("jit", 2)])
+def test_a_poisoned_batch_is_skipped_and_counted(with_poison, config, kind, num_microbatches):
+  config.train.on_nonfinite = "skip"
+  config.train.num_microbatches = num_microbatches
+  config.ema_decay = 0.5
+  batches = [harmless(), poisoned(), harmless()]
+  (first, _), (second, lost), (third, losses) = run_steps(config, kind, batches)
+  for name in ("params", "batch_stats", "optimizer_state"):
+    jax.tree.map(np.testing.assert_array_equal, getattr(first, name), getattr(second, name))
+  assert np.isnan(lost["total"]) and (lost["num_skipped"], lost["num_skipped_in_a_row"]) == (1, 1)
+  assert [int(state.step) for state in (first, second, third)] == [1, 2, 3]
+  assert np.isfinite(losses["total"]) and (losses["num_skipped"], losses["num_skipped_in_a_row"]) == (1, 0)
+  assert (second.num_skipped, third.num_skipped) == (1, 1)
+  moved = jax.tree.map(lambda a, b: bool((a != b).any()), second.params, third.params)
+  assert np.mean(jax.tree.leaves(moved)) > 0.9
+
+
+def test_skipping_changes_no_step_that_is_finite(config):
+  ((expected, _),) = run_steps(config, "jit", [batch()])
+  config.train.on_nonfinite = "skip"
+  ((state, losses),) = run_steps(config, "jit", [batch()])
+  jax.tree.map(np.testing.assert_array_equal, state.params, expected.params)
+  assert losses["num_skipped"] == 0
+
+
+def test_a_skipped_step_in_a_call_of_several_leaves_the_others(with_poison, config):
+  config.train.on_nonfinite = "skip"
+  model = build_model(config.model, text_encoder(config), seed=0)
+  optimizer = build_optimizer(config)
+  rows = [harmless(), poisoned(), poisoned(), harmless()]
+  stacked = jax.tree.map(lambda *values: jnp.stack(values), *rows)
+  _, losses = jax.jit(scanned(make_train_step(model, optimizer, config)))(create_state(model, optimizer, 0), stacked)
+  assert losses["num_skipped"].tolist() == [0, 1, 2, 2]
+  assert losses["num_skipped_in_a_row"].tolist() == [0, 1, 2, 0]
+  assert np.isfinite(losses["total"]).tolist() == [True, False, False, True]

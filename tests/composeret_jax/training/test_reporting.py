@@ -1,0 +1,78 @@
+import json
+import struct
+
+from tensorboardX.proto.event_pb2 import Event
+
+from composeret_jax.evaluation.report import recall_table
+from composeret_jax.training.reporting import Reporter
+
+
+def test_a_line_for_each_part_of_each_half():
+  metrics = {
+    "R@1": 0.125,
+    "R@10": 0.5,
+    "noun/R@1": 0.25,
+    "noun/R@10": 1.0,
+    "image_only/R@1": 0.0,
+    "image_only/R@10": 0.1,
+    "rerank/noun/R@1": 0.5,
+    "rerank/noun/R@10": 0.75,
+  }
+  assert recall_table(metrics).splitlines() == [
+    "                           R@1    R@10",
+    "composed                  12.5    50.0",
+    "composed noun             25.0   100.0",
+    "image only                 0.0    10.0",
+    "rerank noun               50.0    75.0",
+  ]
+
+
+def test_the_columns_are_those_of_the_protocol_and_the_headline_stands_below():
+  metrics = {
+    "dress/R@10": 0.25,
+    "dress/R@50": 0.5,
+    "headline": 0.375,
+    "text_only/headline": 0.2,
+    "num_missing_images": 3,
+  }
+  assert recall_table(metrics).splitlines() == [
+    "                          R@10    R@50",
+    "composed dress            25.0    50.0",
+    "composed headline         37.5",
+    "text only headline        20.0",
+  ]
+
+
+def tensorboard_scalars(folder):
+  """(name, step, value) of every scalar in TensorBoard's event files: records of length, checksum, event, checksum."""
+  found = []
+  for path in sorted(folder.glob("events.*")):
+    content, start = path.read_bytes(), 0
+    while start < len(content):
+      (length,) = struct.unpack_from("<Q", content, start)
+      event = Event.FromString(content[start + 12 : start + 12 + length])
+      found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+      start += 16 + length
+  return found
+
+
+def test_metrics_have_the_same_names_in_both_files(config, tmp_path):
+  with Reporter(tmp_path, config, first_step=0) as reporter:
+    reporter.scalars(1, {"train/total": 0.5})
+    reporter.scalars(2, {"eval/R@1": 0.25, "eval/adjective/R@10": 1.0})
+  lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert lines == [{"step": 1, "train/total": 0.5}, {"step": 2, "eval/R@1": 0.25, "eval/adjective/R@10": 1.0}]
+  expected = [("train/total", 1, 0.5), ("eval/R@1", 2, 0.25), ("eval/adjective/R@10", 2, 1.0)]
+  assert tensorboard_scalars(tmp_path / "tensorboard") == expected
+
+
+def test_what_an_interrupted_run_reported_too_far_is_removed(config, tmp_path):
+  with Reporter(tmp_path, config, first_step=0) as reporter:
+    for step in (1, 2, 3):
+      reporter.scalars(step, {"train/total": float(step)})
+  with (tmp_path / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 4, "train/to')  # killed while writing
+  with Reporter(tmp_path, config, first_step=2) as reporter:
+    reporter.scalars(3, {"train/total": 30.0})
+  lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert [(line["step"], line["train/total"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, 30.0)]

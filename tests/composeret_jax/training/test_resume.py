@@ -1,0 +1,50 @@
+import pytest
+
+from composeret_jax.training.resume import check_same_run, config_from_json, config_to_json, on_another_dataset
+from data_pipelines.input_error import InputError
+
+
+def test_another_learning_rate_is_another_run(config):
+  saved = config_from_json(config_to_json(config))
+  config.learning_rate = 0.5
+  config.model.image_encoder.stage_sizes = (2,)
+  with pytest.raises(InputError) as error:
+    check_same_run(saved, config, "runs/a/20")
+  message = str(error.value)
+  assert "runs/a/20" in message
+  assert "config.learning_rate: 0.01 in the checkpoint, 0.5 now" in message
+  assert "config.model.image_encoder.stage_sizes: (1,) in the checkpoint, (2,) now" in message
+
+
+def test_a_longer_run_and_other_folders_are_the_same_run(config):
+  saved = config_from_json(config_to_json(config))
+  config.num_train_steps += 100
+  config.data.dir = "/elsewhere"
+  config.eval.batch_size += 1
+  check_same_run(saved, config, "runs/a/20")
+
+
+def test_a_cosine_ends_where_the_run_was_to_end(config):
+  config.decay = "cosine"
+  saved = config_from_json(config_to_json(config))
+  config.num_train_steps += 100
+  with pytest.raises(InputError, match=r"config\.num_train_steps: 8 in the checkpoint, 108 now"):
+    check_same_run(saved, config, "runs/a/20")
+
+
+def test_another_data_set_takes_the_training_of_the_checkpoint_without_its_negatives(config):
+  saved = config_from_json(config_to_json(config))
+  saved.learning_rate, saved.hard_negatives.every_steps = 0.5, 10
+  config.data.dataset = "circo"
+  found = on_another_dataset(saved, config, "runs/a/20")
+  assert (found.learning_rate, found.hard_negatives.every_steps, found.data.dataset) == (0.5, 0, "circo")
+  config.data.image_size += 1
+  with pytest.raises(InputError, match=r"config\.data\.image_size: 16 in the checkpoint, 17 now"):
+    on_another_dataset(saved, config, "runs/a/20")
+
+
+def test_a_checkpoint_from_before_a_field_was_there_is_told_from_others_by_the_field(config):
+  saved = config_from_json(config_to_json(config))
+  del saved.data.resize, saved.hard_negatives, saved.model.radius
+  with pytest.raises(InputError, match=r"config\.model\.radius: absent in the checkpoint, 4\.0 now"):
+    on_another_dataset(saved, config, "runs/a/20")

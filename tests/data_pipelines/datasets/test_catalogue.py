@@ -1,0 +1,227 @@
+import csv
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from configs import catalogue
+from data_pipelines.dataset import open_dataset
+from data_pipelines.datasets.catalogue.content import named_images, split_captions, split_triplets
+from data_pipelines.datasets.catalogue.rows import Example
+from data_pipelines.input_error import InputError
+from data_pipelines.loader import TripletStream
+from tests.fakes import tiny_datasets
+from tests.fakes.tiny_datasets import catalogue_name as name
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+  return tiny_datasets.make_catalogue(tmp_path_factory.mktemp("catalogue") / "images")
+
+
+@pytest.fixture
+def open_catalogue(raw, tmp_path):
+  def opened(text_query="modification", **fields):
+    config = catalogue.get_config().data
+    config.update(**{"dir": str(raw), "prepared_dir": str(tmp_path / "prepared")} | fields)
+    return open_dataset(config, text_query)
+
+  return opened
+
+
+def write_csv(path: pathlib.Path, rows: list[dict[str, str]]) -> str:
+  with path.open("w", newline="") as file:
+    out = csv.DictWriter(file, list(rows[0]))
+    out.writeheader()
+    out.writerows(rows)
+  return str(path)
+
+
+def captions(splits=("train",) * 3 + ("test",) * 3):
+  return [
+    {"image": name(i), "caption": caption, "split": split, "category": ""}
+    for i, (caption, split) in enumerate(zip(tiny_datasets.CATALOGUE_CAPTIONS, splits, strict=True))
+  ]
+
+
+def without(rows, *columns):
+  return [{key: value for key, value in row.items() if key not in columns} for row in rows]
+
+
+def test_triplets_are_trained_on_and_tested_as_the_column_split_says(open_catalogue, tmp_path):
+  dataset = open_catalogue(triplets=write_csv(tmp_path / "rows.csv", tiny_datasets.catalogue_triplets()))
+  assert dataset.train_images.names == sorted([name(0), name(1), name(2)])
+  assert dataset.train_triplets.texts() == ["make it red", "make it long"]
+  assert dataset.gallery.names == sorted(name(i) for i in range(3, 10))  # image 9, which no row names, among them
+  assert dataset.gallery.labels == dataset.gallery.names
+  assert [dataset.gallery.names[row] for row in dataset.queries.references] == [name(3), name(5)]
+  assert dataset.queries.target_labels == [name(4), name(6)]
+  assert dataset.queries.groups == ["hat", "hat"]
+  complete = open_catalogue("complete", triplets=str(tmp_path / "rows.csv"))
+  assert complete.queries.texts == ["hat make it blue", "hat make it new"]
+
+
+def test_a_changed_file_is_prepared_anew(open_catalogue, tmp_path):
+  rows = tiny_datasets.catalogue_triplets()
+  path = write_csv(tmp_path / "rows.csv", rows)
+  assert open_catalogue(triplets=path).queries.texts == ["make it blue", "make it new"]
+  write_csv(tmp_path / "rows.csv", rows[:2] + [rows[2] | {"text": "make it pink"}, rows[3]])
+  assert open_catalogue(triplets=path).queries.texts == ["make it pink", "make it new"]
+
+
+def test_images_of_test_rows_that_train_too_are_said(open_catalogue, tmp_path, capsys):
+  rows = tiny_datasets.catalogue_triplets(("train", "test", "test", "test"))
+  open_catalogue(triplets=write_csv(tmp_path / "rows.csv", rows))
+  assert "1 images of rows to test on are trained on too" in capsys.readouterr().err
+
+
+def test_rows_for_test_alone_leave_nothing_to_train_on(open_catalogue, tmp_path):
+  dataset = open_catalogue(triplets=write_csv(tmp_path / "rows.csv", tiny_datasets.catalogue_triplets(("test",) * 4)))
+  dataset.open_all_pixels()
+  assert (len(dataset.train_images), len(dataset.gallery), len(dataset.queries)) == (0, 10, 4)
+  with pytest.raises(InputError, match="no training triplets; config.num_train_steps=0"):
+    TripletStream(dataset.train_triplets, seed=0)
+
+
+def test_a_folder_alone_is_a_gallery_without_queries(open_catalogue):
+  dataset = open_catalogue()
+  assert dataset.gallery.names == sorted(name(i) for i in range(10))
+  assert len(dataset.queries) == dataset.train_triplets.num_items == 0
+
+
+def examples(num=400):
+  """Each image is the reference of one row and the target of the next."""
+  return [Example((f"{i}.png", f"{i + 1}.png"), f"text {i}", "", "") for i in range(num)]
+
+
+def test_no_image_of_a_test_query_is_trained_on():
+  split = split_triplets(examples(), test_share=0.1)
+  assert 20 <= len(split["test"]) <= 60
+  assert len(split["train"]) > 250
+  assert not named_images(split["train"]) & named_images(split["test"])
+  assert split == split_triplets(examples(), test_share=0.1)
+  assert len(split_triplets(examples(), test_share=1.0)["test"]) == 400
+
+
+def test_a_row_stays_where_it_is_when_others_come():
+  few, more = (split_triplets(examples(num), test_share=0.3)["test"] for num in (100, 200))
+  assert more[: len(few)] == few
+
+
+def test_all_images_of_a_caption_are_on_one_side():
+  rows = [Example((f"{i}.png",), f"caption {i % 40}", "", "") for i in range(400)]
+  split = split_captions(rows, test_share=0.3)
+  sides = [{example.text for example in split[side]} for side in ("train", "test")]
+  assert sides[0] | sides[1] == {example.text for example in rows}
+  assert not sides[0] & sides[1]
+  assert 4 <= len(sides[1]) <= 20
+
+
+def test_captions_make_triplets(open_catalogue, tmp_path, capsys):
+  rows = without(captions(("train",) * 2 + ("test",) * 2 + ("train",) * 2), "category")
+  dataset = open_catalogue(captions=write_csv(tmp_path / "captions.csv", rows))
+  assert dataset.train_images.labels == ["red dress", "blue coat", "blue dress", "plain hat"]  # by name of the image
+  (triplet,) = dataset.train_triplets.sample(0, lambda: np.random.default_rng(0))
+  assert (triplet.reference, triplet.target) in {(0, 2), (1, 2), (2, 0), (2, 1)}
+  assert dataset.train_triplets.num_items == 3  # nothing differs from "plain hat" in a word
+  assert dataset.gallery.labels == ["red dress", "red coat"]
+  assert list(zip(dataset.queries.references, dataset.queries.texts, dataset.queries.target_labels, strict=True)) == [
+    (0, "replace dress with coat", "red coat"),
+    (1, "replace coat with dress", "red dress"),
+  ]
+  printed = capsys.readouterr().err
+  assert "4 images to train on, 2 to test on, of which 2 are queries; 4 images have no caption" in printed
+
+
+def test_missing_images_are_refused_or_left_out_and_counted(open_catalogue, tmp_path):
+  rows = tiny_datasets.catalogue_triplets()
+  rows[0]["target"], rows[2]["reference"] = "none.png", "no/one.png"
+  path = write_csv(tmp_path / "rows.csv", rows)
+  with pytest.raises(InputError, match="2 images .* not on the disk, for example no/one.png; .*allow_missing_images"):
+    open_catalogue(triplets=path)
+  for _ in ("prepares", "opens what is prepared"):
+    dataset = open_catalogue(triplets=path, allow_missing_images=True)
+    assert dataset.queries.target_labels == [name(6)]
+    assert dataset.train_triplets.texts() == ["make it long"]
+    assert dataset.num_left_out == dict.fromkeys(
+      ("num_missing_images", "num_missing_queries", "num_missing_train_images", "num_missing_train_queries"), 1
+    )
+
+
+def test_bad_images_are_left_out_with_their_queries(tmp_path):
+  raw = tiny_datasets.make_catalogue(tmp_path / "images")
+  (raw / name(4)).write_bytes(b"no image")
+  config = catalogue.get_config().data
+  triplets = write_csv(tmp_path / "rows.csv", tiny_datasets.catalogue_triplets())
+  config.update(dir=str(raw), prepared_dir=str(tmp_path), triplets=triplets, on_bad_image="skip", num_workers=0)
+  dataset = open_dataset(config, "modification")
+  assert dataset.queries.target_labels == [name(6)]
+  assert (dataset.num_left_out["num_bad_images"], dataset.num_left_out["num_bad_queries"]) == (1, 1)
+  config.triplets = ""
+  assert len(open_dataset(config, "modification").gallery) == 9
+
+
+BAD_TRIPLETS = [
+  ({"text": " "}, "rows.csv:2: text: a blank text"),
+  ({"text": "red " * 2000}, "rows.csv:2: text: a text of 2,000 words"),
+  ({"reference": ""}, "rows.csv:2: reference: '', expected a path below"),
+  ({"target": "../secret.png"}, r"rows.csv:2: target: '../secret.png', expected a path below"),
+  ({"target": "/etc/passwd"}, r"rows.csv:2: target: '/etc/passwd', expected a path below"),
+  ({"split": "val"}, "rows.csv:2: split is 'val', expected train or test in every row"),
+  ({"split": ""}, "rows.csv:2: split is '', expected train or test in every row"),
+]
+
+
+@pytest.mark.parametrize("change, message", BAD_TRIPLETS, ids=range(len(BAD_TRIPLETS)))
+def test_bad_triplets_are_refused_with_row_and_column(open_catalogue, tmp_path, change, message):
+  rows = tiny_datasets.catalogue_triplets()
+  with pytest.raises(InputError, match=message):
+    open_catalogue(triplets=write_csv(tmp_path / "rows.csv", [rows[0] | change, *rows[1:]]))
+
+
+@pytest.mark.parametrize(
+  "change, message",
+  [
+    (lambda rows: [*rows, rows[0]], "captions.csv: .*0.png' is listed twice: an image has one caption"),
+    (lambda rows: [row | {"split": "train"} for row in rows], "captions.csv: no query to test on"),
+    (
+      lambda rows: [row | {"caption": f"{'abcdef'[i]} {'uvwxyz'[i]}"} for i, row in enumerate(rows)],
+      "no query to test on",
+    ),
+    (lambda rows: without(rows, "caption"), "captions.csv: no column caption"),
+  ],
+  ids=["twice", "no test", "no siblings", "no caption"],
+)
+def test_bad_captions_are_refused(open_catalogue, tmp_path, change, message):
+  with pytest.raises(InputError, match=message):
+    open_catalogue(captions=write_csv(tmp_path / "captions.csv", change(captions())))
+
+
+def test_folders_and_files_that_are_not_there_are_named(open_catalogue, tmp_path):
+  with pytest.raises(InputError, match="none is no folder\n.*\n.*data.triplets=FILE"):
+    open_catalogue(dir=str(tmp_path / "none"))
+  with pytest.raises(InputError, match="data.dir is not set"):
+    open_catalogue(dir="")
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(InputError, match="empty has no images .*.jpeg"):
+    open_catalogue(dir=str(tmp_path / "empty"))
+  with pytest.raises(InputError, match="none.csv cannot be read: No such file"):
+    open_catalogue(triplets=str(tmp_path / "none.csv"))
+
+
+def test_rows_may_be_in_json_lines(open_catalogue, tmp_path):
+  path = tmp_path / "rows.jsonl"
+  path.write_text("".join(json.dumps(row) + "\n" for row in tiny_datasets.catalogue_triplets()))
+  assert open_catalogue(triplets=str(path)).queries.texts == ["make it blue", "make it new"]
+
+
+def test_an_image_behind_a_link_is_found(open_catalogue, raw, tmp_path):
+  folder = tmp_path / "linked"
+  folder.mkdir()
+  (folder / "all").symlink_to(raw)
+  rows = [
+    row | {key: f"all/{row[key]}" for key in ("reference", "target")} for row in tiny_datasets.catalogue_triplets()
+  ]
+  dataset = open_catalogue(dir=str(folder), triplets=write_csv(tmp_path / "rows.csv", rows))
+  assert len(dataset.gallery) == 4

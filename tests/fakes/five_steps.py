@@ -1,0 +1,104 @@
+"""Prints, as JSON, the losses of five steps from one state for each way of running them that is asked for.
+
+python -m tests.fakes.five_steps JSON [COORDINATOR NUM_PROCESSES PROCESS_ID]
+
+JSON is a list of keyword arguments of `losses`.
+"""
+
+import dataclasses
+import json
+import sys
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+import numpy as np
+
+from composeret_jax.distributed import AXIS, fetch, on_every_device, place
+from composeret_jax.models.layers.linear import linear
+from composeret_jax.pretrained.text_encoder import open_texts
+from composeret_jax.train_step.losses import BIASED_LOSSES
+from composeret_jax.train_step.optimizers import build_optimizer
+from composeret_jax.train_step.parallel import Parallel
+from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.training.model import build_model
+from tests.fakes import tiny
+
+NUM_STEPS, BATCH, NUM_IMAGES = 5, 8, 50
+
+
+class LinearImageEncoder(nnx.Module):
+  """An image encoder without batch norm."""
+
+  def __init__(self, feature_dim):
+    self.layer = linear(16 * 16 * 3, feature_dim, rngs=nnx.Rngs(1))
+    self.feature_dim = feature_dim
+
+  def __call__(self, pixels):
+    return self.layer(pixels.reshape(len(pixels), -1) / 255.0 - 0.5)
+
+
+def batches(images, process_index=0, num_processes=1):
+  """Rows and tokens of a process's share of each batch; pixels where `images` are given."""
+  rng = np.random.default_rng(0)
+  share = slice(process_index * BATCH // num_processes, (process_index + 1) * BATCH // num_processes)
+  for _ in range(NUM_STEPS):
+    rows = rng.integers(0, NUM_IMAGES, (2, BATCH)).astype(np.int32)
+    reference, target = rows if images is None else images[rows]
+    tokens = rng.integers(0, 5, (BATCH, 2)).astype(np.int32)
+    yield {"reference": reference[share], "target": target[share], "tokens": tokens[share]}
+
+
+def negatives(num):
+  """As if mined: any images, and few labels, so that some are the targets' own."""
+  rng = np.random.default_rng(2)
+  rows, labels = rng.integers(0, NUM_IMAGES, (NUM_IMAGES, num)), rng.integers(0, 3, NUM_IMAGES)
+  return {"rows": jnp.asarray(rows, jnp.int32), "labels": jnp.asarray(labels, jnp.int32)}
+
+
+def losses(
+  *,
+  loss,
+  kind="jit",
+  num_devices=1,
+  num_microbatches=1,
+  steps_per_call=1,
+  resident=False,
+  batch_norm=True,
+  num_negatives=0,
+) -> list[float]:
+  """The total loss of each step, and then the sum of all parameters' magnitudes."""
+  config = tiny.config("unused", "unused")
+  config.loss = loss
+  config.batch_size = BATCH
+  config.train.num_microbatches = num_microbatches
+  texts = open_texts(config.model.text_encoder, ["old red new cat"], ["old red"], batch_size=1)
+  model = build_model(config.model, texts.build_encoder, seed=0, has_bias=loss in BIASED_LOSSES)
+  if not batch_norm:
+    model.image_encoder = LinearImageEncoder(config.model.image_encoder.feature_dim)
+  optimizer = build_optimizer(config)
+  mesh = Mesh(np.array(jax.devices()[:num_devices]), (AXIS,))
+  parallel = Parallel(kind, mesh, steps_per_call)
+  step = make_train_step(model, optimizer, config, axis_name=parallel.axis_name, num_shards=parallel.num_shards)
+  steps = parallel.compile(step)
+  first = create_state(model, optimizer, seed=0)
+  if num_negatives:
+    first = dataclasses.replace(first, negatives=negatives(num_negatives))
+  state = jax.jit(lambda state: state, out_shardings=on_every_device(mesh))(first)
+  images = np.random.default_rng(1).integers(0, 255, (NUM_IMAGES, 16, 16, 3), dtype=np.uint8)
+  own = list(batches(None if resident else images, jax.process_index(), jax.process_count()))
+  if steps_per_call > 1:
+    own = [jax.tree.map(lambda *rows: np.stack(rows), *own)]  # all of them in one call
+  on_device = place(images, on_every_device(mesh)) if resident else None
+  totals = []
+  for batch in own:
+    state, terms = steps(state, jax.tree.map(parallel.place, batch), on_device)
+    totals += np.atleast_1d(fetch(terms["total"])).tolist()
+  return [*totals, float(sum(np.abs(fetch(leaf)).sum() for leaf in jax.tree.leaves(state.params)))]
+
+
+if __name__ == "__main__":
+  if len(sys.argv) > 2:
+    jax.distributed.initialize(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+  print("RESULT", json.dumps([losses(**case) for case in json.loads(sys.argv[1])]))
