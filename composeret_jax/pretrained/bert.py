@@ -6,7 +6,7 @@ import pathlib
 from flax import nnx
 
 from composeret_jax.models.encoders.bert import Bert, BertConfig, Layer
-from composeret_jax.models.encoders.transformer import ACTIVATIONS, Compute, PLAINLY
+from composeret_jax.models.encoders.transformer import ACTIVATIONS, Compute, DEFAULT_COMPUTE
 from composeret_jax.pretrained.files import read_json, read_safetensors, required, WEIGHTS
 from composeret_jax.pretrained.slots import fill, layer_norm_slots, linear_slots, prefixed, same, Slots
 from data_pipelines.input_error import InputError
@@ -41,7 +41,7 @@ def _expect(file: pathlib.Path, fields: dict, name: str, choices: tuple[str, ...
     raise InputError(f"{file} has {name} {value!r}, expected {' or '.join(choices)}")
 
 
-def load_bert(folder: pathlib.Path, pooling: str, compute: Compute = PLAINLY) -> Bert:
+def load_bert(folder: pathlib.Path, pooling: str, compute: Compute = DEFAULT_COMPUTE) -> Bert:
   """The BERT in a folder; raises InputError when a file is missing, broken or does not fit the others."""
   config = read_config(folder / CONFIG)
   file = required(folder / WEIGHTS)

@@ -44,7 +44,7 @@ def kept_features(
   return features
 
 
-def without(config: ml_collections.ConfigDict, *names: str) -> dict[str, Any]:
+def fields_except(config: ml_collections.ConfigDict, *names: str) -> dict[str, Any]:
   """An encoder's part of the configuration, for `made_from`, without what no feature depends on."""
   return {name: value for name, value in config.items() if name not in names}
 

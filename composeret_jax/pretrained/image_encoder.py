@@ -14,7 +14,7 @@ import tqdm
 from composeret_jax.models.encoders.projected import FrozenTrunkHead, ProjectedImageEncoder
 from composeret_jax.models.encoders.resnet import ResNet, Trunk
 from composeret_jax.pretrained.files import find_weights
-from composeret_jax.pretrained.frozen_features import FrozenEncoder, kept_features, without
+from composeret_jax.pretrained.frozen_features import fields_except, FrozenEncoder, kept_features
 from composeret_jax.pretrained.resnet import FIELD, load_trunk
 from composeret_jax.pretrained.towers.preprocessing import check_resizing
 from composeret_jax.pretrained.towers.tower_folder import build_image_tower, open_image_folder
@@ -107,7 +107,7 @@ def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Datase
   image_encoder = config.model.image_encoder
   trunk = build_trunk(image_encoder, config.data.image_size)
   load_pretrained(image_encoder, trunk)
-  made_with = trunk_made_with(config) | without(image_encoder, "pretrained", "feature_dim")
+  made_with = trunk_made_with(config) | fields_except(image_encoder, "pretrained", "feature_dim")
 
   def open_features(images: ImageTable, split: str) -> ImageFeatures:
     pixels = dataset.open_pixels(images, split)

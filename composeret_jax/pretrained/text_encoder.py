@@ -16,7 +16,7 @@ from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
 from composeret_jax.pretrained.bert import CONFIG, load_bert, read_config
 from composeret_jax.pretrained.files import find_folder, WEIGHTS
-from composeret_jax.pretrained.frozen_features import FrozenEncoder, kept_features, without
+from composeret_jax.pretrained.frozen_features import fields_except, FrozenEncoder, kept_features
 from composeret_jax.pretrained.towers.tower_folder import compute_of, load_text_tower, open_text_folder, TEXT_FIELD
 from data_pipelines.files import file_sha256
 from data_pipelines.input_error import InputError
@@ -66,7 +66,7 @@ def open_texts(
   if config.fine_tune:
     trunk, reader = encoder, TokenReader(pieces, pieces.longest(texts))
   else:
-    made_from = {"sha256": fingerprints, "texts": texts} | without(config, "path", "projection_dim")
+    made_from = {"sha256": fingerprints, "texts": texts} | fields_except(config, "path", "projection_dim")
     encode = functools.partial(encode_texts, encoder, pieces, texts, batch_size)
     features = kept_features(kept_in, "texts", made_from, encode) if kept_in else encode()
     trunk, reader = FeatureTable(features), RowReader(texts)

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 import tokenizers
 from tokenizers import models, pre_tokenizers, processors
 
-from composeret_jax.models.encoders.transformer import PLAINLY
+from composeret_jax.models.encoders.transformer import DEFAULT_COMPUTE
 from composeret_jax.models.encoders.vit import Colours
 from composeret_jax.pretrained.towers.tower_folder import IMAGE_FAMILIES, part_of, TEXT_FAMILIES
 from tests.fakes import tiny
@@ -70,7 +70,10 @@ def make(folder: pathlib.Path, kind: str = "clip", seed: int = 0) -> pathlib.Pat
 def random_tensors(kind: str, seed: int) -> dict[str, np.ndarray]:
   """Tensors of the right names and shapes."""
   slots = {}
-  for families, arguments in ((IMAGE_FAMILIES, (IMAGE_SIZE, Colours((), ()), PLAINLY)), (TEXT_FAMILIES, (PLAINLY,))):
+  for families, arguments in (
+    (IMAGE_FAMILIES, (IMAGE_SIZE, Colours((), ()), DEFAULT_COMPUTE)),
+    (TEXT_FAMILIES, (DEFAULT_COMPUTE,)),
+  ):
     if kind in families:
       family = families[kind]
       slots |= family.slots(family.build(part_of(CONFIGS[kind], family.part), *arguments))

@@ -9,12 +9,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from composeret_jax.models.encoders.transformer import (
   ACTIVATIONS,
+  apply_layers,
   Attention,
   Compute,
+  DEFAULT_COMPUTE,
   dense,
   layer_norm,
-  PLAINLY,
-  through,
 )
 from composeret_jax.models.layers.dropout import Dropout, RowKeys
 
@@ -60,7 +60,7 @@ class Bert(nnx.Module):
 
   reads = "tokens"
 
-  def __init__(self, config: BertConfig, pooling: str, compute: Compute = PLAINLY, *, rngs: nnx.Rngs):
+  def __init__(self, config: BertConfig, pooling: str, compute: Compute = DEFAULT_COMPUTE, *, rngs: nnx.Rngs):
     self.pooling = POOLINGS[pooling]
     self.embeddings = Embeddings(config, rngs=rngs)
     num_layers = config.num_hidden_layers - self.pooling.num_skipped_layers
@@ -74,7 +74,7 @@ class Bert(nnx.Module):
     """Negative ids are padding at the end; each text has a token. `rngs` feeds dropout, in training mode only."""
     inside = tokens >= 0
     states = self.embeddings(jnp.maximum(tokens, 0), rngs=rngs)
-    states = through(self.layers, states, inside[:, None, None], remat=self.remat, rngs=rngs)
+    states = apply_layers(self.layers, states, inside[:, None, None], remat=self.remat, rngs=rngs)
     parts = [masked_mean(states, inside)] if self.pooling.mean else []
     parts += [states[:, 0]] if self.pooling.first_token else []
     return jnp.concatenate(parts, axis=-1)

@@ -6,7 +6,7 @@ from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from composeret_jax.models.encoders.transformer import Compute, dense, layer_norm, pre_norm_layers, Sizes, through
+from composeret_jax.models.encoders.transformer import apply_layers, Compute, dense, layer_norm, pre_norm_layers, Sizes
 from composeret_jax.models.layers.dropout import RowKeys
 
 # What CLIP's first configurations call the end's id; it is no such id, and the largest id of a text is meant.
@@ -38,7 +38,7 @@ class TextTower(nnx.Module):
   ) -> Float[Array, "batch length hidden"]:
     """After the layers, normalised."""
     embedded = self.embeddings(jnp.maximum(tokens, 0)).astype(self.dtype)
-    return self.norm(through(self.layers, embedded, mask, remat=self.remat))
+    return self.norm(apply_layers(self.layers, embedded, mask, remat=self.remat))
 
 
 class Embeddings(nnx.Module):

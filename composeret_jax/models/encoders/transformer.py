@@ -44,7 +44,7 @@ class Compute:
   remat: bool = False
 
 
-PLAINLY = Compute()
+DEFAULT_COMPUTE = Compute()
 
 
 class Attention(nnx.Module):
@@ -60,23 +60,23 @@ class Attention(nnx.Module):
     states: Float[Array, "batch length dim"],
     mask: Bool[Array, "#batch 1 #queries length"] | None = None,
     *,
-    asking: Float[Array, "batch queries dim"] | None = None,
+    queries: Float[Array, "batch queries dim"] | None = None,
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch queries dim"]:
-    """What `asking`, by default `states` themselves, get of `states`, where `mask` lets them see.
+    """What `queries`, by default `states` themselves, get of `states`, where `mask` lets them see.
 
     `rngs` feeds dropout of the attention's weights.
     """
-    asking = states if asking is None else asking
+    queries = states if queries is None else queries
     query, key, value = (
       layer(rows).reshape(*rows.shape[:2], self.num_heads, -1)
-      for layer, rows in ((self.query, asking), (self.key, states), (self.value, states))
+      for layer, rows in ((self.query, queries), (self.key, states), (self.value, states))
     )
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
     scores = scores if mask is None else jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     weights = self.dropout(jax.nn.softmax(scores), rngs=rngs)
     attended = jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
-    return self.out(attended.reshape(asking.shape))
+    return self.out(attended.reshape(queries.shape))
 
 
 class FeedForward(nnx.Module):
@@ -121,7 +121,7 @@ def pre_norm_layers(sizes: Sizes, *, scaled: bool = False, dtype, rngs: nnx.Rngs
   return nnx.List([PreNormLayer(sizes, scaled=scaled, dtype=dtype, rngs=rngs) for _ in range(sizes.num_hidden_layers)])
 
 
-def through(
+def apply_layers(
   layers: Iterable[nnx.Module], states: Float[Array, "batch length dim"], *arguments, remat: bool, **options
 ) -> Float[Array, "batch length dim"]:
   """The states after all layers, each of which is called with the states and what follows."""

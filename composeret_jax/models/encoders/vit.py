@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, UInt8
 
 from composeret_jax.models.encoders.resnet import normalise
 from composeret_jax.models.encoders.transformer import (
+  apply_layers,
   Attention,
   Compute,
   dense,
@@ -18,7 +19,6 @@ from composeret_jax.models.encoders.transformer import (
   layer_norm,
   pre_norm_layers,
   Sizes,
-  through,
 )
 
 
@@ -103,7 +103,7 @@ class Vit(nnx.Module):
 
   def run(self, states: Float[Array, "batch length hidden"]) -> Float[Array, "batch length hidden"]:
     """The states after the last layer."""
-    return through(self.layers, states, remat=self.remat)
+    return apply_layers(self.layers, states, remat=self.remat)
 
 
 class ClipVit(Vit):
@@ -152,7 +152,7 @@ class AttentionPool(nnx.Module):
   def __call__(self, states: Float[Array, "batch length hidden"]) -> Float[Array, "batch hidden"]:
     """One vector an image."""
     query = self.query[...]
-    attended = self.attention(states, asking=jnp.broadcast_to(query, (states.shape[0], 1, query.size)))
+    attended = self.attention(states, queries=jnp.broadcast_to(query, (states.shape[0], 1, query.size)))
     return (attended + self.feed_forward(self.norm(attended)))[:, 0]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from composeret_jax.export.towers import Trained, write_folder
 from composeret_jax.models.encoders.text_tower import NO_END
-from composeret_jax.models.encoders.transformer import PLAINLY
+from composeret_jax.models.encoders.transformer import DEFAULT_COMPUTE
 from composeret_jax.models.encoders.vit import Colours
 from composeret_jax.pretrained.towers.tower_folder import (
   build_image_tower,
@@ -283,8 +283,8 @@ def published_slots(name):
   whole = {"projection_dim": width, "vision_config": vision, "text_config": text}
   slots = {}
   for families, arguments in (
-    (IMAGE_FAMILIES, (vision.get("image_size", 224), Colours((), ()), PLAINLY)),
-    (TEXT_FAMILIES, (PLAINLY,)),
+    (IMAGE_FAMILIES, (vision.get("image_size", 224), Colours((), ()), DEFAULT_COMPUTE)),
+    (TEXT_FAMILIES, (DEFAULT_COMPUTE,)),
   ):
     family = families[kind]
     tower = nnx.eval_shape(functools.partial(family.build, part_of(whole, family.part), *arguments))
