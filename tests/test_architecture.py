@@ -13,6 +13,7 @@ ROOMS = (
   "data_pipelines.untrusted_json",
   "data_pipelines.files",
   "data_pipelines.worker_processes",
+  "data_pipelines.protocol",
   "data_pipelines.tables",
   "data_pipelines.pixels",
   "data_pipelines.texts",

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import sys
 
 from composeret_jax.distributed import is_first
-from composeret_jax.evaluation.protocols import Groups
 from data_pipelines.input_error import InputError
+from data_pipelines.protocol import Groups
 from data_pipelines.tables import ImageTable, QueryTable
 
 NUM_SHOWN = 5

@@ -13,10 +13,11 @@ import tqdm
 
 from composeret_jax.distributed import data_mesh, fetch, place, rows_split
 from composeret_jax.evaluation.answerable import check_gallery, unanswerable_queries
-from composeret_jax.evaluation.protocols import PROTOCOLS
+from composeret_jax.evaluation.protocols import count
 from composeret_jax.evaluation.retrieval import check_features, cosines, rank_gallery, rank_subsets, rerank
 from composeret_jax.models.retrieval_model import in_eval_mode, RetrievalModel
 from data_pipelines.dataset import Dataset, num_loaders
+from data_pipelines.datasets.prepare import PROTOCOLS
 from data_pipelines.loader import image_batches
 from data_pipelines.tables import ImageTable, QueryTable
 from data_pipelines.texts.readers import TextReader
@@ -230,7 +231,8 @@ class Evaluator:
 
   def _count(self, ranks: Ranks) -> dict[str, float]:
     queries = self._dataset.queries
-    return self._protocol.metrics(
+    return count(
+      self._protocol,
       ranks.gallery,
       self._dataset.gallery.labels,
       queries.target_labels,

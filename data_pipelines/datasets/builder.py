@@ -13,6 +13,7 @@ import tqdm
 from data_pipelines.datasets.annotations import check_text, check_unicode, excerpt
 from data_pipelines.datasets.beam import beam_rows
 from data_pipelines.input_error import InputError
+from data_pipelines.protocol import Protocol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +117,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   IMAGE_SPLITS = ("train", "test")  # without "train" where there is nothing to train on
   QUERY_SPLITS = ("train", "test")  # without "train" where training triplets are sampled
   TEXT_QUERIES = ("modification", "complete")
+  PROTOCOLS: ClassVar[Mapping[str, Protocol]] = {"same_label": Protocol()}  # by the names that config.protocol takes
   OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of config.data that change what is prepared
 
   def __init__(

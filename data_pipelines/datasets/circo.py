@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence, Set
 import os
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_text, excerpt, read_json_list, read_json_object
 from data_pipelines.datasets.builder import Image, Query, SUBMISSION, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.protocol import Protocol
 
 COCO = "COCO2017_unlabeled"
 
@@ -39,6 +40,9 @@ class Circo(TableBuilder, skip_registration=True):
   IMAGE_SPLITS = ("test",)
   QUERY_SPLITS = ("test", SUBMISSION)
   TEXT_QUERIES = ("modification",)
+  PROTOCOLS: ClassVar = {
+    "circo": Protocol("circo", recall_at=(5, 10, 25, 50), num_ranked=50, average_precision_at=(5, 10, 25, 50))
+  }
 
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:

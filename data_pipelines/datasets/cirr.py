@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 import os
 import pathlib
 import posixpath
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json_list, read_json_object
 from data_pipelines.datasets.builder import Image, Query, SUBMISSION, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.protocol import Protocol
 
 FILE_SPLITS = {"train": "train", "test": "val", SUBMISSION: "test1"}
 
@@ -36,6 +37,7 @@ class Cirr(TableBuilder, skip_registration=True):
   IMAGE_SPLITS = tuple(FILE_SPLITS)
   QUERY_SPLITS = tuple(FILE_SPLITS)
   TEXT_QUERIES = ("modification",)
+  PROTOCOLS: ClassVar = {"cirr": Protocol("cirr", recall_at=(1, 5, 10, 50), num_ranked=50, subset_recall_at=(1, 2, 3))}
   OPTIONS = ("allow_missing_images",)
 
   @classmethod

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 import operator
 import pathlib
 import pickle
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from data_pipelines.datasets.annotations import check_text, excerpt
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.protocol import Protocol
 
 DESCRIPTION = "css_toy_dataset_novel2_small.dup.npy"
 
@@ -36,6 +37,7 @@ class Css3d(TableBuilder, skip_registration=True):
   Download it from https://drive.google.com/file/d/1wPqMw-HKmXUG2qTgYBiTNUnjz83hA2tY/view and unpack it."""
 
   TEXT_QUERIES = ("modification",)
+  PROTOCOLS: ClassVar = {"css3d": Protocol()}
 
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:

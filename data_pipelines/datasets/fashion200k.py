@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 import os
 import pathlib
-from typing import Any
+from typing import Any, ClassVar
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, numbered_lines
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.protocol import Protocol
 from data_pipelines.texts.labels import replacement_text
 
 # The words that captions keep in place of signs that the original's tokeniser would drop.
@@ -28,6 +29,7 @@ class Fashion200k(TableBuilder, skip_registration=True):
   https://storage.googleapis.com/image_retrieval_css/test_queries.txt."""
 
   QUERY_SPLITS = ("test",)
+  PROTOCOLS: ClassVar = {"fashion200k": Protocol(recall_at=(1, 10, 50), num_ranked=50)}
 
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 import os
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json_list
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.protocol import gallery_of_own_group, one_gallery_of_distinct_labels, Protocol
 
 CATEGORIES = ("dress", "shirt", "toptee")
 
@@ -33,6 +34,19 @@ class FashionIQ(TableBuilder, skip_registration=True):
   https://github.com/hongwang600/fashion-iq-metadata."""
 
   OPTIONS = ("categories", "allow_missing_images")
+  PROTOCOLS: ClassVar = {
+    "fashion_iq": Protocol(
+      "fashion_iq",
+      recall_at=(10, 50),
+      num_ranked=50,
+      groups=gallery_of_own_group,
+      excludes_reference=False,
+      by_category=True,
+    ),
+    "fashion_iq_compose_ae": Protocol(
+      "fashion_iq", groups=one_gallery_of_distinct_labels, excludes_reference=False, by_category=True
+    ),
+  }
 
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:

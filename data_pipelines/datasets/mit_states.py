@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 import pathlib
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
+from data_pipelines.protocol import Protocol
 from data_pipelines.texts.labels import split_label
 
 # fmt: off
@@ -32,6 +33,7 @@ class MitStates(TableBuilder, skip_registration=True):
   Download it from http://web.mit.edu/phillipi/Public/states_and_transformations/index.html and unpack it."""
 
   QUERY_SPLITS = ("test",)
+  PROTOCOLS: ClassVar = {"mit_states": Protocol("mit_states", label_parts=("adjective", "noun"))}
 
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from data_pipelines.datasets.mit_states import MitStates
 from data_pipelines.datasets.shapes import Shapes
 from data_pipelines.files import one_at_a_time, prepared_folder
 from data_pipelines.input_error import InputError
+from data_pipelines.protocol import Protocol
 
 BUILDERS: dict[str, type[TableBuilder]] = {
   "catalogue": Catalogue,
@@ -35,6 +36,11 @@ BUILDERS: dict[str, type[TableBuilder]] = {
   "fashion_iq": FashionIQ,
   "mit_states": MitStates,
   "shapes": Shapes,
+}
+
+
+PROTOCOLS: dict[str, Protocol] = {
+  name: protocol for builder in BUILDERS.values() for name, protocol in builder.PROTOCOLS.items()
 }
 
 

@@ -5,10 +5,8 @@ import contextlib
 from typing import Any
 
 import ml_collections
-import numpy as np
 
 from composeret_jax.evaluation.evaluator import HALVES, RERANKED
-from composeret_jax.evaluation.protocols import PROTOCOLS
 from composeret_jax.models.composers import COMPOSERS
 from composeret_jax.models.encoders.bert import POOLINGS
 from composeret_jax.models.encoders.resnet import BLOCKS
@@ -33,7 +31,7 @@ from composeret_jax.training.profiling import parse_steps
 from composeret_jax.training.reporting import ON_NONFINITE
 from composeret_jax.training.resume import flatten
 from data_pipelines.datasets.fashion_iq import CATEGORIES
-from data_pipelines.datasets.prepare import BUILDERS
+from data_pipelines.datasets.prepare import BUILDERS, PROTOCOLS
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import INTERPOLATIONS, RESIZES
 
@@ -145,16 +143,6 @@ OPTIONS = "model.composer_options."
 OPTIONS_OF_COMPOSER: dict[str, dict[str, Rule]] = {
   "rotor": {f"{OPTIONS}{name}": boolean for name in ("rotates", "gates", "shifts", "scales_image")},
   "sum": {f"{OPTIONS}normalise": boolean, f"{OPTIONS}text_weight": NOT_NEGATIVE},
-}
-
-
-# Protocols that read labels or groups of one data set.
-DATASET_OF_PROTOCOL = {
-  "mit_states": "mit_states",
-  "fashion_iq": "fashion_iq",
-  "fashion_iq_compose_ae": "fashion_iq",
-  "cirr": "cirr",
-  "circo": "circo",
 }
 
 
@@ -343,7 +331,7 @@ def _texts_that_the_dataset_lacks(fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _protocol_of_another_dataset(fields: Mapping[str, Any]) -> Iterator[str]:
-  expected = DATASET_OF_PROTOCOL.get(fields["protocol"], fields["data.dataset"])
+  expected = PROTOCOLS[fields["protocol"]].dataset or fields["data.dataset"]
   if fields["data.dataset"] != expected:
     yield _mistake("protocol", fields["protocol"], f"another for {fields['data.dataset']}: it is {expected}'s")
 
@@ -351,20 +339,12 @@ def _protocol_of_another_dataset(fields: Mapping[str, Any]) -> Iterator[str]:
 def _unknown_metric(fields: Mapping[str, Any]) -> Iterator[str]:
   if any(_protocol_of_another_dataset(fields)):
     return
-  names = _metric_names(fields)
+  protocol = PROTOCOLS[fields["protocol"]]
+  names = protocol.metric_names(fields["data.categories"] if protocol.by_category else ())
   metric = fields["best_metric"]
   prefixes = (*HALVES, RERANKED) if fields["eval.rerank"] else HALVES
   if metric not in (*names, *(f"{prefix}/{name}" for prefix in prefixes for name in names)):
     yield _mistake("best_metric", metric, one_of(names)(metric))
-
-
-def _metric_names(fields: Mapping[str, Any]) -> tuple[str, ...]:
-  """What the protocol counts, found by letting it count a query of each group."""
-  protocol = PROTOCOLS[fields["protocol"]]
-  groups = fields["data.categories"] if fields["data.dataset"] == "fashion_iq" else ("",)
-  ranks, labels = np.zeros((len(groups), protocol.num_ranked), int), ["adjective noun"] * len(groups)
-  right_labels = [labels[:1]] * len(groups)
-  return tuple(protocol.metrics(ranks, labels[:1], labels, groups, right_labels=right_labels, subset_ranks=ranks))
 
 
 def _two_files_of_rows(fields: Mapping[str, Any]) -> Iterator[str]:
