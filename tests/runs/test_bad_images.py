@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from composeret_jax.serving.bundle import layout
 from composeret_jax.export.bundle import export
+from composeret_jax.serving.bundle import layout
 from composeret_jax.training.train import train
 from data_pipelines.dataset import open_dataset
 from data_pipelines.dataset import prepare as prepare_data
 from data_pipelines.input_error import InputError
-from tests.fakes import odd_images, tiny, tiny_datasets
 from tests.data_pipelines.datasets.test_fashion_iq import data_config as fashion_iq_config
+from tests.fakes import odd_images, tiny, tiny_datasets
 
 # Of the 12 test images (two of each of six labels) and 24 queries: one image of a pair, and both of another.
 BAD_TEST = ("dark horse/0.jpg", "light sky/0.jpg", "light sky/1.jpg")

@@ -1,4 +1,4 @@
-"""What the program wrote when its modules lay elsewhere is still read: checkpoint, prepared data, pixels, bundle, index.
+"""What the program wrote before its modules moved is still read: checkpoint, prepared data, pixels, bundle, index.
 
 The archive was made at commit d25da92 with the configuration of tests/fakes/tiny.py. `expected.json` has what that
 commit's programs gave for it.

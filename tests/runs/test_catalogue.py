@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from composeret_jax.export import bundle as export
 from composeret_jax import Searcher
+from composeret_jax.export import bundle as export
 from composeret_jax.serving.bundle import load
 from composeret_jax.serving.index.build import fill_index
 from composeret_jax.serving.index.sources import folder_images
@@ -14,8 +14,8 @@ from composeret_jax.training.run import Run
 from composeret_jax.training.train import train
 from configs import catalogue
 from data_pipelines.input_error import InputError
-from tests.fakes import tiny_datasets
 from tests.data_pipelines.datasets.test_catalogue import write_csv
+from tests.fakes import tiny_datasets
 
 
 @pytest.fixture

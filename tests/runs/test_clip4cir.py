@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from composeret_jax.export.towers import save_towers
+from composeret_jax.pretrained.files import read_safetensors, WEIGHTS
 from composeret_jax.training.run import Run
 from composeret_jax.training.train import train
-from composeret_jax.pretrained.files import read_safetensors
-from composeret_jax.pretrained.files import WEIGHTS
 from configs import clip4cir_combiner, clip4cir_finetune
 from tests.fakes import tiny_datasets, tiny_tower
 

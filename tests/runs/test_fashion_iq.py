@@ -2,8 +2,7 @@
 
 import pytest
 
-from composeret_jax.evaluation.report import results_picture
-from composeret_jax.evaluation.report import show_evaluation
+from composeret_jax.evaluation.report import results_picture, show_evaluation
 from composeret_jax.training.run import Run
 from configs import fashion_iq
 from tests.fakes import tiny_datasets

@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from composeret_jax.serving.bundle import load
-from composeret_jax.train_step.optimizers import evaluation_params
 from composeret_jax.export.bundle import export
 from composeret_jax.export.towers import save_towers
+from composeret_jax.pretrained.files import read_tensors
+from composeret_jax.serving.bundle import load
+from composeret_jax.train_step.optimizers import evaluation_params
 from composeret_jax.training.run import Run
 from composeret_jax.training.train import train
-from composeret_jax.pretrained.files import read_tensors
 from configs import models
 from data_pipelines.input_error import InputError
-from tests.fakes import tiny_tower
 from tests.composeret_jax.export.test_bundle import check_equals_evaluation, unit
 from tests.composeret_jax.training.test_train import losses
+from tests.fakes import tiny_tower
 
 
 @pytest.fixture
