@@ -9,7 +9,7 @@ from flax import nnx
 import jax
 import ml_collections
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Features
@@ -130,7 +130,7 @@ def write_bundle(
   With `samples`, pixels and tokens of some queries, programs are written as ONNX too, and checked on these.
   """
   weights = named_weights(params, batch_stats) | {layout.MEAN_REFERENCE: features.mean_reference}
-  save_file(weights, folder / layout.WEIGHTS)
+  (folder / layout.WEIGHTS).write_bytes(save(weights))  # save_file writes a file that only its owner can read
   text = write_texts(folder, reader)
   feature_dim = features.images.shape[1]
   shapes = row_shapes(data.image_size, feature_dim, text["max_length"])

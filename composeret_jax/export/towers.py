@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from flax import nnx
 import ml_collections
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from composeret_jax.distributed import is_first
 from composeret_jax.models.retrieval_model import RetrievalModel
@@ -104,7 +104,7 @@ def write_folder(folder: pathlib.Path, towers: Sequence[Trained]) -> None:
       (folder / PREPROCESSING).write_text(json.dumps(preprocessing, indent=2) + "\n")
   config |= {name: "float32" for name in ("dtype", "torch_dtype") if name in config}
   (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-  save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+  (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))  # save_file's is for its owner alone
 
 
 def own_tensors(tower: Trained, names: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:

@@ -17,6 +17,9 @@ from data_pipelines.input_error import InputError
 Weights = float | Sequence[float]
 
 
+SHORTEST = 1e-6  # of a query before it is brought to length 1: below, it points where rounding errors point
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
   """An image that was found: its score is the inner product with the query; `thumbnail` is a JPEG."""
@@ -97,8 +100,8 @@ class Searcher:
     """The query that the text makes of this one, which another text can turn further.
 
     Its feature is the composed one plus `image_weight` times the feature before the text, plus `text_weight` times
-    that of the text alone, at length 1. Raises InputError for a model that composes images when the query has none:
-    when it has been refined already, or its image is not on this disk.
+    that of the text alone, at length 1. Raises InputError when that has length 0, and for a model that composes images
+    when the query has none: when it has been refined already, or its image is not on this disk.
     """
     return self.refine_many([query], [text], image_weight, text_weight)[0]
 
@@ -118,7 +121,14 @@ class Searcher:
       composed = composed + image_weights * _features(queries)
     if text_weights.any():
       composed = composed + text_weights * self.bundle.text_only(texts)
-    features = composed / np.linalg.norm(composed, axis=1, keepdims=True)
+    lengths = np.linalg.norm(composed, axis=1, keepdims=True)
+    for text, length in zip(texts, lengths[:, 0], strict=True):
+      if not length >= SHORTEST:
+        raise InputError(
+          f"Nothing is left to search for: the text {text[:50]!r} and the weights cancel the image (a query of length "
+          f"{length:.1g}). Choose other weights."
+        )
+    features = composed / lengths
     return [
       Query(feature, float(norm), query.reference_id)
       for feature, norm, query in zip(features, norms, queries, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 import tokenizers
 
 from data_pipelines.input_error import InputError
+from data_pipelines.texts.tokenizer_limits import check_lengths, check_parts
 from data_pipelines.texts.vocabulary import padded
 
 # The first one suffices; the others stand in for it.
@@ -33,8 +34,10 @@ class WordPieces:
 
   @classmethod
   def from_file(cls, file: pathlib.Path, max_length: int) -> "WordPieces":
-    """The tokenizer that one of ours was saved as; raises InputError when it is broken."""
-    return cls(open_tokenizer(file), max_length)
+    """The tokenizer that one of ours was saved as; raises InputError when it is broken, or pads beyond `max_length`."""
+    tokenizer = open_tokenizer(file)
+    check_lengths(tokenizer, max_length, file)
+    return cls(tokenizer, max_length)
 
   @property
   def size(self) -> int:
@@ -42,8 +45,8 @@ class WordPieces:
     return 1 + max(self.tokenizer.get_vocab().values())
 
   def ids(self, texts: Iterable[str]) -> list[list[int]]:
-    """The ids of each text's word pieces."""
-    return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+    """The ids of each text's word pieces; raises InputError when the tokenizer fails on one."""
+    return [encoding.ids for encoding in self._encodings(texts)]
 
   def longest(self, texts: Iterable[str]) -> int:
     """The most ids in a text, of those that are kept."""
@@ -51,7 +54,7 @@ class WordPieces:
 
   def warn_of_cuts(self, texts: Iterable[str]) -> None:
     """Logs one warning that counts the texts of which something is cut off, if there are any."""
-    encodings = self.tokenizer.encode_batch(list(texts))
+    encodings = self._encodings(texts)
     num_cut = sum(bool(encoding.overflowing) for encoding in encodings)
     if num_cut:
       logging.getLogger(__name__).warning(
@@ -68,6 +71,14 @@ class WordPieces:
     """
     return padded(self.ids(texts), length)
 
+  def _encodings(self, texts: Iterable[str]) -> list[tokenizers.Encoding]:
+    try:
+      return self.tokenizer.encode_batch(list(texts))
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+      raise
+    except BaseException as error:  # the library is Rust, whose panics are no Exceptions
+      raise InputError(f"the tokenizer cannot read the texts: {str(error)[:200]}") from error
+
 
 def _open(folder: pathlib.Path) -> tokenizers.Tokenizer:
   file = next((folder / name for name in ("tokenizer.json", "vocab.txt") if (folder / name).is_file()), None)
@@ -77,7 +88,9 @@ def _open(folder: pathlib.Path) -> tokenizers.Tokenizer:
 
 
 def open_tokenizer(file: pathlib.Path) -> tokenizers.Tokenizer:
-  """A tokenizer.json, or BERT's vocab.txt; raises InputError when it is broken."""
+  """A tokenizer.json, or BERT's vocab.txt; raises InputError when it is broken, or asks for unbounded work."""
+  if file.suffix != ".txt":
+    check_parts(file)
   try:
     return _from_vocabulary(file) if file.suffix == ".txt" else tokenizers.Tokenizer.from_file(str(file))
   except Exception as error:  # the library raises nothing more special

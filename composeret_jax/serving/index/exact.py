@@ -14,7 +14,7 @@ import threading
 
 import numpy as np
 
-from composeret_jax.serving.index.index import Entry, Rows
+from composeret_jax.serving.index.index import check_queries, Entry, LARGEST, Rows
 from composeret_jax.serving.index.nearest import Nearest
 from composeret_jax.serving.index.segment import (
   MANIFEST,
@@ -35,9 +35,6 @@ MERGED_ROWS = 4096  # small segments are merged to about as many rows
 
 
 SMALL_ROWS = MERGED_ROWS // 2
-
-
-LARGEST = 1e6  # number in a feature
 
 
 Place = tuple[str, int]  # a segment's name and a row in it
@@ -132,6 +129,7 @@ class ExactIndex:
 
   def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """For each query the ids and inner products of the `k` images with the largest, best first, ties by id."""
+    check_queries(queries)
     if not self._places or not len(queries):
       return [[] for _ in queries]
     with self._searching:
@@ -161,11 +159,11 @@ class ExactIndex:
       features = np.empty((stop - start, self.feature_dim), np.float32)
       for segment in np.unique(segments):
         chosen = segments == segment
-        features[chosen] = opened[segment][rows[chosen]]
+        features[chosen] = opened[segment].features(rows[chosen])
       _check_sane(features, self._folder)
       return features
 
-    opened = [self._segments[name].features for name in names]
+    opened = [self._segments[name] for name in names]
     return ids, Nearest(read, len(ids), self.feature_dim)
 
   def _find(self, ids: Sequence[str]) -> list[Place]:
@@ -176,7 +174,8 @@ class ExactIndex:
 
   def _rows(self, places: Sequence[Place]) -> Rows:
     found = [(self._segments[name], row) for name, row in places]
-    features = np.array([segment.features[row] for segment, row in found], np.float32).reshape(-1, self.feature_dim)
+    parts = [segment.features([row]) for segment, row in found]
+    features = np.concatenate(parts) if parts else np.zeros((0, self.feature_dim), np.float32)
     _check_sane(features, self._folder)
     return Rows(
       [segment.entries[row] for segment, row in found],

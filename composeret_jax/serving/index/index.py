@@ -9,6 +9,8 @@ import numpy as np
 
 from data_pipelines.input_error import InputError
 
+LARGEST = 1e6  # number in a feature or a query: products of two stay finite
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -93,13 +95,21 @@ class Index(Protocol):
   def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """For each of the float32 [num, dim] the ids and inner products of the `k` images with the largest, best first.
 
-    Equal ones are in the order of their ids. Fewer where the index has no more.
+    Equal ones are in the order of their ids. Fewer where the index has no more. Raises InputError for a query that is
+    not finite, or has a number beyond LARGEST.
     """
     ...
 
   def close(self) -> None:
     """Tidies up what was written, and lets others write."""
     ...
+
+
+def check_queries(queries: np.ndarray) -> None:
+  """Raises InputError with the number of a query that has NaN, infinite or very large values: no order follows them."""
+  for number, query in enumerate(queries):
+    if not np.abs(query).max(initial=0) <= LARGEST:
+      raise InputError(f"query {number} has values that are not finite, or beyond {LARGEST:g}: expected length 1")
 
 
 def check_same_bundle(index: Index, bundle: Any) -> None:

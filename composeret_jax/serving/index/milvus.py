@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from composeret_jax.serving.index.index import Entry, Rows
+from composeret_jax.serving.index.index import check_queries, Entry, Rows
 from data_pipelines.input_error import InputError
 
 try:
@@ -155,6 +155,7 @@ class MilvusIndex:
 
     Which of several equal ones are found at the end of the list is Milvus' choice.
     """
+    check_queries(queries)
     if not len(queries):
       return []
     options = {"anns_field": "feature", "limit": k, "output_fields": ["id"], "search_params": {"metric_type": "IP"}}

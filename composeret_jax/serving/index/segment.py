@@ -1,6 +1,6 @@
 """Rows of an index that were written together: a folder of four files, whole or not there, never changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import json
 import os
@@ -139,16 +139,27 @@ MAX_LINE = 1_000_000  # of ENTRIES
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-  """An open segment; features, norms and thumbnails are read from the disk where they are touched."""
+  """An open segment; features and thumbnails are read from the disk where they are touched.
+
+  Their files are mapped, so that an index that another process has replaced stays readable. Touching a mapped file that
+  is shorter by now would end the process: sizes are checked before each read.
+  """
 
   entries: tuple[Entry, ...]
-  features: np.ndarray
   norms: np.ndarray
+  _files: Mapping[str, pathlib.Path]
+  _features: np.ndarray
   _thumbnails: np.ndarray
   _ends: tuple[int, ...]
 
+  def features(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
+    """float32 [len(rows), dim]; raises InputError with the file when it was changed."""
+    _check_unchanged(self._files[FEATURES], self._features.nbytes)
+    return self._features[np.asarray(rows, np.intp)]
+
   def thumbnail(self, row: int) -> bytes:
-    """A row's JPEG."""
+    """A row's JPEG; raises InputError with the file when it was changed."""
+    _check_unchanged(self._files[THUMBNAILS], len(self._thumbnails))
     start = self._ends[row - 1] if row else 0
     return self._thumbnails[start : self._ends[row]].tobytes()
 
@@ -182,13 +193,14 @@ def open_segment(folder: pathlib.Path, info: SegmentInfo, feature_dim: int) -> S
   for name, file in files.items():
     _check_size(file, expected.get(name))
   entries, ends = _read_entries(files[ENTRIES], info.rows, expected[THUMBNAILS])
-  norms = np.memmap(files[NORMS], FLOAT, "r", shape=(info.rows,))
+  norms = np.fromfile(files[NORMS], FLOAT, info.rows)
   if not np.isfinite(norms).all() or norms.min() < 0:
     raise InputError(f"{files[NORMS]} has lengths that are negative or not finite")
   return Segment(
     entries,
-    np.memmap(files[FEATURES], FLOAT, "r", shape=(info.rows, feature_dim)),
     norms,
+    files,
+    np.memmap(files[FEATURES], FLOAT, "r", shape=(info.rows, feature_dim)),
     np.memmap(files[THUMBNAILS], np.uint8, "r") if expected[THUMBNAILS] else np.zeros(0, np.uint8),
     ends,
   )
@@ -206,6 +218,16 @@ def _check_size(file: pathlib.Path, expected: int | None) -> None:
     raise InputError(f"{file} is missing, or a link: the index is not whole")
   if file.stat().st_size != expected:
     raise InputError(f"{file} has {file.stat().st_size:,} bytes, expected {expected}: it is not what was written")
+
+
+def _check_unchanged(file: pathlib.Path, expected: int) -> None:
+  """A file that is gone is fine: a writer has replaced the segment, and what was mapped stays."""
+  try:
+    size = file.stat().st_size
+  except FileNotFoundError:
+    return
+  if size != expected:
+    raise InputError(f"{file} has {size:,} bytes, expected {expected:,}: it was changed while it was in use")
 
 
 def _read_entries(file: pathlib.Path, num: int, num_thumbnail_bytes: int) -> tuple[tuple[Entry, ...], tuple[int, ...]]:

@@ -14,7 +14,8 @@ Answer = TypeVar("Answer")
 class Batching(Generic[Item, Answer]):
   """Calls `function`, from lists to lists, with one item a thread: what arrives while it runs makes the next call.
 
-  So nobody waits for a batch to fill. One call runs at a time, with at most `max_size` items.
+  So nobody waits for a batch to fill. One call runs at a time, with at most `max_size` items. Every thread gets an
+  answer or an exception, whatever `function` raises or returns.
   """
 
   def __init__(self, function: Callable[[Sequence[Item]], Sequence[Answer]], max_size: int = 64):
@@ -44,12 +45,14 @@ class Batching(Generic[Item, Answer]):
     if not taken:
       return
     try:
-      answers = self._function([item for item, _ in taken])
-    except Exception as error:
+      answers = list(self._function([item for item, _ in taken]))
+      if len(answers) != len(taken):
+        raise RuntimeError(f"{len(answers)} answers to {len(taken)} questions")
+    except BaseException as error:  # a panic in compiled code is no Exception, and the other threads wait for an answer
       if len(taken) == 1:
         taken[0][1].set_exception(error)
         return
-      for one in taken:  # the others' answers, and the error to whom it belongs
+      for one in taken:  # the others get their answers, and the error goes to the thread that it belongs to
         self._run([one])
       return
     for (_, future), answer in zip(taken, answers, strict=True):

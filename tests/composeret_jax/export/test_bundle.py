@@ -250,6 +250,12 @@ def test_the_files_are_those_of_the_description(original):
   assert (bundle.info["step"], bundle.image_size, bundle.info["config"]["data"]["image_size"]) == (2, 16, 16)
 
 
+def test_files_have_the_mode_that_the_umask_gives(original):
+  plain = original[0].parent / "plain"
+  plain.write_bytes(b"")
+  assert {file.stat().st_mode for file in original[0].iterdir()} == {plain.stat().st_mode}
+
+
 @pytest.mark.parametrize("place", [0, 0.5, -1])
 def test_a_changed_byte_in_any_file_is_refused_by_name(original, folder, place):
   for name in names(original[0]):

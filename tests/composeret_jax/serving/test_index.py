@@ -361,6 +361,62 @@ def test_a_truncated_file_is_refused_by_its_name(tmp_path, name):
     open_index(tmp_path / "index")
 
 
+READS_CUT_INDEX = """
+import os, pathlib, sys
+import numpy as np
+from composeret_jax.serving.index import open_index
+from data_pipelines.input_error import InputError
+folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+index = open_index(folder)
+os.truncate(folder / "segment-00000001" / name, 0)
+try:
+  index.search(np.ones((1, index.feature_dim), np.float32), 3) if sys.argv[3] == "search" else index.get(["001"])
+except InputError as error:
+  print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["features.f32", "thumbnails.bin"])
+@pytest.mark.parametrize("use", ["search", "get"])
+def test_a_file_that_is_cut_while_it_is_in_use_is_an_error_and_ends_no_process(tmp_path, name, use):
+  if (name, use) == ("thumbnails.bin", "search"):
+    pytest.skip("a search reads no thumbnails")
+  new_index(tmp_path / "index", 3).close()
+  command = [sys.executable, "-c", READS_CUT_INDEX, tmp_path / "index", name, use]
+  done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+  assert (done.returncode, done.stderr) == (0, "")
+  assert f"segment-00000001/{name} has 0 bytes, expected" in done.stdout
+
+
+def test_an_index_that_another_process_has_replaced_stays_readable(tmp_path):
+  new_index(tmp_path / "index", 3).close()
+  opened = open_index(tmp_path / "index")
+  before = content(open_index(tmp_path / "index"))
+  writer = create_index(tmp_path / "index", "a" * 64, DIM)
+  writer.put(rows(["000", "001", "002"], seed=1))
+  writer.close()
+  assert content(opened) == before
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_query_that_no_order_follows_from_is_refused(location, value):
+  index = new_index(location, 3)
+  queries = np.ones((2, DIM), np.float32)
+  queries[1, 3] = value
+  with pytest.raises(InputError, match="query 1 has values that are not finite, or beyond"):
+    index.search(queries, 3)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 100])
+def test_each_image_is_found_once_at_most(tmp_path, k):
+  index = new_index(tmp_path / "index", 3)
+  for queries in (np.zeros((2, DIM), np.float32), np.full((2, DIM), -1e6, np.float32)):
+    for found in index.search(queries, k):
+      assert sorted({id for id, _ in found}) == sorted(id for id, _ in found)
+      assert len(found) == min(k, 3)
+      assert np.isfinite([score for _, score in found]).all()
+
+
 @pytest.mark.parametrize(
   ("path", "value", "message"),
   [

@@ -1,4 +1,5 @@
 import concurrent.futures
+import functools
 import io
 import json
 import pathlib
@@ -13,6 +14,8 @@ import composeret_jax
 from composeret_jax.serving.index import create_index
 from composeret_jax.serving.index.build import build
 from composeret_jax.serving.index.sources import folder_images
+from composeret_jax.serving.page.batching import Batching
+from composeret_jax.serving.page.conversation import answer, Change, Question
 from composeret_jax.serving.search_command import search
 from composeret_jax.serving.searcher import Searcher
 from data_pipelines.input_error import InputError
@@ -104,6 +107,23 @@ def test_a_batch_of_queries_is_each_of_them_alone(searcher):
     ]
   assert searcher.refine_many([], []) == []
   assert searcher.rank([], 3) == []
+
+
+def test_a_query_of_length_0_is_refused_and_those_beside_it_are_not(folder):
+  searcher = open_searcher(folder)
+  searcher.bundle._programs["compose_features"] = lambda weights, features, norms, tokens: (features, norms)
+  query = searcher.from_id("004.png")
+  with pytest.raises(
+    InputError, match="Nothing is left to search for: the text 'red' and the weights cancel the image"
+  ):
+    searcher.refine(query, "red", image_weight=-1.0)
+  batching = Batching(functools.partial(answer, searcher))
+  asked = [Question(query, (Change("red", weight),), 3) for weight in (0.0, -1.0, -0.9)]
+  with concurrent.futures.ThreadPoolExecutor(3) as threads:
+    futures = [threads.submit(batching, question) for question in asked]
+  assert [result.id for result in futures[0].result()] == [result.id for result in futures[2].result()]
+  with pytest.raises(InputError, match="Nothing is left"):
+    futures[1].result()
 
 
 def test_a_composer_of_images_takes_one_turn(folder):
