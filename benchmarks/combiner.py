@@ -29,7 +29,8 @@ from composeret_jax.models.encoders.projected import FeatureTable, ProjectedText
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
-from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.step import make_train_step
 from configs import base, models
 from data_pipelines.loader import LoadRows, to_devices, train_batches, TripletStream
 from data_pipelines.samplers import ListedSampler
@@ -108,7 +109,7 @@ def build_ours(max_steps: int) -> tuple[Callable[[int], float], int]:
       state, losses = step(state, next(loaded), images)
     return float(np.ravel(losses["total"])[-1])
 
-  return run, sum(leaf.size for leaf in jax.tree.leaves(state.params))
+  return run, sum(leaf.size for leaf in jax.tree.leaves(state.variables.params))
 
 
 def run_contender(contender: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
-from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.model import build_model
 from composeret_jax.training.profiling import program_flops
 from configs import base, models
@@ -52,7 +53,7 @@ def build(
   optimizer = build_optimizer(config)
   step = make_train_step(model, optimizer, config)
   state = jax.tree.map(jax.numpy.copy, create_state(model, optimizer, seed=0))
-  num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+  num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.variables.params))
   arrays = jax.device_put({model.text_encoder.reads if name == "text" else name: batch[name] for name in batch})
   program = step if steps_per_call == 1 else _repeated(step, steps_per_call)
   compiled = Parallel("jit", data_mesh(), steps_per_call=1).compile(program).lower(state, arrays).compile()

@@ -26,7 +26,8 @@ from composeret_jax.distributed import data_mesh, on_every_device, place
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
-from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.model import build_model
 from configs import base, models
 from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batches, TripletStream

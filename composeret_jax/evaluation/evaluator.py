@@ -1,9 +1,8 @@
 """Evaluates a model on a data set's test queries: encode the gallery, compose the queries, rank, count."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 from jaxtyping import Array, Float, Int, Num
@@ -15,7 +14,8 @@ from composeret_jax.distributed import data_mesh, fetch, place, rows_split
 from composeret_jax.evaluation.answerable import check_gallery, unanswerable_queries
 from composeret_jax.evaluation.protocols import count
 from composeret_jax.evaluation.retrieval import check_features, cosines, rank_gallery, rank_subsets, rerank
-from composeret_jax.models.retrieval_model import in_eval_mode, RetrievalModel
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.models.variables import in_eval_mode, Variables
 from data_pipelines.dataset import Dataset, num_loaders
 from data_pipelines.datasets.prepare import PROTOCOLS
 from data_pipelines.loader import image_batches
@@ -104,26 +104,23 @@ class Evaluator:
     self._on_sphere = compiled(lambda model, image: model.on_sphere(image))
     self._read_texts = compiled(lambda model, image: model.composer.decode_text(image))
 
-  def __call__(
-    self, params: Mapping[str, Any], batch_stats: Mapping[str, Any], frozen: Mapping[str, Any]
-  ) -> Evaluation:
+  def __call__(self, variables: Variables) -> Evaluation:
     """Metrics of the composed queries, and of their halves under `image_only/` and `text_only/`; what was left out."""
-    return self.count(self.features(params, batch_stats, frozen))
+    return self.count(self.features(variables))
 
-  def features(self, params: Mapping[str, Any], batch_stats: Mapping[str, Any], frozen: Mapping[str, Any]) -> Features:
+  def features(self, variables: Variables) -> Features:
     """Encodes the gallery and composes the queries."""
-    state = (params, batch_stats, frozen)
-    texts = self._in_batches(self._encode_texts, state, self._texts)
-    images, composed, mean_reference = self._encode_and_compose(state, texts)
+    texts = self._in_batches(self._encode_texts, variables, self._texts)
+    images, composed, mean_reference = self._encode_and_compose(variables, texts)
     any_reference = np.broadcast_to(mean_reference, (len(texts), *mean_reference.shape))
     return Features(
       images=images,
-      gallery=self._in_batches(self._on_sphere, state, images),
+      gallery=self._in_batches(self._on_sphere, variables, images),
       composed=composed,
-      text_only=self._in_batches(self._compose, state, any_reference, texts),
+      text_only=self._in_batches(self._compose, variables, any_reference, texts),
       mean_reference=mean_reference,
       texts=texts,
-      read_texts=self._in_batches(self._read_texts, state, images) if self._config.eval.rerank else None,
+      read_texts=self._in_batches(self._read_texts, variables, images) if self._config.eval.rerank else None,
     )
 
   def count(self, features: Features) -> Evaluation:
@@ -155,7 +152,7 @@ class Evaluator:
     return self._rank(features.composed, features.gallery)
 
   def _encode_and_compose(
-    self, state, texts: Float[np.ndarray, "num_queries text_dim"]
+    self, variables: Variables, texts: Float[np.ndarray, "num_queries text_dim"]
   ) -> tuple[Float[np.ndarray, "num_gallery dim"], Float[np.ndarray, "num_queries dim"], Float[np.ndarray, "..."]]:
     """The gallery's raw features, the composed queries on the sphere, and the mean reference.
 
@@ -165,15 +162,15 @@ class Evaluator:
     reference_of = self._dataset.queries.references
     images, total, done, composed = [], 0.0, [], []
     for first, pixels in self._gallery_batches():
-      references = self._in_batches(self._encode_references, state, pixels)
-      images.append(self._in_batches(self._pool_references, state, references))
+      references = self._in_batches(self._encode_references, variables, pixels)
+      images.append(self._in_batches(self._pool_references, variables, references))
       total = total + references.sum(axis=0, dtype=np.float64)
       for queries in self._queries_from(first, len(pixels)):
         own = references[reference_of[queries] - first]
-        composed.append(self._in_batches(self._compose, state, own, texts[queries]))
+        composed.append(self._in_batches(self._compose, variables, own, texts[queries]))
         done.append(queries)
     if not done:  # a gallery without queries
-      done, composed = [np.zeros(0, int)], [self._in_batches(self._compose, state, references[:0], texts)]
+      done, composed = [np.zeros(0, int)], [self._in_batches(self._compose, variables, references[:0], texts)]
     in_order = np.argsort(np.concatenate(done))
     mean = (total / len(self._dataset.gallery)).astype(np.float32)
     return np.concatenate(images), np.concatenate(composed)[in_order], mean
@@ -191,18 +188,18 @@ class Evaluator:
     queries = np.flatnonzero((references >= first) & (references < first + count))
     return (queries[start : start + self._batch_size] for start in range(0, len(queries), self._batch_size))
 
-  def _in_batches(self, function: Callable, state, *arrays: np.ndarray) -> Float[np.ndarray, "num ..."]:
+  def _in_batches(self, function: Callable, variables: Variables, *arrays: np.ndarray) -> Float[np.ndarray, "num ..."]:
     if not len(arrays[0]):
       row = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in arrays]
-      return np.zeros((0, *jax.eval_shape(function, *state, *row).shape[1:]), np.float32)
+      return np.zeros((0, *jax.eval_shape(function, variables, *row).shape[1:]), np.float32)
     starts = range(0, len(arrays[0]), self._batch_size)
     batches = ([array[start : start + self._batch_size] for array in arrays] for start in starts)
-    return self._gather((self._apply(function, state, *batch), len(batch[0])) for batch in batches)
+    return self._gather((self._apply(function, variables, *batch), len(batch[0])) for batch in batches)
 
-  def _apply(self, function: Callable, state, *rows: np.ndarray) -> Float[Array, "batch ..."]:
+  def _apply(self, function: Callable, variables: Variables, *rows: np.ndarray) -> Float[Array, "batch ..."]:
     """Calls `function` on rows that are padded to the full batch, so that it compiles once."""
     padded = [np.concatenate([r, np.repeat(r[-1:], self._batch_size - len(r), axis=0)]) for r in rows]
-    return function(*state, *(place(r, self._sharding) for r in padded))
+    return function(variables, *(place(r, self._sharding) for r in padded))
 
   def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num ..."]:
     return np.concatenate([fetch(features)[:count] for features, count in batches])

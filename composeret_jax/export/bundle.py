@@ -5,7 +5,6 @@ import json
 import pathlib
 from typing import Any
 
-from flax import nnx
 import jax
 import ml_collections
 import numpy as np
@@ -17,10 +16,11 @@ from composeret_jax.evaluation.report import show_evaluation
 from composeret_jax.export.onnx import check_installed, write_onnx
 from composeret_jax.export.programs import export_program, named_weights, row_shapes, serving_programs
 from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.models.variables import Variables, variables_of
 from composeret_jax.pretrained.image_encoder import load_pretrained
 from composeret_jax.pretrained.text_encoder import open_texts, Texts
 from composeret_jax.serving.bundle import layout
-from composeret_jax.train_step.optimizers import evaluation_params
+from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.model import build_model
 from composeret_jax.training.resume import config_to_json
 from composeret_jax.training.run import Run
@@ -58,14 +58,14 @@ def export(
   check_replaceable(folder)
   run = Run(config, workdir)
   state = run.trained_state()
-  params = evaluation_params(state.params, state.optimizer_state)
-  features = run.evaluator.features(params, state.batch_stats, state.frozen)
+  variables = evaluated_variables(state)
+  features = run.evaluator.features(variables)
   evaluation = run.evaluator.count(features)
   show_evaluation(int(state.step), evaluation, run.dataset)
   if not is_first():
     return
   texts = serving_texts(run)
-  model = serving_model(config, texts, params, state.batch_stats)
+  model = serving_model(config, texts, variables)
   with replaced(folder) as partial:
     facts = {
       "step": int(state.step),
@@ -92,16 +92,17 @@ def serving_texts(run: Run) -> Texts:
 
 
 def serving_model(
-  config: ml_collections.ConfigDict, texts: Texts, params: Mapping[str, Any], batch_stats: Mapping[str, Any]
-) -> tuple[RetrievalModel, dict, dict]:
-  """The model that reads pixels and token ids; its parameters and statistics, with what was trained in its places."""
+  config: ml_collections.ConfigDict, texts: Texts, trained: Variables
+) -> tuple[RetrievalModel, Variables]:
+  """The model that reads pixels and token ids, and its variables, among them those that were trained."""
   whole_encoder = config.model.copy_and_resolve_references()
   whole_encoder.image_encoder.frozen = False
   model = build_model(whole_encoder, texts.build_encoder, config.seed, config.data.image_size)
   if config.model.image_encoder.frozen:
     load_pretrained(config.model.image_encoder, model.image_encoder.trunk)
-  whole = (nnx.as_pure(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat))
-  return model, *map(overlaid, whole, (params, batch_stats))
+  whole = variables_of(model)
+  params = overlaid(whole.params, trained.params)
+  return model, Variables(params, overlaid(whole.batch_stats, trained.batch_stats), whole.frozen)
 
 
 def overlaid(whole: Mapping, part: Mapping) -> dict:
@@ -115,8 +116,7 @@ def overlaid(whole: Mapping, part: Mapping) -> dict:
 def write_bundle(
   folder: pathlib.Path,
   model: RetrievalModel,
-  params: Mapping[str, Any],
-  batch_stats: Mapping[str, Any],
+  variables: Variables,
   reader: TokenReader,
   features: Features,
   facts: Mapping[str, Any],
@@ -129,12 +129,12 @@ def write_bundle(
 
   With `samples`, pixels and tokens of some queries, programs are written as ONNX too, and checked on these.
   """
-  weights = named_weights(params, batch_stats) | {layout.MEAN_REFERENCE: features.mean_reference}
+  weights = named_weights(variables) | {layout.MEAN_REFERENCE: features.mean_reference}
   (folder / layout.WEIGHTS).write_bytes(save(weights))  # save_file writes a file that only its owner can read
   text = write_texts(folder, reader)
   feature_dim = features.images.shape[1]
   shapes = row_shapes(data.image_size, feature_dim, text["max_length"])
-  programs = serving_programs(model, params, batch_stats)
+  programs = serving_programs(model, variables)
   for name, program in programs.items():
     (folder / layout.program_file(name)).write_bytes(export_program(program, weights, shapes[name]))
   if samples:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 import numpy as np
 
 from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.models.variables import Variables
 from composeret_jax.serving.bundle.layout import (
   COMPOSE_FEATURES,
   COMPOSE_QUERY,
@@ -32,23 +33,25 @@ Weights = Mapping[str, Array]
 Program = Callable[..., tuple[Float[Array, "batch dim"], Float[Array, " batch"]]]
 
 
-def named_weights(params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """The leaves of a model's two states by their paths: `params/image_encoder/head/kernel`."""
-  paths, _ = jax.tree.flatten_with_path({"params": params, "batch_stats": batch_stats})
+def named_weights(variables: Variables) -> dict[str, np.ndarray]:
+  """The parameters and statistics of a serving model by their paths: `params/image_encoder/head/kernel`."""
+  paths, _ = jax.tree.flatten_with_path(_stored(variables))
   return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in paths}
 
 
-def serving_programs(
-  model: RetrievalModel, params: Mapping[str, Any], batch_stats: Mapping[str, Any]
-) -> dict[str, Program]:
+def _stored(variables: Variables) -> dict[str, Any]:
+  return {"params": variables.params, "batch_stats": variables.batch_stats}
+
+
+def serving_programs(model: RetrievalModel, variables: Variables) -> dict[str, Program]:
   """(weights, rows...) -> (features of length 1, the lengths that they had), by name.
 
   weights, `named_weights` and the mean reference, are arguments: files share them. Rows are uint8 pixels, token ids,
   and features with their lengths. Of `model` only the structure is used.
   """
   structure = nnx.graphdef(model)
-  names = list(named_weights(params, batch_stats))
-  treedef = jax.tree.structure({"params": params, "batch_stats": batch_stats})
+  names = list(named_weights(variables))
+  treedef = jax.tree.structure(_stored(variables))
 
   def merged(weights: Weights) -> RetrievalModel:
     trees = jax.tree.unflatten(treedef, [weights[name] for name in names])

@@ -12,7 +12,7 @@ import numpy as np
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Ranks
 from composeret_jax.evaluation.retrieval import NO_ROW
-from composeret_jax.train_step.optimizers import evaluation_params
+from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.run import trained_run
 from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.builder import SUBMISSION
@@ -128,8 +128,7 @@ def submit(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pat
   """
   run = trained_run(config, workdir, SUBMISSION)
   state = run.trained_state()
-  params = evaluation_params(state.params, state.optimizer_state)
-  ranks = run.evaluator.rank(run.evaluator.features(params, state.batch_stats, state.frozen))
+  ranks = run.evaluator.rank(run.evaluator.features(evaluated_variables(state)))
   if not is_first():
     return
   queries, labels = run.dataset.queries, run.dataset.gallery.labels

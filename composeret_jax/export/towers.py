@@ -16,7 +16,7 @@ from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.pretrained.files import read_json, read_tensors, WEIGHTS, WEIGHTS_INDEX
 from composeret_jax.pretrained.towers.preprocessing import PREPROCESSING, with_image_size
 from composeret_jax.pretrained.towers.tower_folder import CONFIG, open_image_folder, open_text_folder, TowerFolder
-from composeret_jax.train_step.optimizers import evaluation_params
+from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.run import Run
 from data_pipelines.files import replaced
 from data_pipelines.input_error import InputError
@@ -48,8 +48,7 @@ def save_towers(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder
     raise InputError("no tower of this configuration is fine-tuned: they are what their folders hold")
   run = Run(config, workdir)
   state = run.trained_state()
-  params = evaluation_params(state.params, state.optimizer_state)
-  model = nnx.merge(nnx.graphdef(run.model), params, state.batch_stats, state.frozen, copy=True)
+  model = nnx.merge(nnx.graphdef(run.model), *evaluated_variables(state), copy=True)
   if not is_first():
     return
   towers = trained_towers(model, names, config)

@@ -1,7 +1,5 @@
 """The retrieval model: two encoders, a composer, and the sphere on which composed and target features meet."""
 
-from collections.abc import Callable
-
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -83,15 +81,3 @@ class RetrievalModel(nnx.Module):
     """Features scaled to the sphere of the model's radius; a zero feature stays zero."""
     squared_norm = jnp.square(features).sum(axis=-1, keepdims=True)
     return self.radius * features * jax.lax.rsqrt(jnp.maximum(squared_norm, jnp.finfo(jnp.float32).tiny))
-
-
-def in_eval_mode(model: RetrievalModel, function: Callable) -> Callable:
-  """`function(model, *arrays)` for models of this structure, compiled: takes (params, batch_stats, frozen, *arrays)."""
-  structure = nnx.graphdef(model)
-
-  def call(params, batch_stats, frozen, *arrays):
-    merged = nnx.merge(structure, params, batch_stats, frozen, copy=True)
-    merged.eval()
-    return function(merged, *arrays)
-
-  return jax.jit(call)

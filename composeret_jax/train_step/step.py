@@ -8,17 +8,18 @@ from typing import Any, TypeVar
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 import ml_collections
 import optax
 
-from composeret_jax.models.encoders.projected import Frozen
 from composeret_jax.models.layers.batch_norm import BatchNorm
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.models.variables import Variables
 from composeret_jax.train_step.augment import augment
 from composeret_jax.train_step.losses import pair_loss
 from composeret_jax.train_step.objective import encode_batch, encode_negatives, weighted_losses
+from composeret_jax.train_step.state import TrainState
 
 Carry = TypeVar("Carry")
 
@@ -51,28 +52,6 @@ def _join(pieces: Shaped[Array, "count piece ..."], num_shards: int) -> Shaped[A
   return by_shard.swapaxes(0, 1).reshape(-1, *pieces.shape[2:])
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TrainState:
-  """Everything that the next step depends on, but the batch.
-
-  `step` counts the steps done. `params`, `batch_stats` and `frozen` hold plain arrays, which pass in and out of jit
-  faster than nnx's variables; no step changes `frozen`. `num_skipped` counts the steps done that changed nothing, and
-  `num_skipped_in_a_row` those since the last that did. `negatives` is what was mined last (hard_negatives.py), where
-  anything is: `rows` [num_images, num] of the training images for each of them, and their `labels` [num_images].
-  """
-
-  step: Int[Array, ""]
-  params: Mapping[str, Any]
-  batch_stats: Mapping[str, Any]
-  frozen: Mapping[str, Any]
-  optimizer_state: optax.OptState
-  key: PRNGKeyArray
-  num_skipped: Int[Array, ""]
-  num_skipped_in_a_row: Int[Array, ""]
-  negatives: Mapping[str, Int[Array, "..."]] = dataclasses.field(default_factory=dict)
-
-
 Batch = Mapping[str, Array]
 
 
@@ -80,21 +59,6 @@ Losses = dict[str, Float[Array, "..."]]
 
 
 TrainStep = Callable[[TrainState, Batch, Array | None], tuple[TrainState, Losses]]
-
-
-def create_state(model: RetrievalModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-  """The state before the first step."""
-  params, batch_stats, frozen = (nnx.as_pure(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat, Frozen))
-  return TrainState(
-    step=jnp.zeros((), jnp.int32),
-    params=params,
-    batch_stats=batch_stats,
-    frozen=frozen,
-    optimizer_state=optimizer.init(params),
-    key=jax.random.key(seed),
-    num_skipped=jnp.zeros((), jnp.int32),
-    num_skipped_in_a_row=jnp.zeros((), jnp.int32),
-  )
 
 
 def make_train_step(
@@ -116,16 +80,15 @@ def make_train_step(
 
   def train_step(state, batch, images=None):
     key = jax.random.fold_in(state.key, state.step)
+    params, batch_stats, frozen = state.variables
     gradients, (losses, batch_stats) = jax.grad(loss_fn, has_aux=True)(
-      state.params, state.batch_stats, state.frozen, state.negatives, batch, images, key
+      params, batch_stats, frozen, state.negatives, batch, images, key
     )
     if axis_name:
       gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
-    updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    new_state = dataclasses.replace(
-      state, step=state.step + 1, params=params, batch_stats=batch_stats, optimizer_state=optimizer_state
-    )
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, params)
+    variables = Variables(optax.apply_updates(params, updates), batch_stats, frozen)
+    new_state = dataclasses.replace(state, step=state.step + 1, variables=variables, optimizer_state=optimizer_state)
     # Else the optimiser's squares are taken for the norm's too, which a CPU then writes to memory.
     apart = jax.lax.optimization_barrier(gradients)
     losses = {**losses, "gradient_norm": optax.tree.norm(apart)}
@@ -192,7 +155,7 @@ def skip_nonfinite(before: TrainState, after: TrainState, losses: Losses) -> tup
   """
   finite = jnp.isfinite(losses["total"]) & jnp.isfinite(losses["gradient_norm"])
   skipped = 1 - finite.astype(jnp.int32)
-  changed = ("params", "batch_stats", "optimizer_state")
+  changed = ("variables", "optimizer_state")
   kept = {
     name: jax.tree.map(lambda old, new: jnp.where(finite, new, old), getattr(before, name), getattr(after, name))
     for name in changed

@@ -15,7 +15,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from composeret_jax.distributed import first_one_first, is_first
-from composeret_jax.train_step.step import TrainState
+from composeret_jax.models.variables import Variables
+from composeret_jax.train_step.state import TrainState
 from composeret_jax.training.resume import config_from_json, config_to_json
 from data_pipelines.files import changed_files, write_checksums
 
@@ -146,11 +147,13 @@ class Checkpoints:
     targets = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
     items = {name: ocp.args.StandardRestore(target) for name, target in targets.items()}
     restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-    negatives = restored["negatives"] if like.negatives else {}
-    return TrainState(**restored["state"], negatives=negatives, frozen=like.frozen)
+    state, negatives = dict(restored["state"]), restored["negatives"] if like.negatives else {}
+    variables = Variables(state.pop("params"), state.pop("batch_stats"), like.variables.frozen)
+    return TrainState(**state, variables=variables, negatives=negatives)
 
 
 def _as_tree(state: TrainState) -> dict:
-  """All but what is frozen, which comes from files of its own, and mined negatives, which only training reads."""
-  names = [field.name for field in dataclasses.fields(state) if field.name not in ("frozen", "negatives")]
-  return {name: getattr(state, name) for name in names}
+  """All but frozen variables, which come from files of their own, and mined negatives, which only training reads."""
+  names = [field.name for field in dataclasses.fields(state) if field.name not in ("variables", "negatives")]
+  trained = {"params": state.variables.params, "batch_stats": state.variables.batch_stats}
+  return trained | {name: getattr(state, name) for name in names}

@@ -12,8 +12,9 @@ import tqdm
 
 from composeret_jax.distributed import data_mesh, fetch, is_first, on_every_device, place, rows_split
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery
-from composeret_jax.models.retrieval_model import in_eval_mode, RetrievalModel
-from composeret_jax.train_step.step import TrainState
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.models.variables import in_eval_mode, Variables
+from composeret_jax.train_step.state import TrainState
 from data_pipelines.input_error import InputError
 
 
@@ -50,7 +51,7 @@ class NegativesMiner:
 
     Raises NonFiniteError for features that are not finite.
     """
-    features = self._features(state, images)
+    features = self._features(state.variables, images)
     check_features(training=features)
     rows = rank_gallery(
       features,
@@ -65,7 +66,9 @@ class NegativesMiner:
     placed = place(rows.astype(np.int32), on_every_device(data_mesh()))
     return dataclasses.replace(state, negatives={**state.negatives, "rows": placed})
 
-  def _features(self, state: TrainState, images: Num[Array, "num_images ..."]) -> Float[np.ndarray, "num_images dim"]:
+  def _features(
+    self, variables: Variables, images: Num[Array, "num_images ..."]
+  ) -> Float[np.ndarray, "num_images dim"]:
     """On the sphere, as an evaluation computes them."""
     sharding = rows_split(data_mesh())
     batch_size = -(-self._eval.batch_size // sharding.num_devices) * sharding.num_devices
@@ -73,6 +76,6 @@ class NegativesMiner:
     starts = range(0, len(images), batch_size)
     for start in tqdm.tqdm(starts, "mine negatives", leave=False, disable=not is_first()):
       rows = np.minimum(np.arange(start, start + batch_size, dtype=np.int32), len(images) - 1)
-      encoded = self._encode(state.params, state.batch_stats, state.frozen, images, place(rows, sharding))
+      encoded = self._encode(variables, images, place(rows, sharding))
       features.append(fetch(encoded))
     return np.concatenate(features)[: len(images)]

@@ -13,13 +13,13 @@ import ml_collections
 
 from composeret_jax.distributed import data_mesh, first_one_first, is_first, on_every_device
 from composeret_jax.evaluation.evaluator import Evaluation, Evaluator
-from composeret_jax.evaluation.report import show_evaluation
 from composeret_jax.pretrained.image_encoder import check_image_trunk, load_pretrained, trunk_made_with, with_features
 from composeret_jax.pretrained.text_encoder import open_texts
 from composeret_jax.train_step.losses import BIASED_LOSSES
-from composeret_jax.train_step.optimizers import build_optimizer, evaluation_params
+from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
-from composeret_jax.train_step.step import create_state, make_train_step, TrainState
+from composeret_jax.train_step.state import create_state, evaluated_variables, TrainState
+from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.batches import resident_images
 from composeret_jax.training.checkpoints import Checkpoints, DamagedCheckpointError
 from composeret_jax.training.config.check import check_config
@@ -122,8 +122,7 @@ class Run:
 
   def evaluate(self, state: TrainState) -> Evaluation:
     """Metrics of the state's parameters, or of their moving average where the optimiser keeps one."""
-    params = evaluation_params(state.params, state.optimizer_state)
-    return self.evaluator(params, state.batch_stats, state.frozen)
+    return self.evaluator(evaluated_variables(state))
 
   def train_batches(self, first_step: int) -> Iterator[Mapping[str, jax.Array]]:
     """The batches of the steps after `first_step`, on the devices, `steps_per_call` at a time."""
@@ -192,13 +191,3 @@ def trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, split:
   if is_first():
     print(f"{workdir} was trained on {trained_with[0].data.dataset}, and is evaluated on {config.data.dataset}.")
   return Run(on_another_dataset(trained_with[0], config, str(workdir)), workdir, split=split, trained_with=trained_with)
-
-
-def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Prints the recalls of the newest checkpoint in `workdir`, on the data set of `config`.
-
-  Raises InputError when there is no checkpoint.
-  """
-  run = trained_run(config, workdir)
-  state = run.trained_state()
-  show_evaluation(int(state.step), run.evaluate(state), run.dataset)

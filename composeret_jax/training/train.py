@@ -7,12 +7,12 @@ import ml_collections
 
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.report import show_evaluation
-from composeret_jax.train_step.step import TrainState
+from composeret_jax.train_step.state import TrainState
 from composeret_jax.training.config.check import check_config
 from composeret_jax.training.preemption import Preemption
 from composeret_jax.training.profiling import parse_steps, StepTrace
 from composeret_jax.training.reporting import FiniteWatch, open_reporter, progress_bar, show_progress
-from composeret_jax.training.run import Run
+from composeret_jax.training.run import Run, trained_run
 from composeret_jax.training.workdir_lock import locked
 from data_pipelines.datasets.prepare import BUILDERS
 from data_pipelines.input_error import InputError
@@ -96,3 +96,13 @@ def _without_steps(run: Run, state: TrainState) -> None:
       reporter.evaluation(step, evaluation, run.dataset)
       checkpoints.save(step, state, evaluation.metrics)
   show_evaluation(step, evaluation, run.dataset)
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Prints the recalls of the newest checkpoint in `workdir`, on the data set of `config`.
+
+  Raises InputError when there is no checkpoint.
+  """
+  run = trained_run(config, workdir)
+  state = run.trained_state()
+  show_evaluation(int(state.step), run.evaluate(state), run.dataset)

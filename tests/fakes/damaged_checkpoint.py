@@ -43,7 +43,7 @@ def main(workdir):
     except DamagedCheckpointError as error:
       seen.append(str(error))
     restored = checkpoints.restore(3, on_devices(0))
-    seen.append(float(restored.params["layer"]["kernel"].max()))
+    seen.append(float(restored.variables.params["layer"]["kernel"].max()))
     checkpoints.set_aside([6])
     seen.append(checkpoints.steps())
     checkpoints.save(6, on_devices(6))

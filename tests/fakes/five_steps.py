@@ -21,7 +21,8 @@ from composeret_jax.pretrained.text_encoder import open_texts
 from composeret_jax.train_step.losses import BIASED_LOSSES
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
-from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.model import build_model
 from tests.fakes import tiny
 
@@ -95,7 +96,7 @@ def losses(
   for batch in own:
     state, terms = steps(state, jax.tree.map(parallel.place, batch), on_device)
     totals += np.atleast_1d(fetch(terms["total"])).tolist()
-  return [*totals, float(sum(np.abs(fetch(leaf)).sum() for leaf in jax.tree.leaves(state.params)))]
+  return [*totals, float(sum(np.abs(fetch(leaf)).sum() for leaf in jax.tree.leaves(state.variables.params)))]
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_a_folder_alone_becomes_a_bundle_without_numbers(config, tmp_path, capsy
   assert "0 queries, 10 images" in capsys.readouterr().out
   run = Run(config, tmp_path / "run")
   state = run.trained_state()
-  features = run.evaluator.features(state.params, state.batch_stats, state.frozen)
+  features = run.evaluator.features(state.variables)
   assert (features.images.shape, features.composed.shape, features.text_only.shape) == ((10, 16), (0, 16), (0, 16))
   assert run.evaluator.count(features).metrics == {}
   export.export(config, tmp_path / "run", tmp_path / "bundle")

@@ -55,10 +55,6 @@ def test_the_combiner_learns_on_the_towers_that_the_first_stage_wrote(tiny_stage
   metrics = run.evaluate(run.trained_state()).metrics
   assert {"dress/R@10", "shirt/R@50", "toptee/R@10", "headline"} <= metrics.keys()
   by_first = Run(first, tmp_path / "first")
-  images = by_first.evaluator.features(*parts(by_first.trained_state())).gallery
-  tuned = run.evaluator.features(*parts(run.trained_state())).gallery
+  images = by_first.evaluator.features(by_first.trained_state().variables).gallery
+  tuned = run.evaluator.features(run.trained_state().variables).gallery
   np.testing.assert_allclose(tuned, images, atol=1e-4)  # features of the tables are those of the tuned tower
-
-
-def parts(state):
-  return state.params, state.batch_stats, state.frozen

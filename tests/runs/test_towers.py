@@ -12,7 +12,7 @@ from composeret_jax.export.bundle import export
 from composeret_jax.export.towers import save_towers
 from composeret_jax.pretrained.files import read_tensors
 from composeret_jax.serving.bundle import load
-from composeret_jax.train_step.optimizers import evaluation_params
+from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.run import Run
 from composeret_jax.training.train import train
 from configs import models
@@ -40,8 +40,7 @@ def fine_tuned(config):
 
 def features_of(run):
   state = run.trained_state()
-  params = evaluation_params(state.params, state.optimizer_state)
-  return run.evaluator.features(params, state.batch_stats, state.frozen)
+  return run.evaluator.features(evaluated_variables(state))
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
@@ -58,7 +57,8 @@ def test_frozen_towers_train_resume_and_answer_from_a_bundle(tower_config, tmp_p
   assert list(losses(tmp_path / "run")) == [1, 2, 3]
   run = Run(config, tmp_path / "run")
   state = run.trained_state()
-  assert set(state.params["image_encoder"]) == {"head"} and set(state.params["text_encoder"]) == {"projection"}
+  params = state.variables.params
+  assert set(params["image_encoder"]) == {"head"} and set(params["text_encoder"]) == {"projection"}
   features = features_of(run)
 
   export(config, tmp_path / "run", tmp_path / "bundle")
@@ -81,10 +81,10 @@ def test_fine_tuned_towers_move_and_answer_from_a_bundle(tower_config, tmp_path,
   config = fine_tuned(tiny_tower.use(tower_config, tiny_tower.make(tmp_path / "tower", kind), kind))
   config.model.image_encoder.remat = config.model.text_encoder.remat = True
   run = Run(config, tmp_path / "run")
-  before = run.newest_state().params
+  before = run.newest_state().variables.params
   train(config, tmp_path / "run")
   run = Run(config, tmp_path / "run")
-  after = run.trained_state().params
+  after = run.trained_state().variables.params
   for encoder, name in (("image_encoder", "patches"), ("text_encoder", "words")):
     old, new = (params[encoder]["trunk"]["embeddings"] for params in (before, after))
     assert max(jax.tree.leaves(jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), old[name], new[name]))) > 0
@@ -125,7 +125,7 @@ def test_written_towers_are_what_was_trained(tower_config, tmp_path):
   config.model.text_encoder.update(path=str(tmp_path / "saved"), fine_tune=False)
   run = Run(config, tmp_path / "second")
   state = run.newest_state()
-  found = run.evaluator.features(state.params, state.batch_stats, state.frozen)
+  found = run.evaluator.features(state.variables)
   np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
   np.testing.assert_allclose(unit(found.composed), unit(expected.composed), atol=1e-5)
   with pytest.raises(InputError, match="no tower of this configuration is fine-tuned"):

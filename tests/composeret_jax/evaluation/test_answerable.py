@@ -86,5 +86,5 @@ def test_an_evaluation_says_what_it_counted_as_missed(config, tmp_path):
     Evaluator(run.model, lacking, run.texts.reader, config)
   config.eval.allow_unanswerable_queries = True
   state = run.newest_state()
-  found = Evaluator(run.model, lacking, run.texts.reader, config)(state.params, state.batch_stats, state.frozen)
+  found = Evaluator(run.model, lacking, run.texts.reader, config)(state.variables)
   assert found.metrics["num_unanswerable_queries"] == 1

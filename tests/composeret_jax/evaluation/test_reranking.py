@@ -30,7 +30,7 @@ def test_a_run_reports_both_orders_and_can_keep_the_best_by_the_second(config, t
   train(config, tmp_path)
   run = Run(config, tmp_path)
   state = run.newest_state()
-  features = run.evaluator.features(state.params, state.batch_stats, state.frozen)
+  features = run.evaluator.features(state.variables)
   evaluation = run.evaluator.count(features)
   ranks = evaluation.ranks
   for query, found in enumerate(ranks):

@@ -15,7 +15,7 @@ from composeret_jax.export.bundle import export
 from composeret_jax.export.programs import PLATFORMS
 from composeret_jax.serving.bundle import layout, load
 from composeret_jax.serving.bundle.inputs import TokenBatches
-from composeret_jax.train_step.optimizers import evaluation_params
+from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.run import Run
 from composeret_jax.training.train import train
 from configs import models
@@ -33,8 +33,7 @@ def exported(config, folder):
   export(config, folder / "run", folder / "bundle")
   run = Run(config, folder / "run")
   state = run.newest_state()
-  params = evaluation_params(state.params, state.optimizer_state)
-  return load(folder / "bundle"), run, run.evaluator.features(params, state.batch_stats, state.frozen)
+  return load(folder / "bundle"), run, run.evaluator.features(evaluated_variables(state))
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_it_trains_and_keeps_no_trunk_in_its_state(frozen, tmp_path):
   train(frozen, tmp_path / "run")
   state = Run(frozen, tmp_path / "run").newest_state()
   assert int(state.step) == 8
-  assert list(state.params["image_encoder"]) == ["head"]
+  assert list(state.variables.params["image_encoder"]) == ["head"]
 
 
 def test_resident_features_train_alike(frozen, tmp_path):

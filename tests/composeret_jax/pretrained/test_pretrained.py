@@ -113,7 +113,7 @@ def test_a_run_starts_from_the_file_and_resumes_without_it(config, tmp_path):
     checkpoints.save(1, first)
   file.unlink()
   for state in (first, Run(config, tmp_path / "run").newest_state()):
-    trunk = jax.tree.leaves(state.params["image_encoder"]["trunk"])
+    trunk = jax.tree.leaves(state.variables.params["image_encoder"]["trunk"])
     assert all((np.asarray(values) == 0.25).all() for values in trunk)
   with pytest.raises(InputError, match="is no folder here"):
     Run(config, tmp_path / "new").newest_state()

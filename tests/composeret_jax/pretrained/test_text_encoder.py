@@ -15,11 +15,12 @@ from composeret_jax.pretrained.text_encoder import encode_texts, open_texts
 from composeret_jax.train_step.losses import pair_loss
 from composeret_jax.train_step.objective import encode_batch, weighted_losses
 from composeret_jax.train_step.optimizers import build_optimizer, parameter_groups
-from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.checkpoints import Checkpoints
 from composeret_jax.training.model import build_model
-from composeret_jax.training.run import evaluate, Run
-from composeret_jax.training.train import train
+from composeret_jax.training.run import Run
+from composeret_jax.training.train import evaluate, train
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.wordpieces import WordPieces
 from tests.fakes import tiny_bert
@@ -99,21 +100,21 @@ def test_what_is_frozen_is_neither_trained_nor_kept(bert_config, tmp_path):
   model, batch = built(bert_config, projection_dim=6)
   step, state = step_of(bert_config, model)
   table = np.asarray(model.text_encoder.trunk.features[...])
-  assert jax.tree.leaves(state.frozen)[0].shape == table.shape == (len(TEXTS), 8)
-  assert set(state.params["text_encoder"]) == {"projection"}
+  assert jax.tree.leaves(state.variables.frozen)[0].shape == table.shape == (len(TEXTS), 8)
+  assert set(state.variables.params["text_encoder"]) == {"projection"}
   trained, _ = step(state, batch)
-  np.testing.assert_array_equal(jax.tree.leaves(trained.frozen)[0], table)
-  before, after = (s.params["text_encoder"]["projection"]["kernel"] for s in (state, trained))
+  np.testing.assert_array_equal(jax.tree.leaves(trained.variables.frozen)[0], table)
+  before, after = (s.variables.params["text_encoder"]["projection"]["kernel"] for s in (state, trained))
   assert np.abs(after - before).max() > 0
 
-  kept = (state.params, state.optimizer_state)
+  kept = (state.variables.params, state.optimizer_state)
   assert not any(getattr(leaf, "shape", None) == table.shape for leaf in jax.tree.leaves(kept))
   with Checkpoints(tmp_path, bert_config, {"path": "a", "sha256": {}}) as checkpoints:
     checkpoints.save(1, trained)
     checkpoints.describe_latest()  # waits until it is written
     restored = checkpoints.restore(1, state)
-  jax.tree.map(np.testing.assert_array_equal, restored.params, trained.params)
-  np.testing.assert_array_equal(jax.tree.leaves(restored.frozen)[0], table)
+  jax.tree.map(np.testing.assert_array_equal, restored.variables.params, trained.variables.params)
+  np.testing.assert_array_equal(jax.tree.leaves(restored.variables.frozen)[0], table)
   metadata = [path.read_text() for path in (tmp_path / "checkpoints").rglob("*_METADATA")]
   assert any("projection" in text for text in metadata)
   assert not any("features" in text or "frozen" in text for text in metadata)
@@ -124,11 +125,11 @@ def test_fine_tuning_changes_berts_weights_at_the_trunks_rate(bert_config):
   assert not jax.tree.leaves(nnx.state(model, Frozen))
   step, state = step_of(bert_config, model)
   trained, _ = step(state, batch)
-  before, after = (s.params["text_encoder"]["trunk"] for s in (state, trained))
+  before, after = (s.variables.params["text_encoder"]["trunk"] for s in (state, trained))
   changes = jax.tree.map(lambda old, new: float(np.abs(old - new).max()), before, after)
   assert changes["layers"][0]["attention"]["query"]["kernel"] > 0
   assert changes["embeddings"]["words"] > 0
-  groups = parameter_groups(state.params)["text_encoder"]
+  groups = parameter_groups(state.variables.params)["text_encoder"]
   assert set(jax.tree.leaves(groups["trunk"])) == {"trunk"}
   assert set(jax.tree.leaves(groups["projection"])) == {"rest"}
 

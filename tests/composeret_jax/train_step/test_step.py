@@ -16,7 +16,8 @@ from composeret_jax.train_step.losses import BIASED_LOSSES
 from composeret_jax.train_step.objective import encode_batch
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel, scanned
-from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.model import build_model
 
 
@@ -64,8 +65,11 @@ def test_a_step_moves_parameters_and_statistics_and_is_reproducible(step_and_sta
     "total", "main", "image_reconstruction", "text_reconstruction", "rotational_symmetry", "gradient_norm",
   }  # fmt: skip
   assert {name: float(value) for name, value in losses.items()} == {n: float(v) for n, v in same_losses.items()}
-  jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
-  for before, after in ((state.params, first.params), (state.batch_stats, first.batch_stats)):
+  jax.tree.map(np.testing.assert_array_equal, first.variables.params, again.variables.params)
+  for before, after in (
+    (state.variables.params, first.variables.params),
+    (state.variables.batch_stats, first.variables.batch_stats),
+  ):
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
     assert np.mean(jax.tree.leaves(moved)) > 0.9
 
@@ -140,7 +144,7 @@ def test_a_model_without_parameters_has_a_step_and_an_optimiser(config, kind):
   parallel = Parallel(kind, data_mesh(), steps_per_call=1)
   step = parallel.compile(make_train_step(model, optimizer, config, axis_name=parallel.axis_name))
   state = create_state(model, optimizer, seed=0)
-  assert not jax.tree.leaves(state.params)
+  assert not jax.tree.leaves(state.variables.params)
   state, losses = step(state, {name: parallel.place(np.asarray(rows)) for name, rows in batch().items()}, None)
   assert int(state.step) == 1 and losses["total"] > 0 and losses["gradient_norm"] == 0
 
@@ -151,16 +155,16 @@ def test_the_losses_own_numbers_are_trained(config, loss, names):
   model = build_model(config.model, text_encoder(config), seed=0, has_bias=loss in BIASED_LOSSES)
   optimizer = build_optimizer(config)
   state = create_state(model, optimizer, seed=0)
-  assert {name for name, value in state.params.items() if isinstance(value, jax.Array)} == names
-  assert float(state.params.get("bias", -10)) == -10 and float(state.params["radius"]) == 4
+  assert {name for name, value in state.variables.params.items() if isinstance(value, jax.Array)} == names
+  assert float(state.variables.params.get("bias", -10)) == -10 and float(state.variables.params["radius"]) == 4
   after, _ = jax.jit(make_train_step(model, optimizer, config))(state, batch())
-  assert all(float(after.params[name]) != float(state.params[name]) for name in names)
+  assert all(float(after.variables.params[name]) != float(state.variables.params[name]) for name in names)
 
 
 def test_a_radius_that_is_not_trained_is_no_parameter(config):
   config.model.radius, config.model.train_radius = 10.0, False
   model = build_model(config.model, text_encoder(config), seed=0)
-  assert "radius" not in create_state(model, build_optimizer(config), seed=0).params
+  assert "radius" not in create_state(model, build_optimizer(config), seed=0).variables.params
   np.testing.assert_allclose(jnp.linalg.norm(model.on_sphere(jnp.array([[3.0, 4.0]]))), 10.0, rtol=1e-6)
 
 
@@ -205,13 +209,13 @@ def test_a_poisoned_batch_is_skipped_and_counted(with_poison, config, kind, num_
   config.ema_decay = 0.5
   batches = [harmless(), poisoned(), harmless()]
   (first, _), (second, lost), (third, losses) = run_steps(config, kind, batches)
-  for name in ("params", "batch_stats", "optimizer_state"):
+  for name in ("variables", "optimizer_state"):
     jax.tree.map(np.testing.assert_array_equal, getattr(first, name), getattr(second, name))
   assert np.isnan(lost["total"]) and (lost["num_skipped"], lost["num_skipped_in_a_row"]) == (1, 1)
   assert [int(state.step) for state in (first, second, third)] == [1, 2, 3]
   assert np.isfinite(losses["total"]) and (losses["num_skipped"], losses["num_skipped_in_a_row"]) == (1, 0)
   assert (second.num_skipped, third.num_skipped) == (1, 1)
-  moved = jax.tree.map(lambda a, b: bool((a != b).any()), second.params, third.params)
+  moved = jax.tree.map(lambda a, b: bool((a != b).any()), second.variables.params, third.variables.params)
   assert np.mean(jax.tree.leaves(moved)) > 0.9
 
 
@@ -219,7 +223,7 @@ def test_skipping_changes_no_step_that_is_finite(config):
   ((expected, _),) = run_steps(config, "jit", [batch()])
   config.train.on_nonfinite = "skip"
   ((state, losses),) = run_steps(config, "jit", [batch()])
-  jax.tree.map(np.testing.assert_array_equal, state.params, expected.params)
+  jax.tree.map(np.testing.assert_array_equal, state.variables.params, expected.variables.params)
   assert losses["num_skipped"] == 0
 
 

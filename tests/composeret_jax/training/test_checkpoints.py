@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from composeret_jax.train_step.step import TrainState
+from composeret_jax.models.variables import Variables
+from composeret_jax.train_step.state import TrainState
 from composeret_jax.training.checkpoints import Checkpoints, DamagedCheckpointError, WRITTEN_LAST
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -21,9 +22,11 @@ ROOT = pathlib.Path(__file__).parents[3]
 def state(step):
   return TrainState(
     step=jnp.array(step, jnp.int32),
-    params={"layer": {"kernel": jnp.full((2, 3), step + 0.5)}},
-    batch_stats={"mean": jnp.arange(3.0)},
-    frozen={"table": jnp.arange(2.0)},
+    variables=Variables(
+      params={"layer": {"kernel": jnp.full((2, 3), step + 0.5)}},
+      batch_stats={"mean": jnp.arange(3.0)},
+      frozen={"table": jnp.arange(2.0)},
+    ),
     optimizer_state=({"trace": jnp.full(4, -float(step))}, ()),
     key=jax.random.fold_in(jax.random.key(7), step),
     num_skipped=jnp.array(2 * step, jnp.int32),
@@ -85,7 +88,7 @@ def test_the_latest_is_named(config, tmp_path):
 def test_a_state_of_another_shape_is_refused(config, tmp_path):
   save(tmp_path, config, {3: None})
   other = state(0)
-  other.params["layer"]["kernel"] = jnp.zeros((5, 5))
+  other.variables.params["layer"]["kernel"] = jnp.zeros((5, 5))
   with pytest.raises(DamagedCheckpointError, match="shape"):
     Checkpoints(tmp_path, config, {"words": []}).restore(3, other)
 
@@ -140,7 +143,9 @@ def test_a_file_that_has_no_checksum_changes_no_state(config, tmp_path, name):
       restored = checkpoints.restore(3, state(0))
     except DamagedCheckpointError:
       continue
-    np.testing.assert_array_equal(restored.params["layer"]["kernel"], state(3).params["layer"]["kernel"])
+    np.testing.assert_array_equal(
+      restored.variables.params["layer"]["kernel"], state(3).variables.params["layer"]["kernel"]
+    )
 
 
 def test_two_processes_set_the_same_damaged_checkpoint_aside(tmp_path):

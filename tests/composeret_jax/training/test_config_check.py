@@ -15,12 +15,12 @@ from composeret_jax.models.composers import COMPOSERS
 from composeret_jax.pretrained.text_encoder import open_texts
 from composeret_jax.train_step.losses import BIASED_LOSSES, PAIR_LOSSES
 from composeret_jax.train_step.optimizers import build_optimizer, DECAYS, OPTIMIZERS
-from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.config.check import check_config, RULES
 from composeret_jax.training.import_original import import_checkpoint
 from composeret_jax.training.model import build_model
-from composeret_jax.training.run import evaluate
-from composeret_jax.training.train import train
+from composeret_jax.training.train import evaluate, train
 from configs import fashion_iq, mit_states, models, shapes
 from data_pipelines.input_error import InputError
 

@@ -10,7 +10,7 @@ import pytest
 
 from composeret_jax.models.composers.baselines import ImageOnly
 from composeret_jax.models.retrieval_model import RetrievalModel
-from composeret_jax.train_step.step import create_state
+from composeret_jax.train_step.state import create_state
 from composeret_jax.training.hard_negatives import NegativesMiner
 from composeret_jax.training.run import Run
 from composeret_jax.training.train import train

@@ -77,9 +77,9 @@ def test_imports_and_evaluates(config, tmp_path, capsys, name):
 
   state = train.Run(config, tmp_path).newest_state()
   assert int(state.step) == STEP
-  np.testing.assert_array_equal(state.params["text_encoder"]["embedding"], tensors[EMBEDDING])
+  np.testing.assert_array_equal(state.variables.params["text_encoder"]["embedding"], tensors[EMBEDDING])
   np.testing.assert_array_equal(
-    state.batch_stats["image_encoder"]["trunk"]["stem_norm"]["mean"], tensors["img_model.bn1.running_mean"]
+    state.variables.batch_stats["image_encoder"]["trunk"]["stem_norm"]["mean"], tensors["img_model.bn1.running_mean"]
   )
   train.evaluate(config, tmp_path)
   assert f"Step {STEP}:" in capsys.readouterr().out

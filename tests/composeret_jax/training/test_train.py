@@ -10,9 +10,9 @@ import pytest
 from composeret_jax.evaluation.retrieval import NonFiniteError
 from composeret_jax.export.bundle import export
 from composeret_jax.serving.bundle import load
-from composeret_jax.train_step.optimizers import evaluation_params
-from composeret_jax.training.run import evaluate, Run
-from composeret_jax.training.train import train
+from composeret_jax.train_step.state import evaluated_variables
+from composeret_jax.training.run import Run
+from composeret_jax.training.train import evaluate, train
 from configs import models
 from data_pipelines.input_error import InputError
 
@@ -126,10 +126,10 @@ def test_the_average_is_saved_and_evaluated(config, tmp_path, capsys):
   trained = capsys.readouterr().out
   run = Run(config, tmp_path)
   state = run.newest_state()
-  average = evaluation_params(state.params, state.optimizer_state)
-  moved = jax.tree.map(lambda a, b: bool((a != b).any()), average, state.params)
+  average = evaluated_variables(state)
+  moved = jax.tree.map(lambda a, b: bool((a != b).any()), average.params, state.variables.params)
   assert np.mean(jax.tree.leaves(moved)) > 0.9
-  expected = run.evaluator(average, state.batch_stats, state.frozen)
+  expected = run.evaluator(average)
   np.testing.assert_array_equal(run.evaluate(state).ranks, expected.ranks)
   evaluate(config, tmp_path)
   assert capsys.readouterr().out == trained
@@ -168,9 +168,9 @@ def test_a_diverging_run_that_skips_stops_after_so_many_steps(config, tmp_path, 
 def test_features_that_are_not_finite_are_not_evaluated(finished, config):
   run = Run(config, finished[0])
   state = run.newest_state()
-  params = jax.tree.map(lambda param: param * np.nan, state.params)
+  params = jax.tree.map(lambda param: param * np.nan, state.variables.params)
   with pytest.raises(NonFiniteError, match="gallery features are not finite"):
-    run.evaluator(params, state.batch_stats, state.frozen)
+    run.evaluator(state.variables._replace(params=params))
 
 
 def test_a_call_of_steps_that_does_not_meet_the_checkpoint_is_refused(config, tmp_path):

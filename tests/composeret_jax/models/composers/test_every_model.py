@@ -11,7 +11,8 @@ import pytest
 from composeret_jax.evaluation.evaluator import Evaluator
 from composeret_jax.pretrained.text_encoder import open_texts
 from composeret_jax.train_step.optimizers import build_optimizer
-from composeret_jax.train_step.step import create_state, make_train_step
+from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.config.check import check_config
 from composeret_jax.training.model import build_model
 from configs import shapes
@@ -89,7 +90,7 @@ def test_evaluation_composes_each_query_with_its_own_reference(name, dataset):
   texts = open_texts(config.model.text_encoder, WORDS, WORDS, batch_size=4)
   model = build_model(config.model, texts.build_encoder, seed=0)
   state = create_state(model, build_optimizer(config), seed=0)
-  evaluation = Evaluator(model, dataset, texts.reader, config)(state.params, state.batch_stats, state.frozen)
+  evaluation = Evaluator(model, dataset, texts.reader, config)(state.variables)
   np.testing.assert_array_equal(evaluation.ranks, ranks_one_query_at_a_time(model, dataset, texts.reader))
 
 
