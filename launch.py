@@ -46,8 +46,8 @@ def main(_) -> None:
   """Does what --mode says."""
   # After the flags: a mistyped one is answered at once.
   from composeret_jax.evaluation.retrieval import NonFiniteError
-  from data_pipelines.files import disk_problem
   from data_pipelines.input_error import InputError
+  from data_pipelines.paths import disk_problem
 
   try:
     {"index": _index, "search": _search, "serve": _serve}.get(_MODE.value, _run)()

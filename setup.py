@@ -57,6 +57,7 @@ setup(
   install_requires=[
     "absl-py>=2.1",
     "array-record>=0.8",
+    "filelock>=4.2",
     "flatbuffers>=25",  # jax reads and writes exported programs by it, and does not install it
     "flax>=0.12.8",
     "grain>=0.2.18",

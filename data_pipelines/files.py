@@ -1,26 +1,108 @@
-"""One process at a time, for what several runs would make at once."""
+"""Files that are whole or not there, written beside their place and then put there; and files' checksums."""
 
 from collections.abc import Collection, Iterator
 import contextlib
+import ctypes
 import errno
-import fcntl
 import hashlib
 import os
 import pathlib
-import re
 import shutil
+from typing import BinaryIO
 import uuid
+
+CHECKSUMS = "files.sha256"  # as `sha256sum --check` reads it
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux' renameat2
+NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # of kernels and file systems without it
+
+
+def write_whole(file: pathlib.Path, content: bytes | str) -> None:
+  """Replaces `file` by `content` (text as UTF-8); killed at any moment, it is the old one or the new one."""
+  with open_whole(file) as stream:
+    stream.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def one_at_a_time(path: pathlib.Path) -> Iterator[None]:
-  """Waits for whoever holds the lock file `path`, which it makes; the system lets go of a killed process's lock."""
-  with path.open("w") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
+def open_whole(file: pathlib.Path) -> Iterator[BinaryIO]:
+  """A stream into a hidden file beside `file`, whose place it takes, on the disk, when the block ends well.
+
+  One process writes a file at a time. What a killed one left behind is overwritten by the next.
+  """
+  partial = partial_name(file)
+  try:
+    with partial.open("wb") as stream:
+      yield stream
+      stream.flush()
+      os.fsync(stream.fileno())
+    os.replace(partial, file)
+  except Exception:
+    partial.unlink(missing_ok=True)  # a full disk gets its room back
+    raise
+  to_disk(file.parent)
 
 
-CHECKSUMS = "files.sha256"  # as `sha256sum --check` reads it
+def partial_name(path: pathlib.Path) -> pathlib.Path:
+  """Where a file, or a folder with one writer, is until it is whole."""
+  return path.with_name(f".{path.name}.partial")
+
+
+def to_disk(path: pathlib.Path) -> None:
+  """Returns when a file's contents, or a folder's entries, are on the disk."""
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+@contextlib.contextmanager
+def replaced(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """An empty folder to write to, which takes the place of `folder` when the block ends well, and is gone otherwise.
+
+  Killed at any moment, `folder` is the old one or the new one. Where the file system cannot exchange two folders, the
+  old one has another name for a moment; killed then, it comes back with the next call.
+  """
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  old = folder.with_name(f".{folder.name}.old")
+  if old.exists() and not folder.exists():
+    os.rename(old, folder)
+  partial = folder.with_name(f".{folder.name}.partial-{uuid.uuid4().hex[:8]}")
+  partial.mkdir()
+  try:
+    yield partial
+    for path in (*partial.iterdir(), partial):
+      to_disk(path)
+    if not folder.exists():
+      os.rename(partial, folder)
+    elif not _exchange(partial, folder):
+      _take_place(partial, folder, old)
+    to_disk(folder.parent)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchange(path: pathlib.Path, other: pathlib.Path) -> bool:
+  """Lets two names change places at once; returns whether the system can."""
+  rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+  if rename is None:
+    return False
+  if rename(AT_FDCWD, os.fsencode(path), AT_FDCWD, os.fsencode(other), ctypes.c_uint(RENAME_EXCHANGE)) == 0:
+    return True
+  number = ctypes.get_errno()
+  if number in NO_EXCHANGE:
+    return False
+  raise OSError(number, os.strerror(number), str(path), None, str(other))
+
+
+def _take_place(partial: pathlib.Path, folder: pathlib.Path, old: pathlib.Path) -> None:
+  shutil.rmtree(old, ignore_errors=True)
+  os.rename(folder, old)
+  try:
+    os.rename(partial, folder)
+  except OSError:
+    os.rename(old, folder)
+    raise
+  shutil.rmtree(old, ignore_errors=True)
 
 
 def file_sha256(file: pathlib.Path) -> str:
@@ -32,9 +114,7 @@ def file_sha256(file: pathlib.Path) -> str:
 def write_checksums(folder: pathlib.Path, without: Collection[str] = ()) -> None:
   """Writes the checksums of all files under a folder but some."""
   lines = [f"{file_sha256(folder / name)}  {name}\n" for name in _files(folder) if name not in without]
-  partial = folder / f".{CHECKSUMS}.partial"
-  partial.write_text("".join(lines))
-  os.replace(partial, folder / CHECKSUMS)
+  write_whole(folder / CHECKSUMS, "".join(lines))
 
 
 def changed_files(folder: pathlib.Path, without: Collection[str] = ()) -> list[str]:
@@ -54,73 +134,3 @@ def _is_other(file: pathlib.Path, checksum: str) -> bool:
 
 def _files(folder: pathlib.Path) -> list[str]:
   return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
-
-
-# TensorStore writes checkpoints, and says it in its own errors' text.
-TEXTS = {"No space left on device": "the disk is full", "Read-only file system": "it is read-only"}
-
-
-def disk_problem(error: BaseException) -> str | None:
-  """One sentence when the error, or one that it came from, is of a disk that takes nothing more; else None.
-
-  What was saved before stays as it is: everything is written beside it, and renamed when it is whole.
-  """
-  while error is not None:
-    reason = REASONS.get(error.errno) if isinstance(error, OSError) else _reason_in(str(error))
-    if reason:
-      where = getattr(error, "filename", None) or _path_in(str(error))
-      return f"cannot write, {reason}: {where}. The same command goes on from the newest checkpoint when there is room"
-    error = error.__cause__ or error.__context__
-  return None
-
-
-def _reason_in(message: str) -> str | None:
-  return next((reason for text, reason in TEXTS.items() if text in message), None)
-
-
-def _path_in(message: str) -> str:
-  path = re.search(r'"(/[^"]+)"', message)
-  return path[1] if path else message.splitlines()[0][:200]
-
-
-@contextlib.contextmanager
-def replaced(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """An empty folder to write to, which takes the place of `folder` when the block ends well, and is gone otherwise."""
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  partial = _beside(folder, "partial")
-  partial.mkdir()
-  try:
-    yield partial
-    for path in (*partial.iterdir(), partial):
-      _to_disk(path)
-    _take_place(partial, folder)
-  finally:
-    shutil.rmtree(partial, ignore_errors=True)
-
-
-def _take_place(partial: pathlib.Path, folder: pathlib.Path) -> None:
-  old = _beside(folder, "old")
-  if folder.exists():
-    folder.rename(old)
-  partial.rename(folder)
-  _to_disk(folder.parent)
-  shutil.rmtree(old, ignore_errors=True)
-
-
-def _beside(folder: pathlib.Path, part: str) -> pathlib.Path:
-  return folder.with_name(f".{folder.name}.{part}-{uuid.uuid4().hex[:8]}")
-
-
-def _to_disk(path: pathlib.Path) -> None:
-  descriptor = os.open(path, os.O_RDONLY)
-  os.fsync(descriptor)
-  os.close(descriptor)
-
-
-def prepared_folder(configured: str) -> pathlib.Path:
-  """What the configuration says; by default `composeret_jax` in the user's cache folder."""
-  default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
-  return pathlib.Path(configured or default).expanduser()

@@ -21,7 +21,15 @@ def read_json(file: pathlib.Path, max_bytes: int = MAX_BYTES) -> Any:
     raise InputError(f"{file} is no JSON: {error}") from error
 
 
-def parse_json(content: bytes) -> Any:
+def read_json_object(file: pathlib.Path) -> dict[str, Any]:
+  """`read_json` of an object; raises InputError with the file when it holds something else."""
+  fields = read_json(file)
+  if not isinstance(fields, dict):
+    raise InputError(f"{file} is no JSON object")
+  return fields
+
+
+def parse_json(content: bytes | str) -> Any:
   """Raises ValueError, in few words, for what is no JSON, is nested too deep, or has NaN or infinite numbers."""
   try:
     return json.loads(content, parse_constant=_refuse, parse_float=_finite)

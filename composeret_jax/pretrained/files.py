@@ -1,7 +1,6 @@
 """Weights and tokenisers as files: a local folder, or a repository of the Hugging Face hub."""
 
 from collections.abc import Sequence
-import json
 import pathlib
 import re
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import safetensors
 
 from data_pipelines.input_error import InputError
+from data_pipelines.untrusted_json import read_json_object
 
 WEIGHTS = "model.safetensors"
 
@@ -63,13 +63,7 @@ def required(file: pathlib.Path) -> pathlib.Path:
 
 def read_json(file: pathlib.Path) -> dict[str, Any]:
   """The fields of a file; raises InputError when it is not there, or no JSON object."""
-  try:
-    fields = json.loads(required(file).read_text())
-  except ValueError as error:
-    raise InputError(f"{file} is no JSON: {error}") from error
-  if not isinstance(fields, dict):
-    raise InputError(f"{file} is no JSON object")
-  return fields
+  return read_json_object(required(file))
 
 
 def weight_files(folder: pathlib.Path) -> list[pathlib.Path]:

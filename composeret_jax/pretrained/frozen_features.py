@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 import hashlib
 import json
-import os
 import pathlib
 import sys
 from typing import Any
@@ -16,8 +15,9 @@ import ml_collections
 import numpy as np
 
 from composeret_jax.distributed import data_mesh, fetch, on_every_device, place, rows_split
-from data_pipelines.files import one_at_a_time
+from data_pipelines.files import open_whole
 from data_pipelines.input_error import InputError
+from data_pipelines.locks import one_at_a_time
 
 # Another one whenever an encoder computes something else from the same weights.
 ENCODERS_VERSION = 1
@@ -58,18 +58,11 @@ def _read(path: pathlib.Path) -> Float[np.ndarray, "num dim"]:
 
 def _keep(path: pathlib.Path, features: Float[np.ndarray, "num dim"]) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_suffix(".partial")
   with one_at_a_time(path.with_suffix(".lock")):
     if path.exists():  # another process of the job, or another run, has kept it meanwhile
       return
-    try:
-      with partial.open("wb") as file:
-        np.save(file, features)
-        file.flush()
-        os.fsync(file.fileno())
-      os.replace(partial, path)
-    finally:
-      partial.unlink(missing_ok=True)  # a full disk gets its room back
+    with open_whole(path) as file:
+      np.save(file, features)
 
 
 class FrozenEncoder:

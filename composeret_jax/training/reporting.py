@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 import json
 import math
+import os
 import pathlib
 import sys
 
@@ -19,6 +20,7 @@ from composeret_jax.evaluation.evaluator import Evaluation
 from composeret_jax.evaluation.report import results_picture
 from composeret_jax.evaluation.retrieval import NonFiniteError
 from data_pipelines.dataset import Dataset
+from data_pipelines.files import open_whole, write_whole
 
 
 class Reporter:
@@ -31,7 +33,7 @@ class Reporter:
     self._metrics_file = workdir / "metrics.jsonl"
     _keep_until(self._metrics_file, first_step)
     self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
-    (workdir / "config.json").write_text(config.to_json(indent=2) + "\n")
+    write_whole(workdir / "config.json", config.to_json(indent=2) + "\n")
 
   def __enter__(self) -> "Reporter":
     return self
@@ -43,6 +45,8 @@ class Reporter:
     """Adds one line to metrics.jsonl, and each value to TensorBoard."""
     with self._metrics_file.open("a") as file:
       file.write(json.dumps({"step": step, **values}) + "\n")
+      file.flush()
+      os.fsync(file.fileno())
     # Not by add_scalar, which would write R@1 as R_1.
     scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
     self._events.file_writer.add_summary(Summary(value=scalars), step)
@@ -52,7 +56,8 @@ class Reporter:
     """Reports the metrics under `eval/`, and a picture of results as results.png and in TensorBoard."""
     self.scalars(step, {f"eval/{name}": value for name, value in evaluation.metrics.items()})
     picture = results_picture(dataset, evaluation.ranks)
-    Image.fromarray(picture).save(self._workdir / "results.png")
+    with open_whole(self._workdir / "results.png") as file:
+      Image.fromarray(picture).save(file, "PNG")
     self._events.add_image("eval/results", picture, step, dataformats="HWC")
     self._events.flush()
 
@@ -79,11 +84,31 @@ def open_reporter(workdir: pathlib.Path, config: ml_collections.ConfigDict, firs
 
 
 def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:
+  """Removes lines of later steps, and the last one when it has no end; sets aside those that cannot be read."""
   if not metrics_file.exists():
     return
-  lines = metrics_file.read_text().splitlines(keepends=True)
-  kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= last_step]
-  metrics_file.write_text("".join(kept))
+  kept, unreadable = [], []
+  for number, line in enumerate(metrics_file.read_bytes().split(b"\n")[:-1], start=1):
+    step = _step(line.strip(b"\0"))
+    if step is None:
+      unreadable.append((number, line))
+    elif step <= last_step:
+      kept.append(line.strip(b"\0") + b"\n")
+  if unreadable:
+    aside = metrics_file.with_name(f"unreadable_{metrics_file.name}")
+    with aside.open("ab") as file:
+      file.write(b"".join(line + b"\n" for _, line in unreadable))
+    numbers = ", ".join(str(number) for number, _ in unreadable[:5]) + (", ..." if unreadable[5:] else "")
+    print(f"{metrics_file}: {len(unreadable):,} lines are damaged, moved to {aside} (lines {numbers})", file=sys.stderr)
+  write_whole(metrics_file, b"".join(kept))
+
+
+def _step(line: bytes) -> int | None:
+  try:
+    step = json.loads(line)["step"]
+  except (ValueError, TypeError, KeyError, RecursionError):
+    return None
+  return step if type(step) is int else None
 
 
 def progress_bar(first: int, total: int) -> tqdm.tqdm:

@@ -28,9 +28,9 @@ from composeret_jax.training.model import build_model
 from composeret_jax.training.profiling import peak_flops, program_flops, Speed
 from composeret_jax.training.resume import check_same_run, check_same_texts, check_same_trunk, on_another_dataset
 from data_pipelines.dataset import num_loaders, open_dataset
-from data_pipelines.files import prepared_folder
 from data_pipelines.input_error import InputError
 from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
+from data_pipelines.paths import prepared_folder
 
 
 class Run:

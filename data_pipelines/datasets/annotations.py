@@ -1,12 +1,12 @@
 """Annotation files as data sets are published with: text, read strictly, every refusal with file and line."""
 
 from collections.abc import Iterator
-import json
 import os
 import pathlib
 from typing import Any
 
 from data_pipelines.input_error import InputError
+from data_pipelines.untrusted_json import parse_json
 
 MAX_TEXT_WORDS = 1_000  # a batch is as wide as its longest text; the longest published one has 28
 
@@ -42,10 +42,10 @@ def read_json_object(path: pathlib.Path) -> dict[str, Any]:
 
 def _read_json(path: pathlib.Path, kind: type, kind_in_words: str) -> Any:
   try:
-    content = json.loads(read_text(path))
+    content = parse_json(read_text(path))
   except InputError:
     raise
-  except (ValueError, RecursionError) as error:
+  except ValueError as error:
     raise InputError(f"{path}: not JSON ({error})") from error
   if not isinstance(content, kind):
     raise InputError(f"{path}: a JSON {type(content).__name__}, expected {kind_in_words}")

@@ -23,8 +23,9 @@ from data_pipelines.datasets.fashion200k import Fashion200k
 from data_pipelines.datasets.fashion_iq import FashionIQ
 from data_pipelines.datasets.mit_states import MitStates
 from data_pipelines.datasets.shapes import Shapes
-from data_pipelines.files import one_at_a_time, prepared_folder
 from data_pipelines.input_error import InputError
+from data_pipelines.locks import one_at_a_time
+from data_pipelines.paths import prepared_folder
 from data_pipelines.protocol import Protocol
 
 BUILDERS: dict[str, type[TableBuilder]] = {

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 import concurrent.futures
 import functools
 import json
-import os
 import pathlib
-import uuid
 
 import tqdm
 
+from data_pipelines.files import write_whole
 from data_pipelines.input_error import InputError
+from data_pipelines.locks import one_at_a_time
 from data_pipelines.pixels.source import load_pixels
 from data_pipelines.tables import ImageTable
+from data_pipelines.untrusted_json import read_json
 
 
 def bad_images(images: ImageTable, size: int, file: pathlib.Path, num_workers: int) -> Mapping[int, str]:
@@ -21,10 +22,13 @@ def bad_images(images: ImageTable, size: int, file: pathlib.Path, num_workers: i
   Every image is decoded to find out, by `num_workers` threads. `file` is JSON: row, name and message of each.
   """
   if not file.exists():
-    found = _decode_all(images, size, max(1, num_workers))
-    rows = [{"row": row, "name": images.names[row], "error": error} for row, error in found.items()]
-    _write(file, json.dumps(rows, indent=1) + "\n")
-  return {entry["row"]: entry["error"] for entry in json.loads(file.read_text("utf-8"))}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(file.with_suffix(".lock")):
+      if not file.exists():
+        found = _decode_all(images, size, max(1, num_workers))
+        rows = [{"row": row, "name": images.names[row], "error": error} for row, error in found.items()]
+        write_whole(file, json.dumps(rows, indent=1) + "\n")
+  return {entry["row"]: entry["error"] for entry in read_json(file)}
 
 
 def _decode_all(images: ImageTable, size: int, num_threads: int) -> dict[int, str]:
@@ -40,11 +44,3 @@ def _error(images: ImageTable, size: int, row: int) -> str | None:
   except InputError as error:
     return str(error)
   return None
-
-
-def _write(file: pathlib.Path, content: str) -> None:
-  """Whole or not at all."""
-  file.parent.mkdir(parents=True, exist_ok=True)
-  partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-  partial.write_text(content, "utf-8")
-  os.replace(partial, file)

@@ -18,8 +18,9 @@ from jaxtyping import Int, UInt8
 import numpy as np
 import tqdm
 
-from data_pipelines.files import one_at_a_time
+from data_pipelines.files import open_whole, to_disk
 from data_pipelines.input_error import InputError
+from data_pipelines.locks import one_at_a_time
 from data_pipelines.pixels.decode import CENTRE, decode_image, DECODER_VERSION, Resizing
 from data_pipelines.tables import ImageTable
 from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
@@ -89,7 +90,7 @@ def _build(images: ImageTable, size: int, resizing: Resizing, path: pathlib.Path
     for count in _decode_chunks(images, missing, (size, resizing), partial, ticks, num_workers):
       bar.update(count)
   os.replace(partial, path)
-  _to_disk(path.parent)
+  to_disk(path.parent)
   ticks.unlink()
 
 
@@ -102,11 +103,10 @@ def _create(partial: pathlib.Path, ticks: pathlib.Path, shape: tuple[int, ...], 
       "room, choose another data.prepared_dir, or decode as training goes with --config.data.pixels=decode"
     )
   np.zeros(num_chunks, np.uint8).tofile(ticks)
-  _to_disk(ticks)
-  new = partial.with_suffix(".new")
-  np.lib.format.open_memmap(new, "w+", np.uint8, shape)
-  _to_disk(new)
-  os.replace(new, partial)
+  to_disk(ticks)
+  with open_whole(partial) as stream:
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    stream.truncate(stream.tell() + int(np.prod(shape)))
 
 
 def _rows(images: ImageTable, chunk: int) -> range:
@@ -155,17 +155,8 @@ def _decode_chunk(
   size, resizing = shape
   pixels = np.stack([decode_image(image, size, name, resizing) for image, name in zip(encoded, names, strict=True)])
   np.load(partial, mmap_mode="r+")[chunk * CHUNK :][: len(pixels)] = pixels
-  _to_disk(partial)
+  to_disk(partial)
   with ticks.open("r+b") as file:
     file.seek(chunk)
     file.write(b"\1")
   return len(pixels)
-
-
-def _to_disk(path: pathlib.Path) -> None:
-  """Returns when a file's contents, or a folder's entries, are on the disk."""
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)

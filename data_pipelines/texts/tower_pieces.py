@@ -1,6 +1,5 @@
 """Tokenizers of CLIP's and SigLIP's text towers, as their repositories have them."""
 
-import json
 import pathlib
 import string
 from typing import Any
@@ -10,6 +9,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, Regex
 
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.wordpieces import open_tokenizer, WordPieces
+from data_pipelines.untrusted_json import read_json_object
 
 OPTIONS = "tokenizer_config.json"
 
@@ -31,7 +31,7 @@ def tower_pieces(folder: pathlib.Path, max_length: int, *, padded: bool) -> Word
   done: SiglipTokenizer lower-cases and deletes ASCII punctuation, Siglip2Tokenizer lower-cases. Raises InputError when
   there is no tokenizer, a broken one, or no padding token.
   """
-  options = json.loads((folder / OPTIONS).read_text()) if (folder / OPTIONS).is_file() else {}
+  options = read_json_object(folder / OPTIONS) if (folder / OPTIONS).is_file() else {}
   tokenizer = _open(folder)
   steps = _normalisation(options) + ([tokenizer.normalizer] if tokenizer.normalizer else [])
   if steps:

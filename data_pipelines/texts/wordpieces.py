@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 import dataclasses
-import json
 import logging
 import pathlib
 
@@ -12,6 +11,7 @@ import tokenizers
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.tokenizer_limits import check_lengths, check_parts
 from data_pipelines.texts.vocabulary import padded
+from data_pipelines.untrusted_json import read_json_object
 
 # The first one suffices; the others stand in for it.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
@@ -100,7 +100,7 @@ def open_tokenizer(file: pathlib.Path) -> tokenizers.Tokenizer:
 def _from_vocabulary(file: pathlib.Path) -> tokenizers.Tokenizer:
   """BERT's tokenizer, with the options of tokenizer_config.json where there is one."""
   config_file = file.with_name("tokenizer_config.json")
-  options = json.loads(config_file.read_text()) if config_file.is_file() else {}
+  options = read_json_object(config_file) if config_file.is_file() else {}
   wordpiece = tokenizers.BertWordPieceTokenizer(
     str(file),
     lowercase=options.get("do_lower_case", True),

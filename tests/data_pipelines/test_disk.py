@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from data_pipelines.files import disk_problem
+from data_pipelines.paths import disk_problem
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -5,12 +5,11 @@ removed by the next one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-import fcntl
 import functools
-import os
 import pathlib
 import shutil
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from composeret_jax.serving.index.segment import (
   write_manifest,
   write_segment,
 )
+from data_pipelines.files import partial_name
 from data_pipelines.input_error import InputError
 
 LOCK = ".lock"
@@ -45,8 +45,8 @@ class ExactIndex:
   those that searches keep on the device (nearest.py).
   """
 
-  def __init__(self, folder: pathlib.Path, lock: int | None = None):
-    """`open` and `create` make one; `lock` is the open file by which a writer keeps others out."""
+  def __init__(self, folder: pathlib.Path, lock: Any = None):
+    """`open` and `create` make one; `lock` is what keeps others out while this one writes, with a method `release`."""
     self._folder = folder
     self._lock = lock
     self._manifest = read_manifest(folder)
@@ -65,14 +65,16 @@ class ExactIndex:
     """To write; begins an empty one where there is none. Raises InputError when another process is writing."""
     _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _take_lock(folder)
+    from data_pipelines.locks import take_lock  # its package is only needed to write
+
+    lock = take_lock(folder / LOCK, f"{folder} is being written by another process")
     try:
       if not (folder / MANIFEST).exists():
         write_manifest(folder, Manifest(fingerprint, feature_dim))
       index = cls(folder, lock)
       index._remove_leftovers()
     except BaseException:
-      os.close(lock)
+      lock.release()
       raise
     return index
 
@@ -143,7 +145,7 @@ class ExactIndex:
     """Merges small segments, so that there are few, and lets others write."""
     if self._lock is not None:
       self._merge_small_segments()
-      os.close(self._lock)
+      self._lock.release()
       self._lock = None
 
   @functools.cached_property
@@ -223,7 +225,7 @@ class ExactIndex:
     return f"segment-{self._manifest.num_written + 1:08d}"
 
   def _remove_leftovers(self) -> None:
-    for path in [*self._folder.glob("segment-*"), *self._folder.glob(".segment-*.partial")]:
+    for path in [*self._folder.glob("segment-*"), *self._folder.glob(".segment-*.partial*")]:
       if path.name not in self._segments:
         shutil.rmtree(path)
 
@@ -274,17 +276,6 @@ def _check_free(folder: pathlib.Path) -> None:
   if folder.exists() and not folder.is_dir():
     raise InputError(f"{folder} is a file, expected the folder of an index")
   if folder.is_dir() and not (folder / MANIFEST).exists():
-    others = [path.name for path in folder.iterdir() if path.name not in (LOCK, f".{MANIFEST}.partial")]
+    others = [path.name for path in folder.iterdir() if path.name not in (LOCK, partial_name(folder / MANIFEST).name)]
     if others:
       raise InputError(f"{folder} is no index and not empty (found: {', '.join(sorted(others)[:5])})")
-
-
-def _take_lock(folder: pathlib.Path) -> int:
-  """The system lets go of a killed process' lock."""
-  lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-  try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError as error:
-    os.close(lock)
-    raise InputError(f"{folder} is being written by another process") from error
-  return lock

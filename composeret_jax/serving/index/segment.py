@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import json
-import os
 import pathlib
 import re
-import shutil
 from typing import Any
 
 import numpy as np
 
 from composeret_jax.serving.index.index import Entry, Rows
+from data_pipelines.files import replaced, write_whole
 from data_pipelines.input_error import InputError
 from data_pipelines.untrusted_json import is_count, parse_json, read_json
 
@@ -80,28 +79,8 @@ def read_manifest(folder: pathlib.Path) -> Manifest:
 
 def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
   """Replaces the manifest, on the disk too; killed at any moment, it is the old one or the new one."""
-  partial = folder / f".{MANIFEST}.partial"
   fields = {"format_version": FORMAT_VERSION} | dataclasses.asdict(manifest)
-  write_durably(partial, json.dumps(fields).encode())
-  os.replace(partial, folder / MANIFEST)
-  sync_folder(folder)
-
-
-def write_durably(file: pathlib.Path, content: bytes) -> None:
-  """Writes a file, and waits until it is on the disk."""
-  with file.open("wb") as stream:
-    stream.write(content)
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-def sync_folder(folder: pathlib.Path) -> None:
-  """Waits until the names in a folder are on the disk."""
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
+  write_whole(folder / MANIFEST, json.dumps(fields))
 
 
 def _segment_info(fields: dict[str, Any]) -> SegmentInfo:
@@ -165,21 +144,16 @@ class Segment:
 
 
 def write_segment(folder: pathlib.Path, name: str, rows: Rows) -> SegmentInfo:
-  """Writes a segment under a hidden name, waits for the disk, and gives it its name."""
-  partial, final = folder / f".{name}.partial", folder / name
-  shutil.rmtree(partial, ignore_errors=True)
-  partial.mkdir()
+  """Writes a segment, whole or not at all."""
   contents = {
     FEATURES: rows.features.astype(FLOAT).tobytes(),
     NORMS: rows.norms.astype(FLOAT).tobytes(),
     ENTRIES: "".join(_lines(rows)).encode(),
     THUMBNAILS: b"".join(rows.thumbnails),
   }
-  for file, content in contents.items():
-    write_durably(partial / file, content)
-  sync_folder(partial)
-  os.rename(partial, final)
-  sync_folder(folder)
+  with replaced(folder / name) as partial:
+    for file, content in contents.items():
+      (partial / file).write_bytes(content)
   return SegmentInfo(name, len(rows), {file: len(content) for file, content in contents.items()})
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 import csv
 import io
-import json
 import pathlib
 import sys
 from typing import Any, NamedTuple
 
 from data_pipelines.datasets.annotations import excerpt, numbered_lines, read_text
 from data_pipelines.input_error import InputError
+from data_pipelines.untrusted_json import parse_json
 
 
 class Row(NamedTuple):
@@ -88,8 +88,8 @@ def _read_jsonl(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
 
 def _json_row(line: str, where: str) -> Row:
   try:
-    fields = json.loads(line)
-  except (ValueError, RecursionError) as error:
+    fields = parse_json(line)
+  except ValueError as error:
     raise InputError(f"{where}: not JSON ({error})") from error
   if not isinstance(fields, dict):
     raise InputError(f"{where}: a JSON {type(fields).__name__}, expected an object with a field for each column")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from composeret_jax.pretrained.frozen_features import kept_features
+from data_pipelines.files import partial_name
 from data_pipelines.input_error import InputError
 
 FEATURES = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -57,10 +58,10 @@ def test_a_damaged_file_is_named(tmp_path, lost):
 def test_a_write_that_was_cut_short_is_none(tmp_path):
   kept_features(tmp_path, "texts", MADE_FROM, lambda: FEATURES)
   (file,) = tmp_path.glob("*.npy")
-  file.rename(file.with_suffix(".partial"))
+  file.rename(partial_name(file))
   kept_features(tmp_path, "texts", MADE_FROM, lambda: FEATURES)
   np.testing.assert_array_equal(kept_features(tmp_path, "texts", MADE_FROM, not_again), FEATURES)
-  assert not list(tmp_path.glob("*.partial"))
+  assert not partial_name(file).exists()
 
 
 def test_a_folder_that_cannot_be_written_is_a_message(tmp_path, capsys):

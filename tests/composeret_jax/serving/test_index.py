@@ -262,7 +262,7 @@ def test_killed_at_any_change_of_the_disk_an_index_is_the_old_or_the_new_one(tmp
     with killed_at(step, monkeypatch):
       CHANGES[change](index)
       break
-    os.close(index._lock)  # as the system does for a killed process
+    index._lock.release()  # as the system does for a killed process
     seen.append(content(open_index(folder)))
     assert seen[-1] in (old, new)
     again = create_index(folder, "a" * 64, DIM)

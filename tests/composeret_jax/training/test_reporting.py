@@ -1,6 +1,9 @@
 import json
+import os
+import pathlib
 import struct
 
+import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from composeret_jax.evaluation.report import recall_table
@@ -76,3 +79,51 @@ def test_what_an_interrupted_run_reported_too_far_is_removed(config, tmp_path):
     reporter.scalars(3, {"train/total": 30.0})
   lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert [(line["step"], line["train/total"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, 30.0)]
+
+
+def steps(file):
+  return [json.loads(line)["step"] for line in file.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("change", range(6))
+def test_killed_while_it_resumes_no_line_is_lost(config, tmp_path, monkeypatch, change):
+  """Before the `change`-th call that changes files, everything ends, as at a kill: what is not yet flushed is gone."""
+  file = tmp_path / "metrics.jsonl"
+  file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n')
+  pid = os.fork()
+  if not pid:
+    calls = [0]
+
+    def counted(function):
+      def call(*arguments, **options):
+        calls[0] += 1
+        if calls[0] > change:
+          os._exit(0)
+        return function(*arguments, **options)
+
+      return call
+
+    for name in ("fsync", "replace", "open"):
+      setattr(os, name, counted(getattr(os, name)))
+    write = pathlib.Path.write_text
+
+    def cut(path, content, *arguments):  # a file is empty before it is written
+      write(path, "")
+      os._exit(0)
+
+    pathlib.Path.write_text = cut
+    Reporter(tmp_path, config, first_step=2)
+    os._exit(0)
+  os.waitpid(pid, 0)
+  assert steps(file) in ([1, 2, 3], [1, 2])
+
+
+def test_lines_that_power_loss_has_damaged_are_named_and_set_aside(config, tmp_path, capsys):
+  file = tmp_path / "metrics.jsonl"
+  file.write_bytes(b'{"step": 1}\n' + b"\0" * 40 + b"\n" + b"\0" * 9 + b'{"step": 2}\n{"st\n[3]\n{"step": 3}\n')
+  with Reporter(tmp_path, config, first_step=3):
+    pass
+  assert steps(file) == [1, 2, 3]
+  aside = tmp_path / "unreadable_metrics.jsonl"
+  assert aside.read_bytes() == b"\0" * 40 + b'\n{"st\n[3]\n'
+  assert f"{file}: 3 lines are damaged, moved to {aside} (lines 2, 4, 5)" in capsys.readouterr().err

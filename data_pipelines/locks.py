@@ -1,0 +1,29 @@
+"""Locks on files between processes. The system lets go of a killed process' lock."""
+
+from collections.abc import Iterator
+import contextlib
+import pathlib
+
+import filelock
+
+from data_pipelines.input_error import InputError
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: pathlib.Path) -> Iterator[None]:
+  """Waits until no other process holds the lock file `path`, which it makes, and holds it until the block ends."""
+  with filelock.FileLock(path, fallback_to_soft=False):
+    yield
+
+
+def take_lock(path: pathlib.Path, held: str) -> filelock.BaseFileLock:
+  """Takes the lock file `path`, which it makes, until `release`.
+
+  Raises InputError with the text `held` while another process has it, and OSError where the file cannot be locked.
+  """
+  lock = filelock.FileLock(path, timeout=0, fallback_to_soft=False, thread_local=False)
+  try:
+    lock.acquire()
+  except filelock.Timeout as error:
+    raise InputError(held) from error
+  return lock

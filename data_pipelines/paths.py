@@ -1,0 +1,41 @@
+"""Paths that flags and configurations name."""
+
+import errno
+import os
+import pathlib
+import re
+
+REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
+
+
+# TensorStore writes checkpoints, and says it in its own errors' text.
+TEXTS = {"No space left on device": "the disk is full", "Read-only file system": "it is read-only"}
+
+
+def disk_problem(error: BaseException) -> str | None:
+  """One sentence when the error, or one that it came from, is of a disk that takes nothing more; else None.
+
+  What was saved before stays as it is: everything is written beside it, and renamed when it is whole.
+  """
+  while error is not None:
+    reason = REASONS.get(error.errno) if isinstance(error, OSError) else _reason_in(str(error))
+    if reason:
+      where = getattr(error, "filename", None) or _path_in(str(error))
+      return f"cannot write, {reason}: {where}. The same command goes on from the newest checkpoint when there is room"
+    error = error.__cause__ or error.__context__
+  return None
+
+
+def _reason_in(message: str) -> str | None:
+  return next((reason for text, reason in TEXTS.items() if text in message), None)
+
+
+def _path_in(message: str) -> str:
+  path = re.search(r'"(/[^"]+)"', message)
+  return path[1] if path else message.splitlines()[0][:200]
+
+
+def prepared_folder(configured: str) -> pathlib.Path:
+  """What the configuration says; by default `composeret_jax` in the user's cache folder."""
+  default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
+  return pathlib.Path(configured or default).expanduser()
