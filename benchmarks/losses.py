@@ -26,7 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.contenders import best_seconds, peak_gigabytes, report, run_alone
-from composeret_jax.train_step import losses
+from composeret_jax.train_step.losses.batch_based_classification import batch_classification_loss
+from composeret_jax.train_step.losses.soft_triplet import soft_triplet_loss
+from composeret_jax.train_step.triplets import sample_triplets
 
 STEPS_A_CALL = 100
 
@@ -42,20 +44,20 @@ _FOLDER = flags.DEFINE_string("folder", None, "Where the gradients are.")
 def inputs(batch_size: int) -> tuple[np.ndarray, np.ndarray]:
   """Features [2, batch_size, dim] on the sphere and triplets of them, the same every time."""
   vectors = np.random.default_rng(0).standard_normal((2, batch_size, _DIM.value), dtype=np.float32)
-  triplets = np.asarray(losses.sample_triplets(jax.random.key(0), batch_size))
+  triplets = np.asarray(sample_triplets(jax.random.key(0), batch_size))
   return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), triplets
 
 
 def soft_triplet_in_jax(features: np.ndarray, triplets: np.ndarray, *, block_rows: int):
   """Our soft triplet loss."""
   triplets = jnp.asarray(triplets)
-  return _compiled(lambda pair: losses.soft_triplet_loss(*pair, triplets, block_rows), features)
+  return _compiled(lambda pair: soft_triplet_loss(*pair, triplets, block_rows), features)
 
 
 def soft_triplet_in_steps(features: np.ndarray, triplets: np.ndarray):
   """Steps of gradient descent with our soft triplet loss, too small to change its gradient."""
   triplets = jnp.asarray(triplets)
-  gradient = jax.grad(lambda pair: losses.soft_triplet_loss(*pair, triplets))
+  gradient = jax.grad(lambda pair: soft_triplet_loss(*pair, triplets))
 
   def step(features, _):
     slopes = gradient(features)
@@ -71,7 +73,7 @@ def soft_triplet_in_steps(features: np.ndarray, triplets: np.ndarray):
 def batch_classification_in_jax(features: np.ndarray, triplets: np.ndarray, *, block_rows: int):
   """Our batch-based classification loss, which needs no triplets."""
   del triplets
-  return _compiled(lambda pair: losses.batch_classification_loss(*pair, block_rows), features)
+  return _compiled(lambda pair: batch_classification_loss(*pair, block_rows), features)
 
 
 def _compiled(loss, features: np.ndarray):

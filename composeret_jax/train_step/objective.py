@@ -7,8 +7,8 @@ from jaxtyping import Array, Float, Int, Num
 
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.retrieval_model import RetrievalModel
-from composeret_jax.train_step import losses
-from composeret_jax.train_step.losses import PairLoss
+from composeret_jax.train_step.hard_negatives import HardNegatives
+from composeret_jax.train_step.loss import PairLoss
 
 
 def weighted_losses(
@@ -20,13 +20,13 @@ def weighted_losses(
   loss: PairLoss,
   weights: Mapping[str, float],
   rngs: RowKeys | None = None,
-  negatives: losses.HardNegatives | None = None,
+  negatives: HardNegatives | None = None,
 ) -> dict[str, Float[Array, ""]]:
   """Every loss with a weight above zero, from raw features, and their weighted sum as `total`.
 
-  `reference` is what the model's `encode_references` gives.
-  `weights` has the keys main, image_reconstruction, text_reconstruction and rotational_symmetry. `negatives` are the
-  main loss's.
+  `reference` is what the model's `encode_references` gives. `weights` has the keys main, image_reconstruction,
+  text_reconstruction and rotational_symmetry; the last is ComposeAE's (Anwaar et al., WACV 2021): `loss` between
+  targets that their texts turned back and the references that they should give. `negatives` are the main loss's.
   """
   if weights["rotational_symmetry"]:
     composed, turned_back = model.both_ways(reference, target, text, rngs=rngs)
@@ -35,15 +35,18 @@ def weighted_losses(
   mined = {} if negatives is None else {"negatives": negatives}
   terms = {"main": loss(model.on_sphere(composed), model.on_sphere(target), **mined)}
   if weights["image_reconstruction"]:
-    terms["image_reconstruction"] = losses.reconstruction_loss(model.composer.decode_image(composed, text), reference)
+    terms["image_reconstruction"] = reconstruction_loss(model.composer.decode_image(composed, text), reference)
   if weights["text_reconstruction"]:
-    terms["text_reconstruction"] = losses.reconstruction_loss(model.composer.decode_text(composed), text)
+    terms["text_reconstruction"] = reconstruction_loss(model.composer.decode_text(composed), text)
   if weights["rotational_symmetry"]:
-    terms["rotational_symmetry"] = losses.rotational_symmetry_loss(
-      model.on_sphere(turned_back), model.on_sphere(reference), loss
-    )
+    terms["rotational_symmetry"] = loss(model.on_sphere(turned_back), model.on_sphere(reference))
   total = sum(weights[name] * value for name, value in terms.items())
   return {"total": total, **terms}
+
+
+def reconstruction_loss(decoded: Float[Array, "batch dim"], original: Float[Array, "batch dim"]) -> Float[Array, ""]:
+  """Mean squared error of a decoder against the raw feature that it rebuilds. Gradients flow into both."""
+  return jnp.square(decoded - original).mean()
 
 
 def encode_batch(
@@ -74,10 +77,10 @@ def encode_negatives(
   images: Num[Array, "num_images ..."],
   augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
   rngs: RowKeys,
-) -> losses.HardNegatives:
+) -> HardNegatives:
   """The images that `table`, a train state's `negatives`, has for the targets, in one more pass through the encoder."""
   rows = table["rows"][targets]
   num = rows.shape[1]
   own_keys = RowKeys(rngs.key, (rngs.rows[:, None] * num + jnp.arange(num)).ravel())
   features = model.on_sphere(model.encode_images(augment(images[rows.ravel()], own_keys)))
-  return losses.HardNegatives(features.reshape(*rows.shape, -1), table["labels"][rows], table["labels"][targets])
+  return HardNegatives(features.reshape(*rows.shape, -1), table["labels"][rows], table["labels"][targets])

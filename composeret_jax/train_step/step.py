@@ -17,7 +17,7 @@ from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import Variables
 from composeret_jax.train_step.augment import augment
-from composeret_jax.train_step.losses import pair_loss
+from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import encode_batch, encode_negatives, weighted_losses
 from composeret_jax.train_step.state import TrainState
 
@@ -132,8 +132,7 @@ def _make_loss(
       encode, batch_stats, (rows, batch), config.train.num_microbatches, num_shards
     )
     trained = in_training(params, batch_stats, frozen)
-    loss = pair_loss(
-      config.loss,
+    loss = LOSSES[config.loss].pair_loss(
       loss_key,
       config.batch_size,
       bias=None if trained.bias is None else trained.bias[...],

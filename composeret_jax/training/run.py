@@ -15,7 +15,7 @@ from composeret_jax.distributed import data_mesh, first_one_first, is_first, on_
 from composeret_jax.evaluation.evaluator import Evaluation, Evaluator
 from composeret_jax.pretrained.image_encoder import check_image_trunk, load_pretrained, trunk_made_with, with_features
 from composeret_jax.pretrained.text_encoder import open_texts
-from composeret_jax.train_step.losses import BIASED_LOSSES
+from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.train_step.state import create_state, evaluated_variables, TrainState
@@ -65,7 +65,7 @@ class Run:
       words=trained_texts.get("words"),
       kept_in=prepared_folder(config.data.prepared_dir) / "text_features",
     )
-    has_bias = config.loss in BIASED_LOSSES
+    has_bias = LOSSES[config.loss].has_bias
     self.model = build_model(
       config.model, self.texts.build_encoder, config.seed, config.data.image_size, has_bias=has_bias
     )

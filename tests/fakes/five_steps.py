@@ -18,7 +18,7 @@ import numpy as np
 from composeret_jax.distributed import AXIS, fetch, on_every_device, place
 from composeret_jax.models.layers.linear import linear
 from composeret_jax.pretrained.text_encoder import open_texts
-from composeret_jax.train_step.losses import BIASED_LOSSES
+from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.train_step.state import create_state
@@ -75,7 +75,7 @@ def losses(
   config.batch_size = BATCH
   config.train.num_microbatches = num_microbatches
   texts = open_texts(config.model.text_encoder, ["old red new cat"], ["old red"], batch_size=1)
-  model = build_model(config.model, texts.build_encoder, seed=0, has_bias=loss in BIASED_LOSSES)
+  model = build_model(config.model, texts.build_encoder, seed=0, has_bias=LOSSES[loss].has_bias)
   if not batch_norm:
     model.image_encoder = LinearImageEncoder(config.model.image_encoder.feature_dim)
   optimizer = build_optimizer(config)

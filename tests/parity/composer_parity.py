@@ -14,7 +14,8 @@ from composeret_jax.models.composers import Composer
 from composeret_jax.models.layers.dropout import Dropout
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.pretrained import original
-from composeret_jax.train_step import losses
+from composeret_jax.train_step.losses.batch_based_classification import batch_classification_loss
+from composeret_jax.train_step.losses.soft_triplet import soft_triplet_loss
 from composeret_jax.train_step.objective import weighted_losses
 from composeret_jax.train_step.optimizers import coupled_sgd
 from tests.parity import golden
@@ -111,9 +112,9 @@ class ComposerParity:
 
   def _pair_loss(self, name):
     if name == "batch_based_classification":
-      return losses.batch_classification_loss
+      return batch_classification_loss
     triplets = jnp.asarray(self.numbers["in/triplets"])
-    return lambda composed, targets: losses.soft_triplet_loss(composed, targets, triplets)
+    return lambda composed, targets: soft_triplet_loss(composed, targets, triplets)
 
 
 def _gradient_norms(graphdef, gradients, stats):

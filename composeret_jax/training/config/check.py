@@ -10,7 +10,7 @@ from composeret_jax.evaluation.evaluator import HALVES, RERANKED
 from composeret_jax.models.composers import COMPOSERS
 from composeret_jax.models.encoders.bert import POOLINGS
 from composeret_jax.models.encoders.resnet import BLOCKS
-from composeret_jax.train_step.losses import PAIR_LOSSES
+from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.optimizers import DECAYS, LEARNING_RATE_SCALINGS, OPTIMIZERS
 from composeret_jax.train_step.parallel import PARALLEL
 from composeret_jax.training.config.field_rules import (
@@ -43,7 +43,7 @@ RULES: dict[str, Rule] = {
   "batch_size": whole(1),
   "num_train_steps": whole(0),  # none evaluates the first weights
   "parallel": one_of(PARALLEL),
-  "loss": one_of(PAIR_LOSSES),
+  "loss": one_of(tuple(LOSSES)),
   "text_query": one_of(("modification", "complete")),
   "loss_block_rows": whole(0),
   "optimizer": one_of(tuple(OPTIMIZERS)),

@@ -12,7 +12,7 @@ from composeret_jax.models.encoders.projected import Frozen
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.pretrained.bert import load_bert
 from composeret_jax.pretrained.text_encoder import encode_texts, open_texts
-from composeret_jax.train_step.losses import pair_loss
+from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import encode_batch, weighted_losses
 from composeret_jax.train_step.optimizers import build_optimizer, parameter_groups
 from composeret_jax.train_step.state import create_state
@@ -57,7 +57,7 @@ def built(config, **fields):
 
 def losses(config, model, batch):
   weights = config.model.loss_weights.to_dict()
-  loss = pair_loss(config.loss, jax.random.key(0), len(TEXTS))
+  loss = LOSSES[config.loss].pair_loss(jax.random.key(0), len(TEXTS))
   rngs = [RowKeys(jax.random.key(seed), jnp.arange(len(TEXTS))) for seed in range(2)]
 
   def call(model, batch):

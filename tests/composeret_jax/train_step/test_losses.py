@@ -1,4 +1,6 @@
+import inspect
 import itertools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +8,13 @@ import numpy as np
 import pytest
 
 from composeret_jax.train_step import losses
+from composeret_jax.train_step.hard_negatives import HardNegatives
+from composeret_jax.train_step.losses.batch_based_classification import batch_classification_loss
+from composeret_jax.train_step.losses.info_nce import info_nce_loss
+from composeret_jax.train_step.losses.sigmoid import sigmoid_loss
+from composeret_jax.train_step.losses.soft_triplet import soft_triplet_loss
+from composeret_jax.train_step.objective import reconstruction_loss
+from composeret_jax.train_step.triplets import sample_triplets
 
 
 def features(batch, dim=5, seed=0):
@@ -19,7 +28,7 @@ def test_batch_classification_is_the_mean_of_each_querys_cross_entropy():
   for i in range(4):
     scores = [float(composed[i] @ targets[j]) for j in range(4)]
     expected += np.log(sum(np.exp(scores))) - scores[i]
-  loss = losses.batch_classification_loss(jnp.asarray(composed), jnp.asarray(targets))
+  loss = batch_classification_loss(jnp.asarray(composed), jnp.asarray(targets))
   np.testing.assert_allclose(loss, expected / 4, rtol=1e-5)
 
 
@@ -38,8 +47,8 @@ def test_hard_negatives_join_the_sum_unless_they_show_what_the_querys_target_doe
     wrong = [mined[j, n] for j in range(4) for n in range(2) if labels[j, n] != target_labels[i]]
     scores = np.array([composed[i] @ other for other in [*targets, *wrong]], np.float64)
     expected += np.log(np.exp(scores).sum()) - scores[i]
-  negatives = losses.HardNegatives(*map(jnp.asarray, (mined, labels, target_labels)))
-  loss = losses.batch_classification_loss(jnp.asarray(composed), jnp.asarray(targets), negatives=negatives)
+  negatives = HardNegatives(*map(jnp.asarray, (mined, labels, target_labels)))
+  loss = batch_classification_loss(jnp.asarray(composed), jnp.asarray(targets), negatives=negatives)
   np.testing.assert_allclose(loss, expected / 4, rtol=1e-5)
 
 
@@ -49,8 +58,8 @@ def test_blocks_change_nothing_with_hard_negatives(block_rows):
   mined, *labels = map(jnp.asarray, hard_negatives())
 
   def loss(composed, targets, mined, rows):
-    negatives = losses.HardNegatives(mined, *labels)
-    return losses.batch_classification_loss(composed, targets, rows, negatives=negatives)
+    negatives = HardNegatives(mined, *labels)
+    return batch_classification_loss(composed, targets, rows, negatives=negatives)
 
   gradient = jax.value_and_grad(loss, argnums=(0, 1, 2))
   arrays = composed, targets, mined
@@ -69,7 +78,7 @@ def test_info_nce_is_the_mean_of_rows_and_columns():
     for way in range(2)
   )
   assert abs(rows - columns) > 0.01
-  loss = losses.info_nce_loss(jnp.asarray(composed), jnp.asarray(targets))
+  loss = info_nce_loss(jnp.asarray(composed), jnp.asarray(targets))
   np.testing.assert_allclose(loss, (rows + columns) / 2, rtol=1e-5)
 
 
@@ -87,7 +96,7 @@ def test_the_sigmoid_loss_and_its_gradients_are_those_worked_out_by_hand(bias, b
   composed, targets = features(4)
   expected, expected_gradients = sigmoid_by_hand(composed, targets, bias)
   arguments = jnp.asarray(composed), jnp.asarray(targets), jnp.array(bias)
-  of = jax.value_and_grad(lambda *arrays: losses.sigmoid_loss(*arrays, block_rows=block_rows), argnums=(0, 1, 2))
+  of = jax.value_and_grad(lambda *arrays: sigmoid_loss(*arrays, block_rows=block_rows), argnums=(0, 1, 2))
   loss, gradients = of(*arguments)
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
   for gradient, by_hand in zip(gradients, expected_gradients, strict=True):
@@ -98,7 +107,7 @@ def test_info_nces_gradient_is_the_one_worked_out_by_hand():
   composed, targets = features(4)
   exponentials = np.exp(composed @ targets.T)
   forth, back = (exponentials / exponentials.sum(axis=axis, keepdims=True) - np.eye(4) for axis in (1, 0))
-  gradient = jax.grad(losses.info_nce_loss)(jnp.asarray(composed), jnp.asarray(targets))
+  gradient = jax.grad(info_nce_loss)(jnp.asarray(composed), jnp.asarray(targets))
   np.testing.assert_allclose(gradient, (forth + back) @ targets / 8, rtol=1e-4, atol=1e-6)
 
 
@@ -111,19 +120,19 @@ def test_soft_triplet_is_the_mean_over_triplets_in_a_loop():
     to_positive = np.sum((vectors[anchor] - vectors[positive]) ** 2)
     to_negative = np.sum((vectors[anchor] - vectors[negative]) ** 2)
     terms.append(np.log(1 + np.exp(to_positive - to_negative)))
-  loss = losses.soft_triplet_loss(jnp.asarray(composed), jnp.asarray(targets), jnp.asarray(triplets))
+  loss = soft_triplet_loss(jnp.asarray(composed), jnp.asarray(targets), jnp.asarray(triplets))
   np.testing.assert_allclose(loss, np.mean(terms), rtol=1e-5)
 
 
 def test_soft_triplet_stays_finite_where_the_exponential_does_not():
   composed, targets = jnp.full((2, 4), 100.0), jnp.full((2, 4), -100.0)
-  loss = losses.soft_triplet_loss(composed, targets, jnp.array([[0, 2, 1]]))
+  loss = soft_triplet_loss(composed, targets, jnp.array([[0, 2, 1]]))
   assert float(loss) == pytest.approx(4 * 200.0**2)
 
 
 @pytest.mark.parametrize("batch", [2, 3, 7])
 def test_every_row_is_an_anchor_with_its_partner_and_distinct_others(batch):
-  triplets = np.asarray(losses.sample_triplets(jax.random.key(0), batch))
+  triplets = np.asarray(sample_triplets(jax.random.key(0), batch))
   per_anchor = min(3, 2 * batch - 2)
   assert triplets.shape == (2 * batch * per_anchor, 3)
   for anchor, group in itertools.groupby(triplets.tolist(), key=lambda row: row[0]):
@@ -137,7 +146,7 @@ def test_every_row_is_an_anchor_with_its_partner_and_distinct_others(batch):
 
 
 def test_negatives_are_uniform_over_the_others():
-  draws = jax.vmap(lambda key: losses.sample_triplets(key, 4))(jax.random.split(jax.random.key(1), 2000))
+  draws = jax.vmap(lambda key: sample_triplets(key, 4))(jax.random.split(jax.random.key(1), 2000))
   negatives_of_row_1 = np.asarray(draws)[:, 3:6, 2].ravel()
   counts = np.bincount(negatives_of_row_1, minlength=8)
   assert counts[[1, 5]].tolist() == [0, 0]
@@ -147,31 +156,24 @@ def test_negatives_are_uniform_over_the_others():
 
 def test_a_batch_of_one_has_no_negatives():
   with pytest.raises(ValueError, match="batch size 1"):
-    losses.sample_triplets(jax.random.key(0), 1)
+    sample_triplets(jax.random.key(0), 1)
 
 
 def test_reconstruction_is_the_mean_squared_error():
-  loss = losses.reconstruction_loss(jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 2.0]]))
+  loss = reconstruction_loss(jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 2.0]]))
   assert float(loss) == 2.0
-
-
-def test_rotational_symmetry_compares_turned_back_targets_with_references():
-  turned_back, references = map(jnp.asarray, features(3))
-  loss = losses.rotational_symmetry_loss(turned_back, references, losses.batch_classification_loss)
-  assert float(loss) == float(losses.batch_classification_loss(turned_back, references))
-  assert float(loss) != float(losses.batch_classification_loss(references, turned_back))
 
 
 def pair_loss(name, batch, block_rows):
   """A loss of composed features and targets, whole (0) or in blocks."""
   if name == "batch":
-    return lambda composed, targets: losses.batch_classification_loss(composed, targets, block_rows)
+    return lambda composed, targets: batch_classification_loss(composed, targets, block_rows)
   if name == "info_nce":
-    return lambda composed, targets: losses.info_nce_loss(composed, targets, block_rows)
+    return lambda composed, targets: info_nce_loss(composed, targets, block_rows)
   if name == "sigmoid":
-    return lambda composed, targets: losses.sigmoid_loss(composed, targets, jnp.array(-1.0), block_rows)
-  triplets = losses.sample_triplets(jax.random.key(0), batch)
-  return lambda composed, targets: losses.soft_triplet_loss(composed, targets, triplets, block_rows)
+    return lambda composed, targets: sigmoid_loss(composed, targets, jnp.array(-1.0), block_rows)
+  triplets = sample_triplets(jax.random.key(0), batch)
+  return lambda composed, targets: soft_triplet_loss(composed, targets, triplets, block_rows)
 
 
 @pytest.mark.parametrize("name", ["batch", "triplet", "info_nce", "sigmoid"])
@@ -198,3 +200,16 @@ def test_blocks_never_hold_the_big_arrays(name):
   big = 4 * 6 * batch * dim if name == "triplet" else 4 * batch * batch
   assert temporary_bytes(0) >= big
   assert temporary_bytes(block_rows) < big
+
+
+def test_each_loss_is_a_module_that_its_name_names():
+  modules = {path.stem for path in pathlib.Path(losses.__file__).parent.glob("*.py")} - {"__init__"}
+  assert set(losses.LOSSES) == modules == {"batch_based_classification", "info_nce", "sigmoid", "soft_triplet"}
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_a_loss_takes_the_keywords_that_it_declares(name):
+  loss = losses.LOSSES[name]
+  given = {"bias": loss.has_bias, "triplets": loss.draws_triplets, "negatives": loss.takes_hard_negatives}
+  keywords = list(inspect.signature(loss.function).parameters)[2:]
+  assert sorted(keywords) == sorted(["block_rows", *(keyword for keyword, is_taken in given.items() if is_taken)])

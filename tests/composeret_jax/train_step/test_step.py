@@ -12,7 +12,7 @@ from composeret_jax.models.composers import COMPOSERS
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.pretrained.text_encoder import open_texts
 from composeret_jax.train_step import step as train_step
-from composeret_jax.train_step.losses import BIASED_LOSSES
+from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import encode_batch
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel, scanned
@@ -152,7 +152,7 @@ def test_a_model_without_parameters_has_a_step_and_an_optimiser(config, kind):
 @pytest.mark.parametrize("loss, names", [("sigmoid", {"radius", "bias"}), ("info_nce", {"radius"})])
 def test_the_losses_own_numbers_are_trained(config, loss, names):
   config.loss = loss
-  model = build_model(config.model, text_encoder(config), seed=0, has_bias=loss in BIASED_LOSSES)
+  model = build_model(config.model, text_encoder(config), seed=0, has_bias=LOSSES[loss].has_bias)
   optimizer = build_optimizer(config)
   state = create_state(model, optimizer, seed=0)
   assert {name for name, value in state.variables.params.items() if isinstance(value, jax.Array)} == names

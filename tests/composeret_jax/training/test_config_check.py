@@ -13,7 +13,7 @@ from composeret_jax.export.bundle import export
 from composeret_jax.export.gallery_images import gallery_images
 from composeret_jax.models.composers import COMPOSERS
 from composeret_jax.pretrained.text_encoder import open_texts
-from composeret_jax.train_step.losses import BIASED_LOSSES, PAIR_LOSSES
+from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.optimizers import build_optimizer, DECAYS, OPTIMIZERS
 from composeret_jax.train_step.state import create_state
 from composeret_jax.train_step.step import make_train_step
@@ -48,7 +48,7 @@ def test_all_mistakes_are_named_at_once(config):
   config.batch_size = 9
   config.profile_steps = "15:10"
   expected = {
-    "config.loss is 'triplet', expected one of batch_based_classification, soft_triplet, info_nce, sigmoid "
+    "config.loss is 'triplet', expected one of batch_based_classification, info_nce, sigmoid, soft_triplet "
     "(did you mean 'soft_triplet'?)",
     "config.data.image_size is 0, expected at least 1",
     "config.profile_steps: '15:10' is not FIRST:STOP, as 10:15 for steps 10 to 14",
@@ -228,9 +228,7 @@ VALUES = strategies.one_of(
   strategies.integers(min_value=-2, max_value=9),
   strategies.floats(),
   strategies.text(string.printable, max_size=8),
-  strategies.sampled_from(
-    [*COMPOSERS, *OPTIMIZERS, *PAIR_LOSSES, *DATA_SETS, "complete", "bert", "skip", "1:9", "a\0"]
-  ),
+  strategies.sampled_from([*COMPOSERS, *OPTIMIZERS, *LOSSES, *DATA_SETS, "complete", "bert", "skip", "1:9", "a\0"]),
   strategies.lists(strategies.integers(0, 3), max_size=3).map(tuple),
   strategies.lists(strategies.sampled_from(["dress", "shirt", "hat"]), max_size=3).map(tuple),
 )
@@ -267,7 +265,7 @@ TRAINABLE = strategies.fixed_dictionaries(
     "model.loss_weights.rotational_symmetry": strategies.sampled_from([0.0, 0.1]),
     "data.image_size": strategies.integers(1, 40),
     "batch_size": strategies.integers(1, 6),
-    "loss": strategies.sampled_from(PAIR_LOSSES),
+    "loss": strategies.sampled_from(sorted(LOSSES)),
     "loss_block_rows": strategies.integers(0, 4),
     "optimizer": strategies.sampled_from(sorted(OPTIMIZERS)),
     "decay": strategies.sampled_from(sorted(DECAYS)),
@@ -290,7 +288,7 @@ def test_what_passes_can_be_trained(changes):
   config.update_from_flattened_dict(changes)
   assume(not mistakes(config))
   text = open_texts(config.model.text_encoder, ["old red"], ["old red"], batch_size=1).build_encoder
-  model = build_model(config.model, text, seed=0, has_bias=config.loss in BIASED_LOSSES)
+  model = build_model(config.model, text, seed=0, has_bias=LOSSES[config.loss].has_bias)
   optimizer = build_optimizer(config)
   pixels = jax.ShapeDtypeStruct((config.batch_size, config.data.image_size, config.data.image_size, 3), jnp.uint8)
   batch = {"reference": pixels, "target": pixels, "tokens": jax.ShapeDtypeStruct((config.batch_size, 2), jnp.int32)}

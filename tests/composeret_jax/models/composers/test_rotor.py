@@ -8,7 +8,7 @@ import pytest
 
 from composeret_jax.models.composers.rotor import normalised, Rotor, turn
 from composeret_jax.models.retrieval_model import RetrievalModel
-from composeret_jax.train_step.losses import batch_classification_loss
+from composeret_jax.train_step.losses.batch_based_classification import batch_classification_loss
 from composeret_jax.train_step.objective import weighted_losses
 
 BATCH, IMAGE_DIM, TEXT_DIM = 6, 16, 12
