@@ -17,7 +17,7 @@ from data_pipelines.pixels.bad_images import bad_images
 from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
 from data_pipelines.pixels.source import DecodedPixels, PixelSource
 from data_pipelines.pixels.store import open_store
-from data_pipelines.samplers import AdjectiveSampler, CaptionSampler, ListedSampler, ModificationSampler
+from data_pipelines.samplers import ListedSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler, without_images, without_their_queries
 
 
@@ -54,47 +54,47 @@ class Dataset:
     return self.open_pixels(self.gallery, self.gallery_split)
 
 
-def open_dataset(config: ml_collections.ConfigDict, text_query: str, split: str = "test") -> Dataset:
-  """Opens the data set that `config` (the `data` part of a run's configuration) names, preparing it when it is missing.
+def open_dataset(data_config: ml_collections.ConfigDict, text_query: str, split: str = "test") -> Dataset:
+  """Opens the data set that `data_config`, a run's `config.data`, names; prepares it when it is missing.
 
   `text_query` is "modification" or "complete". `split` says which queries, with their gallery; those of SUBMISSION are
-  for a test server, and all stay, whatever `config` says of bad images. Raises InputError when the data set does not
+  for a test server, and all stay, whatever `data_config.on_bad_image` is. Raises InputError when the data set does not
   have one of the two, or the raw files are not as expected.
   """
-  text_queries = BUILDERS[config.dataset].TEXT_QUERIES
+  text_queries = BUILDERS[data_config.dataset].TEXT_QUERIES
   if text_query not in text_queries:
-    raise InputError(f"config.text_query is {text_query!r}, {config.dataset} has only {', '.join(text_queries)}")
-  tables = _open_tables(config)
+    raise InputError(f"config.text_query is {text_query!r}, {data_config.dataset} has only {', '.join(text_queries)}")
+  tables = _open_tables(data_config)
   trains = "train" in tables["images"].info.splits
-  train = _usable(config, tables, "train", text_query) if trains else _NOTHING_TO_TRAIN_ON
+  train = _usable(data_config, tables, "train", text_query) if trains else _NOTHING_TO_TRAIN_ON
   if split != "test":
-    _check_split(config.dataset, tables, split)
-  test = _usable(config, tables, split, text_query)
+    _check_split(data_config.dataset, tables, split)
+  test = _usable(data_config, tables, split, text_query)
   return Dataset(
     train_images=train.images,
     train_triplets=train.triplets,
     gallery=test.images,
     queries=test.queries,
-    open_pixels=functools.partial(_open_pixels, config, tables["images"]),
+    open_pixels=functools.partial(_open_pixels, data_config, tables["images"]),
     num_left_out={**tables["queries"].info.metadata["num_left_out"], **test.num_left_out, **train.num_left_out},
-    gallery_split=BUILDERS[config.dataset].images_of(split),
+    gallery_split=BUILDERS[data_config.dataset].images_of(split),
   )
 
 
-def prepare(config: ml_collections.ConfigDict, beam: Beam | None = None) -> None:
-  """Builds what is missing of the tables and stores of the data set that `config` names, without training.
+def prepare(data_config: ml_collections.ConfigDict, beam: Beam | None = None) -> None:
+  """Builds what is missing of the tables and stores of the data set that `data_config` names, without training.
 
   With `beam` the tables are written by Apache Beam; stores are made here. The store of images that are for a submission
   alone is left to the submission. Raises InputError when the raw files are not as expected.
   """
-  tables = _open_tables(config, beam)
+  tables = _open_tables(data_config, beam)
   for split in tables["images"].info.splits:
     if split == SUBMISSION:
       continue
     images = _images(tables, split)
-    if config.on_bad_image == "skip":
-      images = without_images(images, _bad_images(config, tables, images, split))
-    _open_pixels(config, tables["images"], images, split)
+    if data_config.on_bad_image == "skip":
+      images = without_images(images, _bad_images(data_config, tables, images, split))
+    _open_pixels(data_config, tables["images"], images, split)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,43 +118,44 @@ _NO_QUERIES = QueryTable(np.zeros(0, np.int64), [], [], [])
 _NOTHING_TO_TRAIN_ON = _Split(ImageTable([], [], [], []), _NO_QUERIES, ListedSampler(_NO_QUERIES, []))
 
 
-def _usable(config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], split: str, text_query: str) -> _Split:
-  """The split, without what cannot be decoded where `config` says so."""
-  builder = BUILDERS[config.dataset]
+def _usable(
+  data_config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], split: str, text_query: str
+) -> _Split:
+  """The split, without what cannot be decoded where `data_config` says so."""
+  builder = BUILDERS[data_config.dataset]
   images = _images(tables, builder.images_of(split))
   if split in tables["queries"].info.splits:
     queries = _queries(tables["queries"], split, text_query)
   else:
     queries = None if split == "train" else _NO_QUERIES
-  whole = _split(config.dataset, split, images, queries, text_query)
-  if config.on_bad_image != "skip" or split == SUBMISSION:
-    return whole
-  bad = _bad_images(config, tables, images, split)
+
+  def with_sampler(images, queries):
+    return _Split(images, queries, builder.sampler(images, queries, text_query) if split == "train" else None)
+
+  everything = with_sampler(images, queries)
+  if data_config.on_bad_image != "skip" or split == SUBMISSION:
+    return everything
+  bad = _bad_images(data_config, tables, images, split)
   good = without_images(images, bad)
   good_queries = None if queries is None else without_their_queries(queries, images, bad)
   if not len(good) or queries and not good_queries:
     raise InputError(
-      f"{config.dataset}: without bad images no {split} query is left; the first: {next(iter(bad.values()))}"
+      f"{data_config.dataset}: without bad images no {split} query is left; the first: {next(iter(bad.values()))}"
     )
-  usable = _split(config.dataset, split, good, good_queries, text_query)
+  usable = with_sampler(good, good_queries)
   infix = "train_" if split == "train" else ""
-  num_queries = whole.num_queries - usable.num_queries
+  num_queries = everything.num_queries - usable.num_queries
   return dataclasses.replace(
     usable, num_left_out={f"num_bad_{infix}images": len(bad), f"num_bad_{infix}queries": num_queries}
   )
 
 
-def _split(dataset: str, split: str, images: ImageTable, queries: QueryTable | None, text_query: str) -> _Split:
-  triplets = _train_triplets(dataset, images, queries, text_query) if split == "train" else None
-  return _Split(images, queries, triplets)
-
-
 def _bad_images(
-  config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], images: ImageTable, split: str
+  data_config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], images: ImageTable, split: str
 ) -> Mapping[int, str]:
-  name = f"bad-{split}-{config.image_size}-{tables['images'].version}-{DECODER_VERSION}.json"
+  name = f"bad-{split}-{data_config.image_size}-{tables['images'].version}-{DECODER_VERSION}.json"
   file = _prepared_folder(tables["images"]) / name
-  bad = bad_images(images, config.image_size, file, config.num_workers)
+  bad = bad_images(images, data_config.image_size, file, data_config.num_workers)
   if bad:
     print(
       f"{len(bad):,} of {len(images):,} {split} images cannot be decoded and are left out; {file} lists them. The "
@@ -164,9 +165,9 @@ def _bad_images(
   return bad
 
 
-def num_loaders(config: ml_collections.ConfigDict) -> int:
+def num_loaders(data_config: ml_collections.ConfigDict) -> int:
   """How many processes load batches: none with a store, as sending pixels takes longer than gathering them."""
-  return config.num_workers if config.pixels == "decode" else 0
+  return data_config.num_workers if data_config.pixels == "decode" else 0
 
 
 def _check_split(dataset: str, tables: dict[str, TableBuilder], split: str) -> None:
@@ -180,46 +181,37 @@ def _check_split(dataset: str, tables: dict[str, TableBuilder], split: str) -> N
     )
 
 
-def _open_tables(config: ml_collections.ConfigDict, beam: Beam | None = None) -> dict[str, TableBuilder]:
-  options = {name: config[name] for name in BUILDERS[config.dataset].OPTIONS}
-  return open_tables(config.dataset, config.dir, config.prepared_dir, options, beam)
+def _open_tables(data_config: ml_collections.ConfigDict, beam: Beam | None = None) -> dict[str, TableBuilder]:
+  options = {name: data_config[name] for name in BUILDERS[data_config.dataset].OPTIONS}
+  return open_tables(data_config.dataset, data_config.dir, data_config.prepared_dir, options, beam)
 
 
-def _open_pixels(config: ml_collections.ConfigDict, table: TableBuilder, images: ImageTable, split: str) -> PixelSource:
-  if config.pixels == "decode":
-    return DecodedPixels(images, config.image_size, resizing(config))
+def _open_pixels(
+  data_config: ml_collections.ConfigDict, table: TableBuilder, images: ImageTable, split: str
+) -> PixelSource:
+  if data_config.pixels == "decode":
+    return DecodedPixels(images, data_config.image_size, resizing(data_config))
   prepared = _prepared_folder(table)
   source = f"{prepared.name} {table.version}"
   return open_store(
     images,
-    config.image_size,
+    data_config.image_size,
     prepared / "pixels",
     split=split,
     source=source,
-    num_workers=config.num_workers,
-    resizing=resizing(config),
+    num_workers=data_config.num_workers,
+    resizing=resizing(data_config),
   )
 
 
-def resizing(config: ml_collections.ConfigDict) -> Resizing:
-  """How `config` (the `data` part of a run's configuration) wants images to become square."""
-  return Resizing(config.resize, config.interpolation)
+def resizing(data_config: ml_collections.ConfigDict) -> Resizing:
+  """How images become square with `data_config`, a run's `config.data`."""
+  return Resizing(data_config.resize, data_config.interpolation)
 
 
 def _prepared_folder(table: TableBuilder) -> pathlib.Path:
   """<prepared>/<data set>-<fingerprint> of <prepared>/<data set>-<fingerprint>/<data set>/images/<version>."""
   return pathlib.Path(table.data_path).parents[2]
-
-
-def _train_triplets(dataset: str, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
-  complete = text_query == "complete"
-  if dataset == "mit_states":
-    return AdjectiveSampler(images.labels, complete_text=complete)
-  if dataset == "fashion200k" or dataset == "catalogue" and queries is None:
-    return CaptionSampler(images.labels, complete_text=complete)
-  if dataset == "css3d":
-    return ModificationSampler(queries, images.labels)
-  return ListedSampler(queries, images.labels)
 
 
 def _images(tables: dict[str, TableBuilder], split: str) -> ImageTable:

@@ -14,6 +14,8 @@ from data_pipelines.datasets.annotations import check_text, check_unicode, excer
 from data_pipelines.datasets.beam import beam_rows
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
+from data_pipelines.samplers import ListedSampler
+from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +173,15 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def images_of(cls, split: str) -> str:
     """The split of the images that a split of queries refers to: where it has none of its own, those of "test"."""
     return split if split in cls.IMAGE_SPLITS else "test"
+
+  @classmethod
+  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
+    """Draws training triplets of the training images; by default every query that is listed.
+
+    `queries` is None where the prepared data lists none. `text_query` says which of TEXT_QUERIES the texts are. Raises
+    InputError where there are no triplets to draw.
+    """
+    return ListedSampler(queries, images.labels)
 
   def has_split(self, split: str) -> bool:
     """Whether the raw files have what a split needs."""

@@ -12,6 +12,8 @@ from data_pipelines.datasets.annotations import check_text, excerpt
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
+from data_pipelines.samplers import ModificationSampler
+from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
 
 DESCRIPTION = "css_toy_dataset_novel2_small.dup.npy"
 
@@ -62,6 +64,11 @@ class Css3d(TableBuilder, skip_registration=True):
       for number, modification in enumerate(description.modifications)
       for reference, target in zip(modification.references, modification.targets, strict=True)
     ]
+
+  @classmethod
+  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
+    """Every modification once an epoch, whatever the number of its image pairs."""
+    return ModificationSampler(queries, images.labels)
 
   def _describe(self, split: str) -> "SplitDescription":
     path = pathlib.Path(self.raw_folder) / DESCRIPTION

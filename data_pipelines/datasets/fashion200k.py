@@ -9,6 +9,8 @@ from data_pipelines.datasets.annotations import check_inside, check_text, excerp
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
+from data_pipelines.samplers import CaptionSampler
+from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
 from data_pipelines.texts.labels import replacement_text
 
 # The words that captions keep in place of signs that the original's tokeniser would drop.
@@ -60,6 +62,11 @@ class Fashion200k(TableBuilder, skip_registration=True):
     images = self.read_images(split)
     rows = {image.name: row for row, image in enumerate(images)}
     return [_query(images, rows[reference], rows[target]) for reference, target in self._read_query_file(rows)]
+
+  @classmethod
+  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
+    """From any image to one whose caption differs in one word."""
+    return CaptionSampler(images.labels, complete_text=text_query == "complete")
 
   def _read_query_file(self, known: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     path = pathlib.Path(self.raw_folder) / "test_queries.txt"

@@ -10,6 +10,8 @@ from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
+from data_pipelines.samplers import AdjectiveSampler
+from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
 from data_pipelines.texts.labels import split_label
 
 # fmt: off
@@ -63,6 +65,11 @@ class MitStates(TableBuilder, skip_registration=True):
   def read_queries(self, split: str) -> Sequence[Query]:
     """Every image with every other adjective of its noun."""
     return list(_queries(self.read_images(split)))
+
+  @classmethod
+  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
+    """From any image to its noun in two other states."""
+    return AdjectiveSampler(images.labels, complete_text=text_query == "complete")
 
 
 def labelled_folders(root: pathlib.Path) -> list[pathlib.Path]:

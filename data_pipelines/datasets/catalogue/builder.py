@@ -10,6 +10,8 @@ from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.datasets.catalogue.content import Content, read_content
 from data_pipelines.datasets.catalogue.rows import is_hub, source_fingerprint
 from data_pipelines.input_error import InputError
+from data_pipelines.samplers import CaptionSampler
+from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
 
 
 class Catalogue(TableBuilder, skip_registration=True):
@@ -71,6 +73,13 @@ class Catalogue(TableBuilder, skip_registration=True):
   def read_queries(self, split: str) -> Sequence[Query]:
     """In the order of the rows, or of the images."""
     return self._content.queries[split]
+
+  @classmethod
+  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
+    """The triplets that rows list or, from captions, as Fashion200k's."""
+    if queries is not None:
+      return super().sampler(images, queries, text_query)
+    return CaptionSampler(images.labels, complete_text=text_query == "complete")
 
   @functools.cached_property
   def _content(self) -> Content:
