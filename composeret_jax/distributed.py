@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -18,7 +19,11 @@ def join(coordinator_address: str | None, num_processes: int | None, process_id:
   Without arguments the cluster says who they are, where JAX knows it (Slurm, Open MPI, GKE, TPU). Raises InputError for
   some arguments without the others, or when no cluster is found.
   """
-  given = {"coordinator_address": coordinator_address, "num_processes": num_processes, "process_id": process_id}
+  given: dict[str, Any] = {
+    "coordinator_address": coordinator_address,
+    "num_processes": num_processes,
+    "process_id": process_id,
+  }
   lacking = [f"--{name}" for name, value in given.items() if value is None]
   if 0 < len(lacking) < len(given):
     needed = ", ".join(f"--{name}" for name in given)

@@ -18,7 +18,8 @@ def top_k(scores: jax.Array, k: int, chunk: int) -> tuple[jax.Array, jax.Array]:
   is a multiple of `chunk`. Returns scores and places, both [num, k].
   """
   if k * chunk >= scores.shape[1]:
-    return tuple(jax.lax.top_k(scores, k))
+    top_scores, places = jax.lax.top_k(scores, k)
+    return top_scores, places
   chunks = scores.reshape(len(scores), -1, chunk)
   _, found = jax.lax.top_k(chunks.max(axis=2), k)
   found = jnp.sort(found, axis=1)  # back in gallery order

@@ -170,7 +170,7 @@ def to_devices(
 
   `place` gets an array of a batch or, where a call takes several steps, those of their batches on a new first axis.
   """
-  placed = deque()
+  placed: deque[Mapping] = deque()
   for batch in _stacked(batches, steps_per_call):
     placed.append(jax.tree.map(place, dict(batch)))
     if len(placed) > ahead:

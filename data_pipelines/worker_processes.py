@@ -13,7 +13,9 @@ def leave_with_parent(*_) -> None:
   """To be called in a worker: it would wait for ever when its parent is killed."""
 
   def wait() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+      parent.join()
     os._exit(1)
 
   threading.Thread(target=wait, daemon=True).start()

@@ -1,5 +1,7 @@
 """The retrieval model: two encoders, a composer, and the sphere on which composed and target features meet."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -31,8 +33,8 @@ class RetrievalModel(nnx.Module):
     train_radius: bool = True,
     has_bias: bool = False,
   ):
-    self.image_encoder = image_encoder
-    self.text_encoder = text_encoder
+    self.image_encoder: Any = image_encoder  # with `trunk` and `pool` where the composer composes maps
+    self.text_encoder: Any = text_encoder
     self.composer = composer
     # Typed scalars: a weak type would compile the step again.
     self.radius = nnx.Param(jnp.array(radius, jnp.float32)) if train_radius else radius

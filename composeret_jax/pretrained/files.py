@@ -76,7 +76,7 @@ def weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def read_tensors(folder: pathlib.Path, prefixes: tuple[str, ...]) -> dict[str, np.ndarray]:
   """The tensors of a folder whose names begin with one of `prefixes`."""
-  tensors = {}
+  tensors: dict[str, np.ndarray] = {}
   for file in weight_files(folder):
     tensors |= read_safetensors(file, prefixes)
   return tensors

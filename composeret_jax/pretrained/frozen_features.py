@@ -70,11 +70,14 @@ class FrozenEncoder:
 
   def __init__(
     self,
-    encoder: nnx.Module,
+    encoder: Any,
     batch_size: int,
-    features: Callable[[nnx.Module, Shaped[Array, "batch ..."]], Float[Array, "batch dim"]],
+    features: Callable[[Any, Shaped[Array, "batch ..."]], Float[Array, "batch dim"]],
   ):
-    """Puts the weights on every device, once; `features` is what is compiled, for each length of rows anew."""
+    """Puts the weights of `encoder`, an nnx.Module, on every device, once.
+
+    `features` is compiled, for each length of rows anew.
+    """
     self._sharding = rows_split(data_mesh())
     self.batch_size = -(-batch_size // self._sharding.num_devices) * self._sharding.num_devices
     encoder.eval()

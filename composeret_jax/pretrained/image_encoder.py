@@ -11,6 +11,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
+from composeret_jax.models.encoders.encoder import ImageTrunk
 from composeret_jax.models.encoders.projected import FrozenTrunkHead, ProjectedImageEncoder
 from composeret_jax.models.encoders.resnet import ResNet, Trunk
 from composeret_jax.pretrained.files import find_weights
@@ -47,7 +48,7 @@ def trunk_sizes(config: ml_collections.ConfigDict) -> dict[str, Any]:
   }
 
 
-def build_trunk(config: ml_collections.ConfigDict, image_size: int) -> nnx.Module:
+def build_trunk(config: ml_collections.ConfigDict, image_size: int) -> ImageTrunk:
   """The trunk alone, its weights not read yet."""
   if config.name == "tower":
     return build_image_tower(config, image_size)
@@ -59,7 +60,7 @@ def trunk_dim(config: ml_collections.ConfigDict, image_size: int) -> int:
   return nnx.eval_shape(lambda: build_trunk(config, image_size)).feature_dim
 
 
-def load_pretrained(config: ml_collections.ConfigDict, trunk: nnx.Module) -> None:
+def load_pretrained(config: ml_collections.ConfigDict, trunk: Any) -> None:
   """Fills the trunk of `config` (the `image_encoder` part of a model's) from its files.
 
   Raises InputError when they are not there or do not fit; the trunk is untouched then.
@@ -110,7 +111,7 @@ def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Datase
   made_with = trunk_made_with(config) | fields_except(image_encoder, "pretrained", "feature_dim")
 
   def open_features(images: ImageTable, split: str) -> ImageFeatures:
-    pixels = dataset.open_pixels(images, split)
+    pixels: Any = dataset.open_pixels(images, split)  # a store
     encode = functools.partial(encode_images, trunk, pixels, config.eval.batch_size)
     folder, name = pixels.path.parent.with_name("features"), pixels.path.stem
     return ImageFeatures(kept_features(folder, name, made_with | {"pixels": name}, encode))
@@ -118,7 +119,7 @@ def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Datase
   return dataclasses.replace(dataset, open_pixels=open_features)
 
 
-def encode_images(trunk: nnx.Module, pixels: PixelSource, batch_size: int) -> Float[np.ndarray, "num dim"]:
+def encode_images(trunk: ImageTrunk, pixels: PixelSource, batch_size: int) -> Float[np.ndarray, "num dim"]:
   """The trunk's feature of each image, computed on all devices."""
   encode = FrozenEncoder(trunk, batch_size, lambda trunk, pixels: trunk.features(pixels))
   batches = image_batches(pixels, batch_size=encode.batch_size, num_workers=0)

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
+from typing import Any
 import zipfile
 
-from flax import nnx
 import numpy as np
 
 from composeret_jax.models.composers import Composer
 from composeret_jax.models.composers.compose_ae import AutoencoderComposer, ComposeAE, RealSpaceConcatAE, Rotation
 from composeret_jax.models.composers.tirg import Tirg
+from composeret_jax.models.encoders.encoder import TextEncoder
 from composeret_jax.models.encoders.lstm import Lstm, LstmTextEncoder
 from composeret_jax.models.layers.linear import NormedMlp
 from composeret_jax.models.layers.pooled_convolution import PooledConv1d
@@ -29,9 +30,9 @@ from composeret_jax.pretrained.slots import (
 from data_pipelines.input_error import InputError
 
 
-def _scalars(size: int, *variables: nnx.Variable) -> Slot:
+def _scalars(size: int, *variables: Any) -> Slot:
   """A vector of `size` whose first entries are scalars of ours; the original never uses the rest."""
-  return Slot((size,), variables, lambda tensor: tensor[: len(variables)])
+  return Slot((size,), variables, lambda tensor: list(tensor[: len(variables)]))
 
 
 def load(state_dict: Mapping[str, np.ndarray], model: RetrievalModel) -> None:
@@ -94,14 +95,14 @@ def tirg_slots(composer: Tirg) -> Slots:
   }
 
 
-COMPOSER_SLOTS: dict[type[Composer], Callable[[Composer], Slots]] = {
+COMPOSER_SLOTS: dict[type[Composer], Callable[[Any], Slots]] = {
   ComposeAE: compose_ae_slots,
   RealSpaceConcatAE: real_space_concat_ae_slots,
   Tirg: tirg_slots,
 }
 
 
-def text_slots(encoder: nnx.Module) -> Slots:
+def text_slots(encoder: TextEncoder) -> Slots:
   """The text encoder's names; none for a BERT, which the original ran as a program of its own."""
   return prefixed("text_model.", lstm_slots(encoder)) if isinstance(encoder, LstmTextEncoder) else {}
 

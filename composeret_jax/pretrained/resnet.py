@@ -1,6 +1,6 @@
 """Pretrained image encoders: torchvision's ResNets, from safetensors files with torchvision's names."""
 
-from flax import nnx
+from typing import Any
 
 from composeret_jax.models.encoders.resnet import ResNet, Trunk
 from composeret_jax.pretrained.files import find_weights, read_safetensors
@@ -38,8 +38,8 @@ def trunk_slots(trunk: Trunk) -> Slots:
   return slots
 
 
-def _block_slots(block: nnx.Module) -> Slots:
-  slots = {}
+def _block_slots(block: Any) -> Slots:
+  slots: Slots = {}
   for i, (conv, norm) in enumerate(block.convolutions(), start=1):
     slots |= {**prefixed(f"conv{i}.", conv2d_slots(conv)), **prefixed(f"bn{i}.", batch_norm_slots(norm))}
   if block.shortcut:

@@ -72,18 +72,18 @@ def prefixed(prefix: str, slots: Slots) -> Slots:
   return {prefix + name: slot for name, slot in slots.items()}
 
 
-def same(variable: nnx.Variable) -> Slot:
+def same(variable: Any) -> Slot:
   """The tensor as it is."""
   return Slot(variable.shape, (variable,), lambda tensor: [tensor])
 
 
-def transposed(variable: nnx.Variable, axes: tuple[int, ...]) -> Slot:
+def transposed(variable: Any, axes: tuple[int, ...]) -> Slot:
   """Axis i of the variable is axis `axes[i]` of the tensor."""
   shape = tuple(variable.shape[axes.index(i)] for i in range(len(axes)))
   return Slot(shape, (variable,), lambda tensor: [tensor.transpose(axes)])
 
 
-def reshaped(variable: nnx.Variable, shape: tuple[int, ...]) -> Slot:
+def reshaped(variable: Any, shape: tuple[int, ...]) -> Slot:
   """The tensor has the variable's values, in the same order, under another shape."""
   return Slot(shape, (variable,), lambda tensor: [tensor.reshape(variable.shape)])
 
@@ -134,7 +134,7 @@ def config_of(config_class: type[Config], fields: Mapping[str, Any]) -> Config:
 
 def layers_slots(layers: Sequence[PreNormLayer]) -> Slots:
   """CLIP's and SigLIP's names, after what stands before a layer's number."""
-  slots = {}
+  slots: Slots = {}
   for i, layer in enumerate(layers):
     slots |= prefixed(f"{i}.", _layer_slots(layer))
   return slots
@@ -152,13 +152,13 @@ def _layer_slots(layer: PreNormLayer) -> Slots:
 def attention_slots(attention: Attention) -> Slots:
   """CLIP's and SigLIP's names."""
   names = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out"}
-  slots = {}
+  slots: Slots = {}
   for name, own in names.items():
     slots |= prefixed(f"{name}.", linear_slots(getattr(attention, own)))
   return slots
 
 
-def feed_forward_slots(feed_forward: nnx.Module) -> Slots:
+def feed_forward_slots(feed_forward: Any) -> Slots:
   """The names that all have."""
   return prefixed("fc1.", linear_slots(feed_forward.widen)) | prefixed("fc2.", linear_slots(feed_forward.narrow))
 

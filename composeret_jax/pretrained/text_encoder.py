@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
+from composeret_jax.models.encoders.encoder import TextEncoder
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
 from composeret_jax.pretrained.bert import CONFIG, load_bert, read_config
@@ -64,12 +65,14 @@ def open_texts(
   encoder, pieces, fingerprints = (_tower if config.name == "tower" else _bert)(config)
   pieces.warn_of_cuts(texts)
   if config.fine_tune:
-    trunk, reader = encoder, TokenReader(pieces, pieces.longest(texts))
+    trunk: TextEncoder = encoder
+    reader: TextReader = TokenReader(pieces, pieces.longest(texts))
   else:
     made_from = {"sha256": fingerprints, "texts": texts} | fields_except(config, "path", "projection_dim")
     encode = functools.partial(encode_texts, encoder, pieces, texts, batch_size)
     features = kept_features(kept_in, "texts", made_from, encode) if kept_in else encode()
-    trunk, reader = FeatureTable(features), RowReader(texts)
+    trunk = FeatureTable(features)
+    reader = RowReader(texts)
 
   def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
     return ProjectedTextEncoder(trunk, config.projection_dim, rngs=rngs)
@@ -87,7 +90,7 @@ def _lstm(config: ml_collections.ConfigDict, vocabulary: Vocabulary, texts: Sequ
   return Texts(TokenReader(vocabulary, length), build_encoder, {"words": list(vocabulary.words)})
 
 
-def _bert(config: ml_collections.ConfigDict) -> tuple[nnx.Module, WordPieces, dict[str, str]]:
+def _bert(config: ml_collections.ConfigDict) -> tuple[TextEncoder, WordPieces, dict[str, str]]:
   """A BERT, its tokenizer, and the SHA-256 of each file that they were read from."""
   folder = find_folder(config.path, (CONFIG, WEIGHTS, *TOKENIZER_FILES), TEXT_FIELD)
   fields = read_config(folder / CONFIG)
@@ -98,7 +101,7 @@ def _bert(config: ml_collections.ConfigDict) -> tuple[nnx.Module, WordPieces, di
   return load_bert(folder, config.pooling, compute_of(config)), pieces, fingerprints
 
 
-def _tower(config: ml_collections.ConfigDict) -> tuple[nnx.Module, WordPieces, dict[str, str]]:
+def _tower(config: ml_collections.ConfigDict) -> tuple[Any, WordPieces, dict[str, str]]:
   """As `_bert`, of a text tower."""
   folder = open_text_folder(config.path)
   tower = load_text_tower(config, folder)
@@ -114,7 +117,7 @@ def _check_size(folder: pathlib.Path, pieces: WordPieces, num_words: int) -> Non
 
 
 def encode_texts(
-  encoder: nnx.Module, pieces: WordPieces, texts: Sequence[str], batch_size: int
+  encoder: TextEncoder, pieces: WordPieces, texts: Sequence[str], batch_size: int
 ) -> Float[np.ndarray, "num_texts feature_dim"]:
   """The feature of each text, computed on all devices, texts of like length together."""
   encode = FrozenEncoder(encoder, batch_size, lambda encoder, tokens: encoder(tokens))

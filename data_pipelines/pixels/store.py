@@ -133,7 +133,7 @@ def _decode_chunks(
   # Not forked: this process may have threads, those of JAX for one.
   spawn = multiprocessing.get_context("spawn")
   with concurrent.futures.ProcessPoolExecutor(num_workers, spawn, leave_with_parent) as pool:
-    running = set()
+    running: set[concurrent.futures.Future] = set()
     for chunk in chunks:
       if len(running) > num_workers:
         done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 from typing import ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Int
@@ -15,7 +16,7 @@ from data_pipelines.texts.wordpieces import WordPieces
 class TextReader(Protocol):
   """Texts to int32 numbers of one shape each, under `batch_key` in a batch. The loader's processes get a copy each."""
 
-  batch_key: str
+  batch_key: ClassVar[str]
 
   def encode(self, texts: Sequence[str]) -> Int[np.ndarray, "num ..."]:
     """The numbers of each text."""
@@ -42,8 +43,9 @@ class RowReader:
   batch_key: ClassVar[str] = "text_rows"
   texts: tuple[str, ...]
 
-  def __post_init__(self):
-    object.__setattr__(self, "_rows", {text: row for row, text in enumerate(self.texts)})
+  @functools.cached_property
+  def _rows(self) -> dict[str, int]:
+    return {text: row for row, text in enumerate(self.texts)}
 
   def encode(self, texts: Sequence[str]) -> Int[np.ndarray, " num"]:
     """Raises KeyError for a text that the table lacks."""

@@ -69,8 +69,9 @@ def clip_tokenizer(folder: pathlib.Path) -> tokenizers.Tokenizer:
     )
     split = pre_tokenizers.Split(Regex(CLIP_PARTS), behavior="removed", invert=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    ends = [(END, tokenizer.token_to_id(END)), (START, tokenizer.token_to_id(START))]
-    tokenizer.post_processor = processors.RobertaProcessing(*ends, trim_offsets=False, add_prefix_space=False)
+    ids = tokenizer.get_vocab()
+    end, start = ((token, ids[token]) for token in (END, START))
+    tokenizer.post_processor = processors.RobertaProcessing(end, start, trim_offsets=False, add_prefix_space=False)
     tokenizer.add_special_tokens([START, END])
   except Exception as error:  # the library raises nothing more special
     raise InputError(f"{folder / 'vocab.json'} and merges.txt cannot be read as CLIP's tokenizer: {error}") from error
@@ -79,7 +80,8 @@ def clip_tokenizer(folder: pathlib.Path) -> tokenizers.Tokenizer:
 
 def _normalisation(options: dict[str, Any]) -> list[normalizers.Normalizer]:
   """What the tokenizer's class does to a text beside what tokenizer.json says; doing it twice changes nothing."""
-  name, steps = options.get("tokenizer_class"), []
+  name = options.get("tokenizer_class")
+  steps: list[normalizers.Normalizer] = []
   if options.get("do_lower_case", name in ("SiglipTokenizer", "Siglip2Tokenizer")):
     steps.append(normalizers.Lowercase())
   if name == "SiglipTokenizer":
@@ -94,6 +96,6 @@ def _padding(folder: pathlib.Path, tokenizer: tokenizers.Tokenizer, options: dic
   token = options.get("pad_token") or (tokenizer.padding or {}).get("pad_token")
   token = token["content"] if isinstance(token, dict) else token
   number = tokenizer.token_to_id(token) if isinstance(token, str) else None
-  if number is None:
+  if not isinstance(token, str) or number is None:
     raise InputError(f"{folder / OPTIONS} has pad_token {token!r}, expected a token of the tokenizer")
   return token, number

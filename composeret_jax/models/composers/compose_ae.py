@@ -4,6 +4,7 @@ Anwaar, Labintcev and Kleinsteuber, "Compositional Learning of Image-Text Query 
 """
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from flax import nnx
 import jax.numpy as jnp
@@ -22,9 +23,9 @@ class AutoencoderComposer(Composer):
   `linear_weight` and `conv_weight` are the learned scalars that start at 10 and 1.
   """
 
-  losses = ("main", "image_reconstruction", "text_reconstruction")
+  losses: ClassVar[tuple[str, ...]] = ("main", "image_reconstruction", "text_reconstruction")
 
-  def __init__(self, linear_path: nnx.Module, conv_path: nnx.Module, *, image_dim: int, text_dim: int, rngs: nnx.Rngs):
+  def __init__(self, linear_path: Any, conv_path: Any, *, image_dim: int, text_dim: int, rngs: nnx.Rngs):
     self.linear_path = linear_path
     self.conv_path = conv_path
     self.linear_weight = nnx.Param(jnp.array(10.0, jnp.float32))
@@ -110,7 +111,8 @@ class Rotation(nnx.Module):
     """Returns magnitude, angle, real part and imaginary part; `signs` has the last one's sign for each way."""
     magnitude = self.magnitude(each_way(self.image_norm, images), rngs=rngs)
     # The text's running averages move once for each way; XLA computes the same numbers once.
-    normed_text = [self.text_norm(text) for _ in signs][-1]
+    for _ in signs:
+      normed_text = self.text_norm(text)
     angle = jnp.stack([self.angle(normed_text)] * len(signs), axis=1)
     sign = jnp.array(signs)[:, None]
     return magnitude, angle, magnitude * jnp.cos(angle), sign * magnitude * jnp.sin(angle)

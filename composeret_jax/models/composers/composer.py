@@ -1,8 +1,10 @@
 """What every composer is."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from flax import nnx
+from jaxtyping import Array
 
 
 class Composer(nnx.Module):
@@ -12,6 +14,11 @@ class Composer(nnx.Module):
   `image_reconstruction` has `decode_image(composed, text)`, one that gives `text_reconstruction` has
   `decode_text(composed)`, and one that gives `rotational_symmetry` has `both_ways(reference, target, text, rngs=...)`.
   """
+
+  # Only composers that give the loss have these.
+  decode_image: Callable[..., Array]
+  decode_text: Callable[..., Array]
+  both_ways: Callable[..., tuple[Array, Array]]
 
   losses: ClassVar[tuple[str, ...]] = ("main",)
   """The losses that it can be trained with."""

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 import numpy as np
 
+from composeret_jax.models.encoders.encoder import ImageEncoder, TextEncoder
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.layers.linear import linear
 
@@ -33,7 +34,7 @@ class ProjectedTextEncoder(nnx.Module):
   Without the linear layer, at `projection_dim` 0, features are the trunk's.
   """
 
-  def __init__(self, trunk: nnx.Module, projection_dim: int, *, rngs: nnx.Rngs):
+  def __init__(self, trunk: TextEncoder, projection_dim: int, *, rngs: nnx.Rngs):
     self.trunk = trunk
     self.projection = linear(trunk.feature_dim, projection_dim, rngs=rngs) if projection_dim else None
     self.feature_dim = projection_dim or trunk.feature_dim
@@ -50,7 +51,7 @@ class ProjectedTextEncoder(nnx.Module):
 class ProjectedImageEncoder(nnx.Module):
   """A tower, the trunk, and a trained linear layer to `feature_dim`; without it, at 0, features are the trunk's."""
 
-  def __init__(self, trunk: nnx.Module, feature_dim: int, *, rngs: nnx.Rngs):
+  def __init__(self, trunk: ImageEncoder, feature_dim: int, *, rngs: nnx.Rngs):
     self.trunk = trunk
     self.head = linear(trunk.feature_dim, feature_dim, rngs=rngs) if feature_dim else None
     self.feature_dim = feature_dim or trunk.feature_dim

@@ -4,6 +4,7 @@ He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from flax import nnx
 import jax.numpy as jnp
@@ -128,7 +129,7 @@ class Trunk(nnx.Module):
   def __init__(self, *, width: int, stage_sizes: Sequence[int], block: str, dtype, rngs: nnx.Rngs):
     self.stem = Conv2d(3, width, 7, stride=2, dtype=dtype, rngs=rngs)
     self.stem_norm = BatchNorm(width)
-    block_class = BLOCKS[block]
+    block_class: Any = BLOCKS[block]
     blocks, channels = [], width
     for stage, num_blocks in enumerate(stage_sizes):
       for index in range(num_blocks):

@@ -157,7 +157,7 @@ def _taps_convolve(maps, kernel, stride):
       product = jnp.matmul(maps[:, rows, columns], tap, preferred_element_type=jnp.float32)
       around = [(out[0], side - 1 - out[-1]) for out, side in zip(outputs, out_sides, strict=True)]
       products.append(jnp.pad(product, ((0, 0), *around, (0, 0))))
-  return sum(products).astype(maps.dtype)
+  return functools.reduce(jnp.add, products).astype(maps.dtype)
 
 
 def _outputs_inside(shift: int, side: int, stride: int) -> list[int]:

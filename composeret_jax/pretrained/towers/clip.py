@@ -50,7 +50,7 @@ PROJECTION_DIM = 512
 
 def build_vit(fields: Mapping[str, Any], image_size: int, colours: Colours, compute: Compute) -> ClipVit:
   """The image tower of a vision_config, with the `projection_dim` of the whole, for images of `image_size`."""
-  config = config_of(VitConfig, VISION_DEFAULTS | fields | {"image_size": image_size})
+  config = config_of(VitConfig, {**VISION_DEFAULTS, **fields, "image_size": image_size})
   return ClipVit(config, fields.get("projection_dim", PROJECTION_DIM), colours, compute, rngs=nnx.Rngs(0))
 
 
@@ -69,7 +69,7 @@ def vit_slots(tower: ClipVit) -> Slots:
 
 def build_text(fields: Mapping[str, Any], compute: Compute) -> ClipText:
   """The text tower of a text_config, with the `projection_dim` of the whole."""
-  config = config_of(TextTowerConfig, TEXT_DEFAULTS | fields)
+  config = config_of(TextTowerConfig, {**TEXT_DEFAULTS, **fields})
   projection_dim, end_id = fields.get("projection_dim", PROJECTION_DIM), fields.get("eos_token_id", END_ID)
   return ClipText(config, projection_dim, end_id, compute, rngs=nnx.Rngs(0))
 

@@ -34,16 +34,17 @@ DEFAULTS = {
 
 def build_vit(fields: Mapping[str, Any], image_size: int, colours: Colours, compute: Compute) -> Dinov2Vit:
   """The tower of a config.json, for images of `image_size`."""
-  fields = DEFAULTS | fields | {"image_size": image_size}
+  fields = {**DEFAULTS, **fields, "image_size": image_size}
   wide = int(fields["hidden_size"] * fields["mlp_ratio"])
-  return Dinov2Vit(config_of(VitConfig, fields | {"intermediate_size": wide}), colours, compute, rngs=nnx.Rngs(0))
+  return Dinov2Vit(config_of(VitConfig, {**fields, "intermediate_size": wide}), colours, compute, rngs=nnx.Rngs(0))
 
 
 def vit_slots(tower: Dinov2Vit) -> Slots:
   """The names in published files."""
   embeddings = tower.embeddings
+  class_token: Any = embeddings.class_token  # every DINOv2 has one
   slots = {
-    "embeddings.cls_token": reshaped(embeddings.class_token, (1, 1, embeddings.class_token.size)),
+    "embeddings.cls_token": reshaped(class_token, (1, 1, class_token.size)),
     "embeddings.position_embeddings": reshaped(embeddings.positions, (1, *embeddings.positions.shape)),
     **prefixed("embeddings.patch_embeddings.projection.", patches_slots(embeddings.patches)),
     **prefixed("layernorm.", layer_norm_slots(tower.norm)),

@@ -42,7 +42,7 @@ TEXT_DEFAULTS = VISION_DEFAULTS | {"vocab_size": 32_000, "max_position_embedding
 
 def build_vit(fields: Mapping[str, Any], image_size: int, colours: Colours, compute: Compute) -> SiglipVit:
   """The image tower of a vision_config, for images of `image_size`."""
-  config = config_of(VitConfig, VISION_DEFAULTS | fields | {"image_size": image_size})
+  config = config_of(VitConfig, {**VISION_DEFAULTS, **fields, "image_size": image_size})
   return SiglipVit(config, colours, compute, rngs=nnx.Rngs(0))
 
 
@@ -62,7 +62,7 @@ def vit_slots(tower: SiglipVit) -> Slots:
 
 def build_text(fields: Mapping[str, Any], compute: Compute) -> SiglipText:
   """The text tower of a text_config."""
-  config = config_of(TextTowerConfig, TEXT_DEFAULTS | fields)
+  config = config_of(TextTowerConfig, {**TEXT_DEFAULTS, **fields})
   projection_dim = fields.get("projection_size") or config.hidden_size
   return SiglipText(config, projection_dim, compute, rngs=nnx.Rngs(0))
 
@@ -91,7 +91,7 @@ def _pool_slots(pool: AttentionPool) -> Slots:
 
 def _joint_attention_slots(attention: Attention) -> Slots:
   """torch.nn.MultiheadAttention's names: query, key and value are rows of one matrix."""
-  parts = attention.query, attention.key, attention.value
+  parts: tuple[Any, ...] = attention.query, attention.key, attention.value
   dim = attention.query.kernel.shape[1]
   return {
     "in_proj_weight": Slot(

@@ -86,8 +86,8 @@ class Family:
 
   part: str
   prefixes: tuple[str, ...]
-  build: Callable[..., nnx.Module]
-  slots: Callable[[nnx.Module], Slots]
+  build: Callable[..., Any]
+  slots: Callable[[Any], Slots]
   positions: str = ""
   optional_prefix: str = ""
 
@@ -188,7 +188,7 @@ def open_text_folder(where: str) -> TowerFolder:
 def _open(path: pathlib.Path, families: Mapping[str, Family], files: tuple[str, ...]) -> TowerFolder:
   file = path / CONFIG
   whole = read_json(file)
-  family = families.get(whole.get("model_type"))
+  family = families.get(str(whole.get("model_type")))
   if family is None:
     hint = " (SigLIP 2 of one resolution is siglip)" if whole.get("model_type") == "siglip2" else ""
     raise InputError(f"{file} has model_type {whole.get('model_type')!r}, expected one of {', '.join(families)}{hint}")
