@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -107,3 +108,27 @@ def test_the_package_has_few_folders_and_modules_at_the_top():
   top = ROOT / "composeret_jax"
   assert len([path for path in top.iterdir() if path.is_dir() and any(path.glob("*.py"))]) <= MAX_FOLDERS
   assert len(list(top.glob("*.py"))) <= MAX_TOP_MODULES
+
+
+def test_the_picture_in_the_docs_is_the_tree():
+  """docs/architecture.md draws each room, from top to bottom, with the rooms that it imports."""
+  text = (ROOT / "docs" / "architecture.md").read_text()
+  _, picture, *_ = text.split("```\n")
+  drawn = {}
+  for line in picture.splitlines()[1:]:
+    name, _, others = (part.strip() for part in re.split(r"\s{2,}", line, maxsplit=2))
+    drawn[name] = set(others.split()) - {"-"}
+  found: dict[str, set[str]] = {}
+  for module, others in GRAPH.items():
+    found.setdefault(floor(module), set()).update(floor(other) for other in others)
+  beside = {"composeret_jax", "distributed", "top_k"}
+  found = {name: others - beside - {name} for name, others in found.items() if name not in beside}
+  assert drawn == found
+  rooms = [floor(name) for name in ROOMS]
+  assert list(drawn) == [name for name in reversed(list(dict.fromkeys(rooms))) if name not in beside]
+
+
+def floor(module: str) -> str:
+  """The folder of the package that a module is in; data_pipelines is one."""
+  top, _, rest = module.partition(".")
+  return top if top == "data_pipelines" or not rest else rest.partition(".")[0]
