@@ -15,7 +15,7 @@ import sys
 from absl import app, flags
 import numpy as np
 
-from data_pipelines.datasets.mit_states import labelled_folders, TEST_NOUNS
+from data_pipelines.datasets.mit_states import labelled_images, TEST_NOUNS
 from data_pipelines.texts.labels import families, split_label
 
 SEED = 1
@@ -28,13 +28,14 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder to write both to; 
 
 def write_emoji(corpus: pathlib.Path, output: pathlib.Path) -> None:
   """Held-out nouns are renamed, in the order drawn, to MIT-States' test nouns."""
-  folders = [folder for folder in labelled_folders(corpus) if split_label(folder.name)[1] not in TEST_NOUNS]
-  nouns = sorted({split_label(folder.name)[1] for folder in folders})
+  images, _ = labelled_images(corpus)
+  labels = [label for label in images if split_label(label)[1] not in TEST_NOUNS]
+  nouns = sorted({split_label(label)[1] for label in labels})
   drawn = np.random.default_rng(SEED).choice(nouns, NUM_NOUNS, replace=False)
   names = dict(zip(drawn, sorted(TEST_NOUNS)[:NUM_NOUNS], strict=True))
-  for folder in folders:
-    adjective, noun = split_label(folder.name)
-    shutil.copytree(folder, output / "images" / f"{adjective} {names.get(noun, noun)}")
+  for label in labels:
+    adjective, noun = split_label(label)
+    shutil.copytree(corpus / "images" / label, output / "images" / f"{adjective} {names.get(noun, noun)}")
 
 
 def write_icons(corpus: pathlib.Path, output: pathlib.Path) -> None:

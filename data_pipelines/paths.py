@@ -5,6 +5,8 @@ import os
 import pathlib
 import re
 
+from data_pipelines.input_error import InputError
+
 REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
 
 
@@ -39,3 +41,15 @@ def prepared_folder(configured: str) -> pathlib.Path:
   """What the configuration says; by default `composeret_jax` in the user's cache folder."""
   default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
   return pathlib.Path(configured or default).expanduser()
+
+
+def check_apart(output: pathlib.Path, output_name: str, data: pathlib.Path, data_name: str) -> None:
+  """Raises InputError when `output` lies in the folder `data`, where it would be read as data; hidden ones are not."""
+  output, data = output.resolve(), data.resolve()
+  if not output.is_relative_to(data):
+    return
+  if not any(part.startswith(".") for part in output.relative_to(data).parts):
+    raise InputError(
+      f"{output_name}={output} is in {data_name}={data}: what the program writes there would be read as data. Choose a "
+      f"folder outside, and move there what is in it already"
+    )

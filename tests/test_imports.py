@@ -5,7 +5,7 @@ PROGRAM = """
 import sys
 sys.modules["tensorflow_datasets"] = None  # importing it fails
 import composeret_jax.evaluation.protocols, composeret_jax.evaluation.retrieval, composeret_jax.train_step.step
-import data_pipelines.loader, data_pipelines.samplers, data_pipelines.samplers
+import data_pipelines.loader, data_pipelines.samplers, composeret_jax.serving.index.sources
 """
 
 

@@ -1,19 +1,18 @@
 """FashionIQ from its captions, its splits and a folder of images, of which many are no longer to be had."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-import os
 import pathlib
+import posixpath
 from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json_list
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.folders import list_files
 from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import SUFFIXES
 from data_pipelines.protocol import gallery_of_own_group, one_gallery_of_distinct_labels, Protocol
 
 CATEGORIES = ("dress", "shirt", "toptee")
-
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 _FILE_SPLITS = {"train": "train", "test": "val"}  # the published test split has no targets
@@ -29,7 +28,7 @@ class FashionIQ(TableBuilder, skip_registration=True):
   MANUAL_DOWNLOAD_INSTRUCTIONS = """FashionIQ expects a folder that holds
     captions/cap.<category>.<split>.json             for example captions/cap.dress.train.json; split train and val
     image_splits/split.<category>.<split>.json       for example image_splits/split.dress.val.json
-    images/<name>.jpg                                or .jpeg, .png; subfolders are searched too
+    images/<name>.jpg                                or .png, .webp, ...; subfolders are searched too
   Download the annotations from https://github.com/XiaoxiaoGuo/fashion-iq and the images from the addresses in
   https://github.com/hongwang600/fashion-iq-metadata."""
 
@@ -196,11 +195,5 @@ def read_names(folder: pathlib.Path, category: str, split: str) -> list[str]:
 
 def images_on_disk(folder: pathlib.Path) -> dict[str, str]:
   """The image files under `folder`/images, relative to `folder`, by the name that annotations use: their stem."""
-  found = {}
-  for parent, _, names in os.walk(folder / "images"):
-    relative = os.path.relpath(parent, folder)
-    for name in sorted(names):
-      stem, suffix = os.path.splitext(name)
-      if suffix.lower() in IMAGE_SUFFIXES:
-        found[stem] = os.path.join(relative, name)
-  return found
+  names = list_files(folder / "images", SUFFIXES).files
+  return {posixpath.splitext(posixpath.basename(name))[0]: f"images/{name}" for name in names}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.folders import list_files, normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
 from data_pipelines.samplers import AdjectiveSampler
@@ -41,7 +42,7 @@ class MitStates(TableBuilder, skip_registration=True):
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
     """Raises InputError, with what was found instead, unless `folder` has the folders that are expected."""
     cls.check_expected(folder, {"folder images/": (folder / "images").is_dir()})
-    labelled_folders(folder)
+    labelled_images(folder)
 
   def read_images(self, split: str) -> Sequence[Image]:
     """The images of a split, sorted by folder and file name; raises InputError when there are none.
@@ -50,14 +51,19 @@ class MitStates(TableBuilder, skip_registration=True):
     terminal says which.
     """
     root = pathlib.Path(self.raw_folder)
+    paths, others = labelled_images(root)
     images = [
-      Image(str(path.relative_to(root)), folder.name, path)
-      for folder in labelled_folders(root)
-      if (split_label(folder.name)[1] in TEST_NOUNS) == (split == "test")
-      for path in sorted(folder.glob("*.jpg"))
+      Image(normal_name(str(path.relative_to(root))), label, path)
+      for label in paths
+      if (split_label(label)[1] in TEST_NOUNS) == (split == "test")
+      for path in paths[label]
     ]
-    if split == "test":
-      _say_what_is_left_out(root)
+    if others and split == "test":
+      print(
+        f"{root / 'images'}: {len(others):,} entries are no *.jpg in a folder 'adjective noun' and are left out, for "
+        f"example {excerpt(others[0])}",
+        file=sys.stderr,
+      )
     if not images:
       raise InputError(f"{root / 'images'} has no {split} images (*.jpg in folders named 'adjective noun')")
     return images
@@ -72,38 +78,31 @@ class MitStates(TableBuilder, skip_registration=True):
     return AdjectiveSampler(images.labels, complete_text=text_query == "complete")
 
 
-def labelled_folders(root: pathlib.Path) -> list[pathlib.Path]:
-  """The folders of `root`/images that are named "adjective noun", sorted; "adj noun" (no adjective) is left out.
+def labelled_images(root: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], list[str]]:
+  """The images in each folder of `root`/images that is named "adjective noun", and the names of everything else.
 
-  Raises InputError when a name has more than two words.
+  Both are sorted; images are *.jpg in the folder itself. "adj noun" (no adjective) is left out. Raises InputError when
+  a folder's name has more than two words.
   """
-  folders = sorted(path for path in (root / "images").iterdir() if path.is_dir() and " " in path.name)
-  for folder in folders:
-    if folder.name.count(" ") != 1:
-      raise InputError(f"{folder}: the folder's name has more than the two words 'adjective noun'")
-    if len(folder.name.split()) != 2:
-      raise InputError(f"{folder}: the folder's name is not the two words 'adjective noun'")
-  return [folder for folder in folders if split_label(folder.name)[0] != "adj"]
+  listing = list_files(root / "images")
+  images, others = {}, list(listing.left_out)
+  for name in sorted(listing.files, key=lambda name: name.split("/")):
+    label, _, file = name.partition("/")
+    if file and _is_label(label, root / "images") and "/" not in file and file.endswith(".jpg"):
+      images.setdefault(label, []).append(listing.files[name])
+    else:
+      others.append(name)
+  return images, sorted(others)
 
 
-def left_out(root: pathlib.Path) -> list[str]:
-  """What is in `root`/images and is used as nothing: folders without an adjective, files that are no *.jpg; sorted."""
-  folders = labelled_folders(root)
-  others = set((root / "images").iterdir()) - set(folders)
-  others |= {path for folder in folders for path in folder.iterdir()} - {
-    path for folder in folders for path in folder.glob("*.jpg")
-  }
-  return sorted(str(path.relative_to(root)) for path in others if not path.name.startswith("."))
-
-
-def _say_what_is_left_out(root: pathlib.Path) -> None:
-  others = left_out(root)
-  if others:
-    print(
-      f"{root}: {len(others):,} entries are no *.jpg in a folder 'adjective noun' and are left out, for example "
-      f"{excerpt(others[0])}",
-      file=sys.stderr,
-    )
+def _is_label(name: str, where: pathlib.Path) -> bool:
+  if " " not in name:
+    return False
+  if name.count(" ") != 1:
+    raise InputError(f"{where / name}: the folder's name has more than the two words 'adjective noun'")
+  if len(name.split()) != 2:
+    raise InputError(f"{where / name}: the folder's name is not the two words 'adjective noun'")
+  return split_label(name)[0] != "adj"
 
 
 def _queries(images: Sequence[Image]) -> Iterator[Query]:

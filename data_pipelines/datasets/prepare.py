@@ -1,11 +1,10 @@
 """Prepares a data set once, and opens what is prepared."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import hashlib
 import io
 import json
-import os
 import pathlib
 import sys
 from typing import Any
@@ -23,9 +22,10 @@ from data_pipelines.datasets.fashion200k import Fashion200k
 from data_pipelines.datasets.fashion_iq import FashionIQ
 from data_pipelines.datasets.mit_states import MitStates
 from data_pipelines.datasets.shapes import Shapes
+from data_pipelines.folders import list_files
 from data_pipelines.input_error import InputError
 from data_pipelines.locks import one_at_a_time
-from data_pipelines.paths import prepared_folder
+from data_pipelines.paths import check_apart, prepared_folder
 from data_pipelines.protocol import Protocol
 
 BUILDERS: dict[str, type[TableBuilder]] = {
@@ -62,6 +62,8 @@ def open_tables(
   builder_class, options = BUILDERS[dataset], options or {}
   root = prepared_folder(prepared_dir)
   manual = _raw_folder(builder_class, dataset, raw_folder, options)
+  if manual:
+    check_apart(root, "config.data.prepared_dir", manual, "config.data.dir")
   version = f"-{fingerprint(manual, builder_class.fingerprinted(options))}" if manual or options else ""
   data_dir = root / f"{dataset}{version}"
   arguments = {"data_dir": str(data_dir), "file_format": "array_record", "options": options, "raw_folder": manual}
@@ -88,18 +90,12 @@ def _missing(tables: Mapping[str, TableBuilder]) -> dict[str, TableBuilder]:
 
 
 def fingerprint(folder: pathlib.Path | None, options: Mapping[str, Any]) -> str:
-  """Eight hexadecimal digits that change with the name or size of any file under `folder`, and with `options`."""
+  """Eight hexadecimal digits that change with `options` and the name or size of any file that `list_files` finds."""
   digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode() if options else b"")
-  for path, size in sorted(_files(folder) if folder else ()):
-    digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
+  files = list_files(folder).files.values() if folder else ()
+  for path, size in sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files):
+    digest.update(f"{path}\0{size}\n".encode())
   return digest.hexdigest()[:8]
-
-
-def _files(folder: pathlib.Path) -> Iterable[tuple[str, int]]:
-  for parent, _, names in os.walk(folder):
-    for name in names:
-      path = os.path.join(parent, name)
-      yield os.path.relpath(path, folder), os.stat(path).st_size
 
 
 def _raw_folder(

@@ -9,8 +9,6 @@ So Pillow, scaled where twice the size is left, stays: it is torchvision's resiz
 from collections.abc import Iterator
 import contextlib
 import io
-import os
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -113,14 +111,8 @@ def _resized_shape(shape: tuple[int, int], shorter: int, resizing: Resizing) -> 
   return int(shorter * width / height), shorter
 
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-
-
-def image_names(folder: pathlib.Path) -> list[str]:
-  """The paths of all images under a folder, from there, with forward slashes; sorted. Hidden files are left out."""
-  found = []
-  for parent, folders, names in os.walk(folder):
-    folders[:] = [name for name in folders if not name.startswith(".")]
-    relative = pathlib.Path(parent).relative_to(folder)
-    found += [(relative / name).as_posix() for name in names if not name.startswith(".")]
-  return sorted(name for name in found if name.lower().endswith(SUFFIXES))
+# Of FORMATS: files that are found without a list of them have one of these.
+SUFFIXES = (
+  *(".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg"),
+  *(".jpf", ".jpg", ".jpx", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)

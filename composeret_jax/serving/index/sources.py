@@ -1,16 +1,19 @@
 """The images that an index is built of."""
 
 from collections.abc import Callable, Sequence
-import csv
 import dataclasses
 import hashlib
 import pathlib
 import re
+import sys
 from typing import NamedTuple
 
 from composeret_jax.serving.index.locations import MILVUS
+from data_pipelines.datasets.annotations import check_inside, check_unicode, excerpt
+from data_pipelines.datasets.catalogue.row_files import checked_rows, Columns, read_table
+from data_pipelines.folders import list_files, normal_name
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import image_names, SUFFIXES
+from data_pipelines.pixels.decode import SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +27,18 @@ class SourceImage:
 
 
 def folder_images(folder: pathlib.Path, captions_file: pathlib.Path | None = None) -> list[SourceImage]:
-  """All images under a folder, by id: the path from there, with forward slashes. Hidden files are left out.
+  """All images under a folder, by id: the path from there, as `list_files` finds and names them.
 
-  Captions are those of the file (CSV with columns caption and id, or image), and for the others the name of the folder
-  that the image is in, or in `folder` itself its own name. Raises InputError when there are no images or the captions
-  name others.
+  Captions are those of the file (CSV, JSON lines or Parquet with columns caption and id, or image), and for the others
+  the name of the folder that the image is in, or in `folder` itself its own name. Prints how many files are left out.
+  Raises InputError when there are no images, one cannot be found, or the captions are wrong or name others.
   """
   if not folder.is_dir():
     raise InputError(f"{folder} is no folder of images")
-  files = {name: (folder / name).absolute() for name in image_names(folder)}
+  listing = list_files(folder, SUFFIXES)
+  if note := listing.note(folder):
+    print(note, file=sys.stderr)
+  files = listing.files
   if not files:
     raise InputError(f"{folder} has no images ({', '.join(SUFFIXES)})")
   captions = _read_captions(captions_file) if captions_file else {}
@@ -40,7 +46,8 @@ def folder_images(folder: pathlib.Path, captions_file: pathlib.Path | None = Non
   if unknown:
     raise InputError(f"{captions_file} has captions of {len(unknown):,} images that {folder} lacks: {unknown[0]}")
   return [
-    SourceImage(id, captions.get(id, _default_caption(id)), str(file), file.read_bytes) for id, file in files.items()
+    SourceImage(id, captions.get(id, _default_caption(id)), str(file.absolute()), file.read_bytes)
+    for id, file in files.items()
   ]
 
 
@@ -50,15 +57,17 @@ def _default_caption(id: str) -> str:
 
 
 def _read_captions(file: pathlib.Path) -> dict[str, str]:
-  try:
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-      rows = csv.DictReader(stream)
-      id = next((name for name in ("id", "image") if name in (rows.fieldnames or ())), None)
-      if id is None or "caption" not in rows.fieldnames:
-        raise InputError(f"{file} has columns {rows.fieldnames}, expected id (or image) and caption")
-      return {row[id]: row["caption"] or "" for row in rows}
-  except (OSError, UnicodeDecodeError, csv.Error) as error:
-    raise InputError(f"{file} cannot be read as CSV: {error}") from error
+  found, rows = read_table(file)
+  column = "image" if "image" in found and "id" not in found else "id"
+  captions = {}
+  for where, fields in checked_rows(str(file), found, rows, Columns((column, "caption"), ())):
+    check_inside(fields[column], f"{where}: {column}")
+    check_unicode(fields["caption"], f"{where}: caption")
+    id = normal_name(fields[column])
+    if id in captions:
+      raise InputError(f"{where}: {excerpt(id)} is listed twice: an image has one caption")
+    captions[id] = fields["caption"]
+  return captions
 
 
 class Shard(NamedTuple):

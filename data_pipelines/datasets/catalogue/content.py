@@ -9,8 +9,9 @@ from typing import Any
 
 from data_pipelines.datasets.builder import Image, Query
 from data_pipelines.datasets.catalogue.rows import Example, read_captions, read_triplets, SPLITS
+from data_pipelines.folders import list_files, Listing
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import image_names, SUFFIXES
+from data_pipelines.pixels.decode import SUFFIXES
 from data_pipelines.texts.labels import families, replacement_text
 
 
@@ -74,15 +75,20 @@ class Content:
 
 def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Content:
   """All of it; raises InputError for rows that cannot be used, and where there are no images or no test queries."""
-  found = {name: folder / name for name in image_names(folder)} if folder else {}
+  listing = list_files(folder, SUFFIXES) if folder else Listing({}, ())
+  found = listing.files
   if options["triplets"]:
-    return _with_triplets(options["triplets"], options["test_share"], folder, found)
-  if options["captions"]:
-    return _with_captions(options["captions"], options["test_share"], folder, found)
-  if not found:
+    content = _with_triplets(options["triplets"], options["test_share"], folder, found)
+  elif options["captions"]:
+    content = _with_captions(options["captions"], options["test_share"], folder, found)
+  elif found:
+    nothing = dict.fromkeys(SPLITS, ())
+    content = Content(nothing | {"test": [Image(name, name, path) for name, path in found.items()]}, nothing)
+  else:
     raise InputError(f"{folder} has no images ({', '.join(SUFFIXES)})")
-  nothing = dict.fromkeys(SPLITS, ())
-  return Content(nothing | {"test": [Image(name, name, path) for name, path in found.items()]}, nothing)
+  used = {image.name for images in content.images.values() for image in images}
+  note = listing.note(folder, used) if folder else ""
+  return dataclasses.replace(content, notes=[*content.notes, note]) if note else content
 
 
 def _with_triplets(source: str, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:
@@ -122,9 +128,10 @@ def _with_captions(source: str, test_share: float, folder: pathlib.Path | None, 
 
 
 def _with_named(found: Found, folder: pathlib.Path | None, examples: Sequence[Example]) -> Found:
-  """Also images that rows name and `image_names` does not list: hidden ones, and those behind links."""
-  others = sorted(named_images(examples) - found.keys()) if folder else []
-  return {**found, **{name: folder / name for name in others if (folder / name).is_file()}}
+  """Also images that rows name and whose suffix is none of SUFFIXES."""
+  others = named_images(examples) - found.keys() if folder else set()
+  files = list_files(folder).files if others else {}
+  return {**found, **{name: files[name] for name in sorted(others & files.keys())}}
 
 
 def _whole(split: Split, found: Found) -> Split:

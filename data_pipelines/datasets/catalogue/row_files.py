@@ -28,10 +28,14 @@ class Columns(NamedTuple):
 
 def read_rows(path: pathlib.Path, columns: Columns) -> list[Row]:
   """All rows, with texts in `columns` and nothing else; raises InputError where a file is not as expected."""
+  return checked_rows(str(path), *read_table(path), columns)
+
+
+def read_table(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
+  """A file's columns, and its rows, which `checked_rows` has not seen; raises InputError for what is no such file."""
   if path.suffix.lower() not in READERS:
     raise InputError(f"{path}: expected a file that ends in one of {', '.join(READERS)}")
-  found, rows = READERS[path.suffix.lower()](path)
-  return checked_rows(str(path), found, rows, columns)
+  return READERS[path.suffix.lower()](path)
 
 
 def checked_rows(source: str, found: Sequence[str], rows: Iterable[Row], columns: Columns) -> list[Row]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt
 from data_pipelines.datasets.catalogue.hub_rows import PREFIX, read_hub_rows
 from data_pipelines.datasets.catalogue.row_files import Columns, read_rows, Row
+from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
 
 SPLITS = ("train", "test")
@@ -85,7 +86,7 @@ def _examples(rows: Sequence[Row], image_columns: Sequence[str], text_column: st
     for column in image_columns:
       check_inside(fields[column], f"{where}: {column}")
     check_text(fields[text_column], f"{where}: {text_column}")
-    images = tuple(fields[column] for column in image_columns)
+    images = tuple(normal_name(fields[column]) for column in image_columns)
     yield Example(images, fields[text_column].strip(), fields["split"], fields["category"].strip())
 
 

@@ -189,6 +189,33 @@ def test_captions_are_the_folders_the_stems_or_the_files(folder, tmp_path):
     folder_images(folder, captions)
 
 
+@pytest.mark.parametrize(
+  "content, message",
+  [
+    ("id,caption\n000.png,red shoe, striped\n", r":2: 3 fields, expected the 2 of line 1"),
+    ('id,caption\n000.png,"red shoe\n001.png,hat\n', "not CSV"),
+    ("id,caption\n000.png,a\n./000.png,b\n", ":3: '000.png' is listed twice: an image has one caption"),
+    ("id,caption\n,a\n", ":2: id: '', expected a path"),
+    ("id,text\n000.png,a\n", "no column caption"),
+  ],
+)
+def test_captions_are_read_as_strictly_as_a_catalogues_rows(folder, tmp_path, content, message):
+  captions = tmp_path / "captions.csv"
+  captions.write_text(content)
+  with pytest.raises(InputError, match=message):
+    folder_images(folder, captions)
+
+
+def test_images_behind_links_and_of_all_suffixes_are_indexed(folder, tmp_path, capsys):
+  linked = tmp_path / "linked"
+  linked.mkdir()
+  (linked / "all").symlink_to(folder)
+  for name in ("a.avif", "b.JFIF", "c.ppm", "notes.txt"):
+    (linked / name).write_bytes((folder / "000.png").read_bytes())
+  assert len(folder_images(linked)) == 13
+  assert "1 entries are left out" in capsys.readouterr().err
+
+
 def test_a_bad_image_fails_with_its_path_or_is_listed(folder, tmp_path, capsys):
   (folder / "box" / "bad.png").write_bytes(b"no image")
   with pytest.raises(InputError, match="box/bad.png: not a readable image"):

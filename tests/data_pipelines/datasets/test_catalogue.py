@@ -216,7 +216,7 @@ def test_rows_may_be_in_json_lines(open_catalogue, tmp_path):
   assert open_catalogue(triplets=str(path)).queries.texts == ["make it blue", "make it new"]
 
 
-def test_an_image_behind_a_link_is_found(open_catalogue, raw, tmp_path):
+def test_images_behind_a_link_are_found(open_catalogue, raw, tmp_path):
   folder = tmp_path / "linked"
   folder.mkdir()
   (folder / "all").symlink_to(raw)
@@ -224,4 +224,12 @@ def test_an_image_behind_a_link_is_found(open_catalogue, raw, tmp_path):
     row | {key: f"all/{row[key]}" for key in ("reference", "target")} for row in tiny_datasets.catalogue_triplets()
   ]
   dataset = open_catalogue(dir=str(folder), triplets=write_csv(tmp_path / "rows.csv", rows))
-  assert len(dataset.gallery) == 4
+  assert list(dataset.gallery.names) == [f"all/{name}" for name in open_catalogue().gallery.names]
+
+
+def test_an_image_has_one_name_however_rows_write_it(open_catalogue, tmp_path):
+  rows = tiny_datasets.catalogue_triplets()
+  expected = open_catalogue(triplets=write_csv(tmp_path / "rows.csv", rows))
+  written = [row | {"target": f"./{row['target']}", "reference": f".//{row['reference']}"} for row in rows]
+  dataset = open_catalogue(triplets=write_csv(tmp_path / "written.csv", written))
+  assert list(dataset.gallery.names) == list(expected.gallery.names)

@@ -92,11 +92,13 @@ def test_says_what_is_expected_and_what_was_found(tmp_path):
 
 
 def test_only_the_chosen_categories_are_expected(raw, tmp_path):
-  (tmp_path / "images").symlink_to(raw / "images")
+  folder = tmp_path / "raw"
+  folder.mkdir()
+  (folder / "images").symlink_to(raw / "images")
   for name in ("captions/cap.shirt.train.json", "captions/cap.shirt.val.json", "image_splits/split.shirt.val.json"):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text((raw / name).read_text())
-  dataset = open_dataset(data_config(tmp_path, tmp_path / "prepared", categories=("shirt",)), "modification")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text((raw / name).read_text())
+  dataset = open_dataset(data_config(folder, tmp_path / "prepared", categories=("shirt",)), "modification")
   assert len(dataset.gallery) == 3
 
 

@@ -3,7 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 import time
 
+import pytest
+
 from data_pipelines.datasets import prepare
+from data_pipelines.input_error import InputError
 
 
 def test_runs_that_start_at_once_prepare_once(tmp_path, raw_mit_states, monkeypatch):
@@ -19,3 +22,32 @@ def test_runs_that_start_at_once_prepare_once(tmp_path, raw_mit_states, monkeypa
     opened = list(runs.map(lambda _: prepare.open_tables("mit_states", str(raw_mit_states), str(tmp_path)), range(3)))
   assert sorted(prepared) == ["images", "labels", "queries"]
   assert len({tables["images"].info.splits["train"].num_examples for tables in opened}) == 1
+
+
+def test_the_fingerprint_sees_linked_folders_and_no_litter(tmp_path):
+  def fingerprint(folder):
+    return prepare.fingerprint(folder, {})
+
+  for name in "AB":
+    (tmp_path / name).mkdir()
+    (tmp_path / f"store{name}").mkdir()
+    (tmp_path / f"store{name}" / f"{name}.jpg").write_text(name)
+    (tmp_path / name / "images").symlink_to(tmp_path / f"store{name}")
+  assert fingerprint(tmp_path / "A") != fingerprint(tmp_path / "B")
+  before = fingerprint(tmp_path / "A")
+  (tmp_path / "storeA" / ".DS_Store").touch()
+  assert fingerprint(tmp_path / "A") == before
+
+
+def test_the_fingerprint_of_a_plain_folder_stays(tmp_path):
+  for name in ("images/dark cat/0.jpg", "images/b-a/0.jpg", "images/b/0.jpg", "rows.csv"):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(name)
+  assert prepare.fingerprint(tmp_path, {}) == "d025cbab"  # as it was before links were followed
+  assert prepare.fingerprint(None, {}) == "e3b0c442"
+
+
+@pytest.mark.parametrize("inside", ["", "prepared"])
+def test_data_is_not_prepared_among_the_data(raw_mit_states, inside):
+  with pytest.raises(InputError, match="config.data.prepared_dir=.* is in config.data.dir=.*: what the program writes"):
+    prepare.open_tables("mit_states", str(raw_mit_states), str(raw_mit_states / inside))

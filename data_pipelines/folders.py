@@ -1,0 +1,101 @@
+"""The files under a folder: one walk for data sets, catalogues, indexes and fingerprints."""
+
+from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+import os
+import pathlib
+import posixpath
+import unicodedata
+
+from data_pipelines.input_error import InputError
+
+LITTER = ("__macosx", "desktop.ini", "ehthumbs.db", "thumbs.db")  # of file browsers; others' names begin with a dot
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+  """Files by name, sorted, and the names of what is left out: other suffixes, special files, links that lead back up.
+
+  A name is the path from the folder, with forward slashes, as `normal_name`. Hidden files and folders, and LITTER, are
+  in neither.
+  """
+
+  files: Mapping[str, pathlib.Path]
+  left_out: Sequence[str]
+
+  def note(self, folder: pathlib.Path, used: Collection[str] = ()) -> str:
+    """How many entries of `folder` are left out, with an example; "" where none are. `used` ones are not counted."""
+    unused = [name for name in self.left_out if name not in used]
+    if not unused:
+      return ""
+    return (
+      f"{folder}: {len(unused):,} entries are left out (no image by the name, no regular file, or a link to a folder "
+      f"above it), for example {ascii(unused[0])}"
+    )
+
+
+def list_files(folder: pathlib.Path, suffixes: tuple[str, ...] = ("",)) -> Listing:
+  """The regular files under `folder` whose names end in one of `suffixes` (lower case); links are followed.
+
+  Opens no file. Raises InputError with the path for a folder that cannot be read, a link to nothing, a name that is not
+  UTF-8, and for two names that are the same after `normal_name`.
+  """
+  files: dict[str, pathlib.Path] = {}
+  left_out = []
+  pending = [(str(folder), "", frozenset[tuple[int, int]]())]
+  while pending:
+    parent, prefix, above = pending.pop()
+    above |= {_identity(parent)}
+    for entry in _entries(parent):
+      name = prefix + unicodedata.normalize("NFC", entry.name)
+      if _is_folder(entry):
+        if _identity(entry.path) in above:
+          left_out.append(name)
+        else:
+          pending.append((entry.path, f"{name}/", above))
+      elif not entry.is_file() or not name.lower().endswith(suffixes):
+        left_out.append(name)
+      elif name in files:
+        raise InputError(f"{entry.path} and {files[name]} have the same name in composed Unicode: rename one of them")
+      else:
+        files[name] = pathlib.Path(entry.path)
+  return Listing(dict(sorted(files.items())), sorted(left_out))
+
+
+def normal_name(name: str) -> str:
+  """A file's name as tables and indexes have it: without `./`, `//` and `a/..`, and in composed Unicode (NFC)."""
+  return unicodedata.normalize("NFC", posixpath.normpath(name))
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+  """What is in a folder but hidden files and litter."""
+  try:
+    with os.scandir(folder) as entries:
+      found = [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in LITTER]
+  except OSError as error:
+    raise InputError(f"{folder} cannot be read: {error.strerror}") from error
+  for entry in found:
+    try:
+      entry.name.encode()
+    except UnicodeEncodeError as error:
+      raise InputError(f"{ascii(entry.path)[1:-1]}: the name is not UTF-8: rename the file") from error
+  return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+  try:
+    if entry.is_symlink():
+      entry.stat()
+    return entry.is_dir()
+  except OSError as error:
+    raise InputError(
+      f"{entry.path} is a link that leads nowhere ({error.strerror}): remove it, or bring back what it points to"
+    ) from error
+
+
+def _identity(folder: str) -> tuple[int, int]:
+  try:
+    status = os.stat(folder)
+  except OSError as error:
+    raise InputError(f"{folder} cannot be read: {error.strerror}") from error
+  return status.st_dev, status.st_ino
