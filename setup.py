@@ -26,6 +26,7 @@ DEV = [
   *ONNX,
   "beartype>=0.20",
   "hypothesis>=6.150",
+  "mypy>=2.4",
   "playwright>=1.60",
   "pytest>=8",
   "pytest-xdist>=3.6",
