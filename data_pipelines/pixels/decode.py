@@ -97,7 +97,8 @@ def _check_usable(image: Image.Image) -> None:
 
 def _resized_and_cropped(image: Image.Image, shape: tuple[int, int], size: int, resizing: Resizing) -> np.ndarray:
   left, top = (round((side - size) / 2) for side in shape)
-  resized = image.convert("RGB").resize(shape, INTERPOLATIONS[resizing.interpolation])
+  pixels = image if image.mode == "RGB" else image.convert("RGB")  # `convert` copies what is RGB already
+  resized = pixels.resize(shape, INTERPOLATIONS[resizing.interpolation])
   return np.asarray(resized.crop((left, top, left + size, top + size)))
 
 

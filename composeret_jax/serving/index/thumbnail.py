@@ -14,7 +14,9 @@ def thumbnail(encoded: bytes, name: str) -> bytes:
   stream = io.BytesIO()
   with readable(name), Image.open(io.BytesIO(encoded)) as image:
     image.draft("RGB", (SIDE, SIDE))
-    upright = ImageOps.exif_transpose(image).convert("RGB")
+    image.load()  # or `thumbnail` asks for another draft
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = image if image.mode == "RGB" else image.convert("RGB")  # large images: no copy that is not needed
     upright.thumbnail((SIDE, SIDE))
     upright.save(stream, "JPEG", quality=85)
   return stream.getvalue()

@@ -2,13 +2,14 @@
 
 import base64
 import binascii
+import dataclasses
 import functools
 import math
 import re
 
 from composeret_jax.serving.page.batching import Batching
-from composeret_jax.serving.page.conversation import answer, Change, Conversation, Reference
-from composeret_jax.serving.page.markup import conversation_list, data_url, heading, image_grid
+from composeret_jax.serving.page.conversation import answer, Change, Conversation, MAX_TURNS, Reference
+from composeret_jax.serving.page.markup import data_url, image_grid, printable
 from composeret_jax.serving.page.uploads import read_upload
 from composeret_jax.serving.searcher import Result, Searcher
 from data_pipelines.input_error import InputError
@@ -25,10 +26,30 @@ MAX_TEXT = 500
 MAX_WEIGHT = 100
 
 
-MAX_TOLD = 300
+MAX_MESSAGE = 300
 
 
 FOLDERS = re.compile(r"(?<![\w/])/(?:[^\s/]+/)+")
+
+
+# What Page.search takes, in this order, by its types in JSON.
+SEARCH_VALUES = {
+  "reference": (str,),
+  "texts": (list, type(None)),
+  "image": (str,),
+  "k": (int, float),
+  "image_weight": (int, float),
+  "text_weight": (int, float),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+  """What the page shows: a conversation, and below a line of text the images, as HTML."""
+
+  conversation: Conversation
+  line: str
+  images: str
 
 
 class Page:
@@ -55,11 +76,13 @@ class Page:
     each of the `k` images, best first: rank, id, score (inner product with the query), caption, and thumbnail (data URL
     of a JPEG). Raises InputError for what cannot be searched for.
     """
-    start = self.from_id(reference) if reference else self.from_upload(_from_base64(image), "image")
+    # Everything that costs little first.
     changes = [change(text, image_weight, text_weight) for text in _list(texts)]
-    results = self.found(Conversation((start,)).said(*changes), whole(k))
+    k = _number_of_images(k)
+    start = self.from_id(reference) if reference else self.from_upload(_from_base64(image), "image")
+    results = self.found(Conversation((start,)).said(*changes), k)
     return [
-      {"rank": rank, "id": found.id, "score": found.score, "caption": found.caption}
+      {"rank": rank, "id": printable(found.id), "score": found.score, "caption": printable(found.caption)}
       | {"thumbnail": data_url(found.thumbnail)}
       for rank, found in enumerate(results, 1)
     ]
@@ -82,37 +105,42 @@ class Page:
 
   def found(self, conversation: Conversation, k: int) -> list[Result]:
     """What a conversation that has begun asks for."""
-    if not 1 <= k <= MAX_SHOWN:
-      raise InputError(f"k is {k}, expected 1 to {MAX_SHOWN}")
-    return self._answer(conversation.question(k))
+    return self._answer(conversation.question(_number_of_images(k)))
 
   def to_choose_from(self, words: object) -> list[Result]:
     """Images of the index with these words; raises InputError for what is no text."""
     if not isinstance(words, str):
       raise InputError("There are no words to look for.")
-    ids = self.searcher.index.find(words[:MAX_TEXT], NUM_SHOWN)
+    if len(words) > MAX_TEXT:
+      raise InputError(f"The words have {len(words):,} characters; at most {MAX_TEXT} are looked for.")
+    ids = self.searcher.index.find(words, NUM_SHOWN)
     kept = self.searcher.index.get(ids)
     return [
       Result(entry.id, 0.0, entry.caption, entry.path, thumbnail)
       for entry, thumbnail in zip(kept.entries, kept.thumbnails, strict=True)
     ]
 
-  # What is shown: the conversation, itself and as a list, the line above the images, the images.
-
-  def shown(self, conversation: Conversation, k: int) -> tuple[Conversation, str, str, str]:
-    """After a change of the conversation."""
+  def shown(self, conversation: Conversation, k: int) -> View:
+    """What the page shows after a change of the conversation."""
     if not conversation.turns:
       return self.browse(conversation, "")
     results = self.found(conversation, k)
     changed = isinstance(conversation.turns[-1], Change)
     line = "Closest to what you said" if changed else "Images like it. What should be different?"
-    return conversation, conversation_list(conversation), heading(line), image_grid(results, with_scores=True)
+    return View(conversation, line, image_grid(results, with_scores=True))
 
-  def browse(self, conversation: Conversation, words: str) -> tuple[Conversation, str, str, str]:
+  def browse(self, conversation: Conversation, words: str) -> View:
     """Images to choose from; the conversation stays as it is."""
     images = self.to_choose_from(words)
     line = "Choose a picture to start from" if images else f"No picture has all of these words: {words}"
-    return conversation, conversation_list(conversation), heading(line), image_grid(images, with_scores=False)
+    return View(conversation, line, image_grid(images, with_scores=False))
+
+
+def _number_of_images(k: object) -> int:
+  number = to_int(k)
+  if not 1 <= number <= MAX_SHOWN:
+    raise InputError(f"k is {number}, expected 1 to {MAX_SHOWN}")
+  return number
 
 
 def _from_base64(image: object) -> bytes:
@@ -141,8 +169,8 @@ def weight(value: object) -> float:
   return number
 
 
-def whole(value: object) -> int:
-  """Raises InputError for what is no whole number of a reasonable size."""
+def to_int(value: object) -> int:
+  """A number, or the digits of one; raises InputError for what is no whole number of a reasonable size."""
   number = _number(value)
   if not abs(number) < 1e9 or number != int(number):
     raise InputError(f"{str(value)[:20]} is no whole number.")
@@ -159,9 +187,11 @@ def _number(value: object) -> float:
 def _list(texts: object) -> list:
   if not isinstance(texts, list | None):
     raise InputError(f"The texts are a {type(texts).__name__}, expected a list")
+  if texts and len(texts) >= MAX_TURNS:
+    raise InputError(f"A search has at most {MAX_TURNS} turns, its image one of them; this one has {len(texts) + 1:,}.")
   return texts or []
 
 
-def told(error: InputError) -> str:
-  """What a stranger is told: short, and without the folders of this machine."""
-  return FOLDERS.sub("", str(error))[:MAX_TOLD]
+def public_message(error: InputError) -> str:
+  """An error for strangers: short, and without the folders of this machine."""
+  return printable(FOLDERS.sub("", str(error)))[:MAX_MESSAGE]

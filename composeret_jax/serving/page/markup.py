@@ -14,9 +14,14 @@ from composeret_jax.serving.searcher import Result
 _TEMPLATE_SIGNS = {ord(sign): f"&#{ord(sign)};" for sign in "${}`\\"}
 
 
+def printable(text: str) -> str:
+  """Text that can be sent: of a file's name that is not UTF-8, the bytes that are none are shown escaped."""
+  return text.encode("utf-8", "backslashreplace").decode()
+
+
 def escaped(text: str) -> str:
   """Text that shows as it is, whatever is in it, between tags and in quoted attributes."""
-  return html.escape(text).translate(_TEMPLATE_SIGNS)
+  return html.escape(printable(text)).translate(_TEMPLATE_SIGNS)
 
 
 def image_grid(results: Sequence[Result], with_scores: bool) -> str:

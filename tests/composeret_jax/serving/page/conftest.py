@@ -11,6 +11,7 @@ from composeret_jax.serving.index import create_index, open_index
 from composeret_jax.serving.index.build import build
 from composeret_jax.serving.index.sources import SourceImage
 from composeret_jax.serving.page.server import build_app, uvicorn
+from composeret_jax.serving.page.upload_folder import UploadFolder
 from composeret_jax.serving.searcher import Searcher
 from tests.fakes.fake_bundle import fake_bundle
 
@@ -45,11 +46,17 @@ def searcher(tmp_path_factory):
 
 
 @pytest.fixture(scope="package")
-def address(searcher):
+def uploads(tmp_path_factory):
+  """Where the served page keeps what it is sent."""
+  return UploadFolder(tmp_path_factory.mktemp("sent") / "uploads")
+
+
+@pytest.fixture(scope="package")
+def address(searcher, uploads):
   """Where the page is served."""
   with socket.create_server(("127.0.0.1", 0)) as listening:
     options = {"log_level": "warning", "timeout_graceful_shutdown": 1}
-    server = uvicorn.Server(uvicorn.Config(build_app(searcher), **options))
+    server = uvicorn.Server(uvicorn.Config(build_app(searcher, uploads), **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -5,6 +5,7 @@ import concurrent.futures
 import http.client
 import io
 import json
+import time
 import urllib.error
 import urllib.request
 
@@ -13,8 +14,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 import pytest
 
-from composeret_jax.serving.page.actions import change, Page, told
-from composeret_jax.serving.page.server import MAX_BODY
+from composeret_jax.serving.page.actions import change, Page, public_message
+from composeret_jax.serving.page.guard import MAX_BODY
 from data_pipelines.input_error import InputError
 from tests.composeret_jax.serving.page.conftest import encoded_image, HOSTILE
 
@@ -39,10 +40,21 @@ def status(url):
     return 200
 
 
-def status_of_headers(address, headers):
-  """The answer to an upload of which no more is sent."""
+def answer(address, body, path="/gradio_api/run/search"):
+  """Status and JSON of a request with this body."""
+  content = body if isinstance(body, bytes) else json.dumps(body).encode()
+  request = urllib.request.Request(f"{address}{path}", content, {"Content-Type": "application/json"})
+  try:
+    with urllib.request.urlopen(request, timeout=30) as response:
+      return response.status, json.load(response)
+  except urllib.error.HTTPError as error:
+    return error.code, json.load(error)
+
+
+def status_of_headers(address, headers, path="/gradio_api/upload"):
+  """The answer to a request of which no more is sent."""
   connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
-  connection.putrequest("POST", "/gradio_api/upload")
+  connection.putrequest("POST", path)
   for name, value in headers.items():
     connection.putheader(name, value)
   connection.endheaders()
@@ -105,8 +117,8 @@ def test_values_of_other_types_are_answered_in_words(searcher):
 
 def test_a_stranger_is_told_no_folder_of_this_machine():
   error = InputError("/home/ann/photos/box/01.png cannot be read: No such file; and/or /srv/a b")
-  assert told(error) == "01.png cannot be read: No such file; and/or a b"
-  assert len(told(InputError("x" * 1000))) == 300
+  assert public_message(error) == "01.png cannot be read: No such file; and/or a b"
+  assert len(public_message(InputError("x" * 1000))) == 300
 
 
 def test_sixteen_at_once_are_answered_right_and_in_batches(address, searcher):
@@ -135,13 +147,109 @@ def test_sixteen_at_once_are_answered_right_and_in_batches(address, searcher):
   ["file=/etc/passwd", "file=setup.py", "file%3D/etc/passwd", "proxy=http://example.com", "stream/a/b/c/playlist.m3u8"],
 )
 def test_no_files_are_served(address, path):
-  assert status(f"{address}/gradio_api/{path}") == 403
-  assert status(f"{address}/{path}") == 403
+  assert status(f"{address}/gradio_api/{path}") == 404
+  assert status(f"{address}/{path}") == 404
 
 
 def test_large_bodies_and_those_of_unknown_length_are_refused(address):
   assert status_of_headers(address, {"Content-Length": str(MAX_BODY + 1)}) == 413
   assert status_of_headers(address, {"Transfer-Encoding": "chunked"}) == 411
+
+
+@pytest.mark.parametrize(
+  ("body", "message"),
+  [
+    ({"data": ["004", ["red"]]}, "`data` has 2 values, expected 6: reference, texts, image, k"),
+    ({"data": None}, "`data` has no list, expected 6"),
+    ({"data": ["nobody", [], "", 5, 0.0, 0.0]}, "No picture here has the id nobody"),
+    ({"data": [{}, ["red"], "", 5, 0.0, 0.0]}, "`reference` is a dict, expected a text"),
+    ({"data": [["004"], ["red"], "", 5, 0.0, 0.0]}, "`reference` is a list, expected a text"),
+    ({"data": ["004", "red", "", 5, 0.0, 0.0]}, "`texts` is a str, expected a list"),
+    ({"data": ["004", [3], "", 5, 0.0, 0.0]}, "`texts` has items that are no text"),
+    ({"data": ["004", ["red"], "", 10**30, 0.0, 0.0]}, "no whole number"),
+    ({"data": ["004", ["red"], "", -1, 0.0, 0.0]}, "k is -1, expected 1 to 100"),
+    ({"data": ["004", ["red"], "", [5], 0.0, 0.0]}, "`k` is a list, expected a number"),
+    ({"data": ["004", ["red"], "", 5, 1e300, 0.0]}, "A weight is 1e"),
+    ({"data": ["004", ["red"], "", 5, 0.0, "x"]}, "`text_weight` is a str, expected a number"),
+    ({"data": ["", ["red"], {"path": "a"}, 5, 0.0, 0.0]}, "`image` is a dict, expected a text"),
+    ({"data": ["004", ["red"], "", 5, 0.0, 0.0], "batched": True}, "unknown fields: batched"),
+    ({"data": ["004", ["\ud800"], "", 5, 0.0, 0.0]}, "not Unicode"),
+    ({"data": ["\udce9.jpg", ["red"], "", 5, 0.0, 0.0]}, "not Unicode"),
+    ([], "The request is a list"),
+    (b"{", "not JSON"),
+    (b"[" * 10_000, "not JSON"),
+    (b'{"data": ["004", ["red"], "", 5, NaN, 0.0]}', "NaN is no number"),
+    (b'{"data": ["004", ["red"], "", 5, 1e999, 0.0]}', "infinite"),
+    (b"\xff\xfe", "not JSON"),
+  ],
+)
+def test_mistakes_in_the_posted_search_are_4xx_with_a_reason(address, body, message):
+  status, content = answer(address, body)
+  assert 400 <= status < 500
+  assert content.keys() == {"error"}
+  assert message in content["error"]
+
+
+NO_CALLS = [
+  {"fn_index": 10**9, "data": []},
+  {"fn_index": -1, "data": []},
+  {"fn_index": True, "data": []},
+  {"fn_index": "search", "data": []},
+  {"fn_index": 0, "data": [None]},
+  {"fn_index": 0, "data": {"a": 1}},
+  {"fn_index": 0, "data": [None, ["red"]]},
+  {"fn_index": 0, "data": [{"turns": []}, ""]},
+  {"fn_index": 0, "data": [None, "\ud800"]},
+  {"fn_index": 0, "data": [None, "x" * 501]},
+  {"fn_index": 0, "data": [None, ""], "trigger_id": 10**6},
+  {"fn_index": 0, "data": [None, ""], "session_hash": "x" * 65},
+  {"fn_index": 0, "data": [None, ""], "session_hash": ["s"]},
+  {"fn_index": 0, "data": [None, ""], "request": {}},
+  {"fn_index": 7, "data": [None, 10**12], "event_data": {"value": "004"}},
+  {"fn_index": 7, "data": [None, "24"], "event_data": {"value": "004"}},
+  {"fn_index": 7, "data": [None, None], "event_data": {"value": "004"}},
+  {"fn_index": 7, "data": [None, 24], "event_data": {}},
+  {"fn_index": 7, "data": [None, 24], "event_data": [1]},
+  {"fn_index": 7, "data": [None, 24]},
+  {"fn_index": 7, "data": [None, 24], "event_data": {"value": {"a": 1}}},
+]
+
+
+@pytest.mark.parametrize("call", NO_CALLS)
+def test_calls_that_the_page_would_not_make_are_4xx_with_a_reason(address, call):
+  for path in ("/gradio_api/run/predict", "/gradio_api/queue/join"):
+    status, content = answer(address, {"session_hash": "s"} | call, path)
+    assert 400 <= status < 500
+    assert content["error"]
+
+
+def test_the_page_itself_calls_these_functions(address):
+  """Those above are refused for what is wrong in them."""
+  for call in (
+    {"fn_index": 0, "data": [None, ""]},
+    {"fn_index": 7, "data": [None, 24], "event_data": {"value": "004"}},
+  ):
+    assert answer(address, {"session_hash": "s"} | call, "/gradio_api/run/predict")[0] == 200
+
+
+def test_work_is_refused_before_it_is_done(address):
+  started = time.monotonic()
+  many = b'{"data":["004",[' + b'"a",' * 2_000_000 + b'"a"],"",5,0.0,0.0]}'
+  assert answer(address, many) == (400, {"error": "The request has more than 20,000 values."})
+  assert "has at most 30 turns" in answer(address, {"data": ["004", ["a"] * 5000, "", 5, 0.0, 0.0]})[1]["error"]
+  assert status_of_headers(address, {"Content-Length": "25000000"}, "/gradio_api/run/predict") == 413
+  status, content = answer(address, {"data": ["x" * 20_000_000, ["red"], "", 5, 0.0, 0.0]})
+  assert (status, len(content["error"])) == (400, 300)
+  assert time.monotonic() - started < 5
+
+
+def test_the_documented_ways_of_gradio_find_the_same(address):
+  values = {"reference": "004", "texts": ["red"], "image": "", "k": 5, "image_weight": 0.0, "text_weight": 0.0}
+  expected = answer(address, {"data": list(values.values())})[1]["data"][0]
+  for path, body in (("call/search", {"data": list(values.values())}), ("call/v2/search", values)):
+    event = answer(address, body, f"/gradio_api/{path}")[1]["event_id"]
+    with urllib.request.urlopen(f"{address}/gradio_api/call/search/{event}", timeout=30) as response:
+      assert json.loads(response.read().decode().partition("data: ")[2]) == [expected]
 
 
 def test_only_the_search_can_be_called(address):

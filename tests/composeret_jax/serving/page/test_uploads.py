@@ -1,5 +1,7 @@
+import concurrent.futures
 import io
 import struct
+import threading
 import zlib
 
 import numpy as np
@@ -51,10 +53,51 @@ def test_half_an_image_is_said():
     read_upload(encoded("PNG")[:2000], 16)
 
 
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size():
+  large = io.BytesIO()
+  Image.new("RGB", (5000, 4000), (200, 10, 10)).save(large, "JPEG")
+  pixels, _ = read_upload(large.getvalue(), 16)
+  assert abs(pixels.astype(int) - [200, 10, 10]).max() < 4
+
+
+def test_no_more_than_a_few_wait_to_be_decoded(monkeypatch):
+  started, go_on, running, most = threading.Semaphore(0), threading.Event(), [0], [0]
+
+  def decode(*_):
+    running[0] += 1
+    most[0] = max(most[0], running[0])
+    started.release()
+    assert go_on.wait(10)
+    running[0] -= 1
+    return np.zeros(1), b""
+
+  monkeypatch.setattr(uploads, "decode_image", lambda *arguments: decode()[0])
+  monkeypatch.setattr(uploads, "thumbnail", lambda *_: b"jpeg")
+  content, places = encoded("PNG"), uploads.NUM_DECODERS + uploads.MAX_WAITING
+  with concurrent.futures.ThreadPoolExecutor(places) as threads:
+    futures = [threads.submit(read_upload, content, 16) for _ in range(places)]
+    for _ in range(uploads.NUM_DECODERS):
+      assert started.acquire(timeout=10)
+    while uploads._places._value:
+      threading.Event().wait(0.001)
+    with pytest.raises(uploads.Busy, match="Many pictures are being read at the moment"):
+      read_upload(content, 16)
+    go_on.set()
+    assert [future.result()[1] for future in futures] == [b"jpeg"] * places
+  assert most[0] == uploads.NUM_DECODERS
+  read_upload(content, 16)
+
+
 def test_too_much_is_refused_before_it_is_decoded(monkeypatch):
   monkeypatch.setattr(uploads, "decode_image", lambda *_: pytest.fail("decoded"))
-  with pytest.raises(InputError, match=r"8,000 by 7,000 pixels; the largest that can be used has 50 million"):
-    read_upload(png_header(8000, 7000), 16)
+  with pytest.raises(InputError, match=r"5,000 by 4,000 pixels; the largest that can be used has 12.5 million"):
+    read_upload(png_header(5000, 4000), 16)
+  progressive = io.BytesIO()
+  Image.new("L", (5000, 4000)).save(progressive, "JPEG", progressive=True)
+  with pytest.raises(InputError, match=r"the largest that can be used has 12.5 million"):
+    read_upload(progressive.getvalue(), 16)
+  with pytest.raises(InputError, match=r"the largest that can be used has 50 million"):
+    read_upload(encoded("JPEG", (8, 8)).replace(b"\x00\x08\x00\x08", b"\x20\x00\x20\x00", 1), 16)
   with pytest.raises(InputError, match="too many pixels"):
     read_upload(png_header(60_000, 60_000), 16)
   with pytest.raises(InputError, match=r"20.0 MB; at most 20 MB"):
