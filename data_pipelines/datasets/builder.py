@@ -12,6 +12,7 @@ import tqdm
 
 from data_pipelines.datasets.annotations import check_text, check_unicode, excerpt
 from data_pipelines.datasets.beam import beam_rows
+from data_pipelines.field_rules import Rule, Together
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
 from data_pipelines.samplers import ListedSampler
@@ -120,7 +121,8 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   QUERY_SPLITS = ("train", "test")  # without "train" where training triplets are sampled
   TEXT_QUERIES = ("modification", "complete")
   PROTOCOLS: ClassVar[Mapping[str, Protocol]] = {"same_label": Protocol()}  # by the names that config.protocol takes
-  OPTIONS: ClassVar[tuple[str, ...]] = ()  # the fields of config.data that change what is prepared
+  OPTIONS: ClassVar[Mapping[str, Rule]] = {}  # the fields of config.data that change what is prepared
+  TOGETHER: ClassVar[tuple[Together, ...]] = ()  # rules for several of OPTIONS
 
   def __init__(
     self,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json_list, read_json_object
 from data_pipelines.datasets.builder import Image, Query, SUBMISSION, TableBuilder
+from data_pipelines.field_rules import boolean
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
 
@@ -38,7 +39,7 @@ class Cirr(TableBuilder, skip_registration=True):
   QUERY_SPLITS = tuple(FILE_SPLITS)
   TEXT_QUERIES = ("modification",)
   PROTOCOLS: ClassVar = {"cirr": Protocol("cirr", recall_at=(1, 5, 10, 50), num_ranked=50, subset_recall_at=(1, 2, 3))}
-  OPTIONS = ("allow_missing_images",)
+  OPTIONS: ClassVar = {"allow_missing_images": boolean}
 
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json_list
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.field_rules import boolean, different, one_of
 from data_pipelines.folders import list_files
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import SUFFIXES
@@ -32,7 +33,7 @@ class FashionIQ(TableBuilder, skip_registration=True):
   Download the annotations from https://github.com/XiaoxiaoGuo/fashion-iq and the images from the addresses in
   https://github.com/hongwang600/fashion-iq-metadata."""
 
-  OPTIONS = ("categories", "allow_missing_images")
+  OPTIONS: ClassVar = {"categories": different(one_of(CATEGORIES)), "allow_missing_images": boolean}
   PROTOCOLS: ClassVar = {
     "fashion_iq": Protocol(
       "fashion_iq",
@@ -50,9 +51,9 @@ class FashionIQ(TableBuilder, skip_registration=True):
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
     """Raises InputError for unknown categories, or when `folder` lacks their annotations or the images' folder."""
-    categories = options["categories"]
-    if not categories or not set(categories) <= set(CATEGORIES) or len(set(categories)) < len(categories):
-      raise InputError(f"config.data.categories is {tuple(categories)}, expected some of {CATEGORIES}")
+    categories = tuple(options["categories"])
+    if expected := cls.OPTIONS["categories"](categories):
+      raise InputError(f"config.data.categories is {categories}, expected {expected}")
     files = [f"captions/cap.{category}.{split}.json" for category in categories for split in ("train", "val")]
     files += [f"image_splits/split.{category}.val.json" for category in categories]
     found = {name: (folder / name).is_file() for name in files}

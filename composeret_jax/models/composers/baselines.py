@@ -1,4 +1,6 @@
-"""Concatenation, a baseline of Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019."""
+"""Baselines: the image alone, the text alone, their sum, and the concatenation of Vo et al., CVPR 2019."""
+
+from typing import ClassVar
 
 from flax import nnx
 import jax
@@ -9,6 +11,7 @@ from composeret_jax.models.composers.composer import Composer
 from composeret_jax.models.layers.batch_norm import BatchNorm
 from composeret_jax.models.layers.dropout import Dropout, RowKeys
 from composeret_jax.models.layers.linear import linear, ToWidth
+from data_pipelines.field_rules import boolean, NOT_NEGATIVE
 
 
 class Concat(Composer):
@@ -57,6 +60,8 @@ class Sum(Composer):
 
   With `normalise` both are brought to length 1 first: what needs no training where encoders share one space.
   """
+
+  options: ClassVar = {"normalise": boolean, "text_weight": NOT_NEGATIVE}
 
   def __init__(
     self, image_dim: int, text_dim: int, *, normalise: bool = False, text_weight: float = 1.0, rngs: nnx.Rngs

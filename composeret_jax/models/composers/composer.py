@@ -1,16 +1,18 @@
 """What every composer is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from flax import nnx
 from jaxtyping import Array
 
+from data_pipelines.field_rules import Rule
+
 
 class Composer(nnx.Module):
   """Called with (image, text, rngs=...), gives the raw feature of the image that the two together ask for.
 
-  Built with (image_dim, text_dim, rngs=...), and options of its own as keywords. A composer that gives
+  Built with (image_dim, text_dim, rngs=...), and its `options` as keywords. A composer that gives
   `image_reconstruction` has `decode_image(composed, text)`, one that gives `text_reconstruction` has
   `decode_text(composed)`, and one that gives `rotational_symmetry` has `both_ways(reference, target, text, rngs=...)`.
   """
@@ -23,5 +25,13 @@ class Composer(nnx.Module):
   losses: ClassVar[tuple[str, ...]] = ("main",)
   """The losses that it can be trained with."""
 
+  options: ClassVar[Mapping[str, Rule]] = {}
+  """The options that it is built with, by name: what `config.model.composer_options` may set."""
+
   composes_maps: ClassVar[bool] = False
   """Whether image and composed are maps [batch, height, width, channels] of the image encoder before its pooling."""
+
+  @staticmethod
+  def expected_image_dim(image_dim: int) -> str:
+    """A rule for the width of image features: what the composer expects, or "" where it takes this width."""
+    return ""

@@ -13,6 +13,8 @@ conjugate composes with the opposite shift, first, and the opposite angles, and 
 moves c back by m' and maps it linearly; the text decoder is a two-layer network.
 """
 
+from typing import ClassVar
+
 from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,6 +22,7 @@ from jaxtyping import Array, Float
 from composeret_jax.models.composers.composer import Composer
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.layers.linear import linear, Mlp
+from data_pipelines.field_rules import boolean
 
 
 class Rotor(Composer):
@@ -30,6 +33,7 @@ class Rotor(Composer):
   """
 
   losses = ("main", "image_reconstruction", "text_reconstruction", "rotational_symmetry")
+  options: ClassVar = dict.fromkeys(("rotates", "gates", "shifts", "scales_image"), boolean)
 
   def __init__(
     self,
@@ -43,8 +47,8 @@ class Rotor(Composer):
     rngs: nnx.Rngs,
   ):
     """Raises ValueError for an odd `image_dim`, which is no number of complex numbers."""
-    if image_dim % 2:
-      raise ValueError(f"image_dim is {image_dim}, expected an even number")
+    if expected := self.expected_image_dim(image_dim):
+      raise ValueError(f"image_dim is {image_dim}, expected {expected}")
     self.angle = TanhMlp(text_dim, image_dim, image_dim // 2, rngs=rngs) if rotates else None
     self.shift = TanhMlp(text_dim, image_dim, image_dim, rngs=rngs) if shifts else None
     self.gate = linear(image_dim + text_dim, image_dim, rngs=rngs) if gates else None
@@ -62,6 +66,11 @@ class Rotor(Composer):
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
     image, text = self.scaled(image), normalised(text)
     return self.moved(image, text, *self.motion(text))
+
+  @staticmethod
+  def expected_image_dim(image_dim: int) -> str:
+    """Complex numbers have two parts."""
+    return "an even number: the rotor reads it as complex numbers" if image_dim % 2 else ""
 
   def scaled(self, image: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
     """What is moved of an image feature: the feature scaled, or as it is."""

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 import functools
 import pathlib
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.datasets.catalogue.content import Content, read_content
 from data_pipelines.datasets.catalogue.rows import is_hub, source_fingerprint
+from data_pipelines.field_rules import boolean, only, SHARE, text, Together
 from data_pipelines.input_error import InputError
 from data_pipelines.samplers import CaptionSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
@@ -28,7 +29,8 @@ class Catalogue(TableBuilder, skip_registration=True):
   or none for a gallery alone. FILE ends in .csv, .jsonl or .parquet, or is a Hugging Face data set: hf:FOLDER or
   hf:OWNER/NAME. Images are paths from the folder. docs/your_catalogue.md has it all."""
 
-  OPTIONS = ("triplets", "captions", "test_share", "allow_missing_images")
+  OPTIONS: ClassVar = {"triplets": text, "captions": text, "test_share": SHARE, "allow_missing_images": boolean}
+  TOGETHER = (Together("captions", ("triplets",), only("", when=bool, why="beside config.data.triplets")),)
 
   @classmethod
   def needs_raw_folder(cls, options: Mapping[str, Any]) -> bool:

@@ -17,7 +17,8 @@ from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.optimizers import build_optimizer, DECAYS, OPTIMIZERS
 from composeret_jax.train_step.state import create_state
 from composeret_jax.train_step.step import make_train_step
-from composeret_jax.training.config.check import check_config, RULES
+from composeret_jax.training.config.check import check_config
+from composeret_jax.training.config.fields import RULES
 from composeret_jax.training.import_original import import_checkpoint
 from composeret_jax.training.model import build_model
 from composeret_jax.training.train import evaluate, train
@@ -51,7 +52,7 @@ def test_all_mistakes_are_named_at_once(config):
     "config.loss is 'triplet', expected one of batch_based_classification, info_nce, sigmoid, soft_triplet "
     "(did you mean 'soft_triplet'?)",
     "config.data.image_size is 0, expected at least 1",
-    "config.profile_steps: '15:10' is not FIRST:STOP, as 10:15 for steps 10 to 14",
+    "config.profile_steps is '15:10', expected FIRST:STOP, as 10:15 for steps 10 to 14",
     "config.batch_size is 9, expected a multiple of the 2 devices",
   }
   found = mistakes(config, num_devices=2)
@@ -96,7 +97,7 @@ BAD = [
   ("hard_negatives.num", 0, "config.hard_negatives.num is 0, expected at least 1"),
   ("eval.rerank", 101, "config.eval.rerank is 101, expected at most 100, which mit_states looks at"),
   ("best_metric", "rerank/R@1", "config.best_metric is 'rerank/R@1', expected one of R@1, "),
-  ("model.image_encoder.frozen", True, "config.model.image_encoder.pretrained is not set, expected weights with"),
+  ("model.image_encoder.frozen", True, "config.model.image_encoder.pretrained is '', expected weights with"),
   ("protocol", "fashion_iq", "config.protocol is 'fashion_iq', expected another for mit_states: it is fashion_iq's"),
   ("best_metric", "R@2", "config.best_metric is 'R@2', expected one of R@1, R@5, R@10, "),
   ("best_metric", "recall", "config.best_metric is 'recall', expected one of R@1, "),
@@ -114,7 +115,7 @@ def test_one_mistake_is_one_line(config, field, value, message):
 
 def test_a_batch_of_one_has_no_negatives(config):
   config.loss, config.batch_size = "soft_triplet", 1
-  assert mistakes(config) == ["config.batch_size is 1, expected at least 2: the soft triplet needs negatives"]
+  assert mistakes(config) == ["config.batch_size is 1, expected at least 2: soft_triplet needs negatives"]
 
 
 def test_what_hard_negatives_forbid(config):
@@ -151,15 +152,42 @@ def test_options_are_those_of_the_composer(config):
   config.model.composer_options.text_weight = -1.0
   config.model.composer_options.normalised = True
   assert mistakes(config) == [
-    "config.model.composer_options.normalised is no option of this composer "
-    "(did you mean 'model.composer_options.normalise'?)",
+    "config.model.composer_options.normalised is no option of sum, which has: normalise, text_weight "
+    "(did you mean 'normalise'?)",
     "config.model.composer_options.text_weight is -1.0, expected at least 0",
   ]
   config.model.composer = "tirg"
-  assert [line.split(" (")[0] for line in mistakes(config)] == [
-    f"config.model.composer_options.{name} is no option of this composer"
+  assert mistakes(config) == [
+    f"config.model.composer_options.{name} is no option of tirg, which has: none"
     for name in ("normalise", "normalised", "text_weight")
   ]
+
+
+def test_a_mistyped_option_beside_a_mistyped_composer(config):
+  config.model = models.get_config("rotor")
+  config.model.composer_options.rotate = True
+  config.model.composer = "rotors"
+  names = [line.split(" is ")[0] for line in mistakes(config)]
+  assert names == ["config.model.composer"]
+  config.model.composer = "rotor"
+  assert mistakes(config) == [
+    "config.model.composer_options.rotate is no option of rotor, which has: rotates, gates, shifts, "
+    "scales_image (did you mean 'rotates'?)"
+  ]
+
+
+def test_a_width_that_the_composer_does_not_take(config):
+  config.model = models.get_config("rotor")
+  config.model.image_encoder.feature_dim = 15
+  assert mistakes(config) == [
+    "config.model.image_encoder.feature_dim is 15, expected an even number: the rotor reads it as complex numbers"
+  ]
+
+
+def test_options_of_a_data_set_that_exclude_each_other():
+  config = importlib.import_module("configs.catalogue").get_config()
+  config.data.triplets, config.data.captions = "a.csv", "b.csv"
+  assert mistakes(config) == ["config.data.captions is 'b.csv', expected nothing beside config.data.triplets"]
 
 
 def test_a_run_of_no_steps_needs_no_warmup_and_no_decay(config):

@@ -1,5 +1,7 @@
 """The composers that no golden file covers, against NumPy; and what all of them have in common."""
 
+import inspect
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -181,3 +183,13 @@ def test_learned_scalars_start_as_published(name, weights):
   composer = COMPOSERS[name](IMAGE_DIM, IMAGE_DIM, rngs=nnx.Rngs(0))
   names = ("linear_weight", "conv_weight") if name == "compose_ae" else ("gate_weight", "residual_weight")
   assert tuple(float(getattr(composer, weight)[...]) for weight in names) == weights
+
+
+@pytest.mark.parametrize("name", COMPOSERS)
+def test_a_composer_declares_the_options_that_it_is_built_with(name):
+  keywords = [
+    parameter.name
+    for parameter in inspect.signature(COMPOSERS[name].__init__).parameters.values()
+    if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "rngs"
+  ]
+  assert list(COMPOSERS[name].options) == keywords

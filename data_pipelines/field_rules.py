@@ -1,11 +1,34 @@
-"""What a single value may be: rules, each a function that says what was expected, or "" when the value is right."""
+"""Rules for fields of a configuration. A rule is a function of a value: what was expected, or "" for a right value."""
 
 from collections.abc import Callable, Sequence
+import dataclasses
 import difflib
 import math
 from typing import Any
 
 Rule = Callable[[Any], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Together:
+  """A rule for a field and others beside it; it is asked where each of them is right by itself.
+
+  `expected(value, *values of others)` is what was expected of `field`, or "" where they go together.
+  """
+
+  field: str
+  others: tuple[str, ...]
+  expected: Callable[..., str]
+
+  def below(self, prefix: str) -> "Together":
+    """The same rule with `prefix` before each field's name."""
+    return Together(prefix + self.field, tuple(prefix + name for name in self.others), self.expected)
+
+
+def only(right: Any, when: Callable[..., bool], why: str) -> Callable[..., str]:
+  """For `Together`: `right` is the only right value where `when(*values of others)` holds; `why` says so in words."""
+  shown = "nothing" if right == "" else right
+  return lambda value, *others: f"{shown} {why}" if when(*others) and value != right else ""
 
 
 LARGEST = 2**31 - 1  # steps and rows are counted in 32 bits
@@ -31,7 +54,7 @@ def nearest(value: Any, choices: Sequence[str]) -> str:
   return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def whole(lowest: int) -> Rule:
+def whole_number(lowest: int) -> Rule:
   """A whole number from `lowest` on."""
 
   def rule(value: Any) -> str:

@@ -1,0 +1,168 @@
+"""The rules for fields that must go together, whatever the data set and the composer."""
+
+from collections.abc import Callable, Sequence
+
+from composeret_jax.evaluation.evaluator import HALVES, RERANKED
+from composeret_jax.models.composers import COMPOSERS
+from composeret_jax.train_step.losses import LOSSES
+from composeret_jax.train_step.triplets import MIN_BATCH_SIZE
+from data_pipelines.datasets.prepare import BUILDERS, PROTOCOLS
+from data_pipelines.field_rules import one_of, only, Together
+
+PERIODS = (
+  "num_train_steps",
+  "log_every_steps",
+  "eval_every_steps",
+  "checkpoint_every_steps",
+  "hard_negatives.every_steps",
+)
+
+
+LOSS_WEIGHTS = ("main", "image_reconstruction", "text_reconstruction", "rotational_symmetry")
+
+
+WEIGHT = "model.loss_weights."
+
+
+IMAGE, TEXT = "model.image_encoder.", "model.text_encoder."
+
+
+FROZEN = "with config.model.image_encoder.frozen"
+
+
+def even_batch(num_devices: int) -> Together:
+  """The rule that each device and each microbatch has an equal part of the batch."""
+
+  def expected(batch_size: int, num_microbatches: int) -> str:
+    if batch_size % num_devices:
+      return f"a multiple of the {num_devices} devices"
+    pieces = num_devices * num_microbatches
+    if batch_size % pieces:
+      return f"a multiple of {num_devices} devices x config.train.num_microbatches = {pieces}"
+    return ""
+
+  return Together("batch_size", ("train.num_microbatches",), expected)
+
+
+def _whole_calls(period: int, steps_per_call: int) -> str:
+  return f"a multiple of config.train.steps_per_call = {steps_per_call}" if period % steps_per_call else ""
+
+
+def _shorter_warmup(num_warmup_steps: int, num_steps: int) -> str:
+  return f"less than the {num_steps} steps" if num_steps and num_warmup_steps >= num_steps else ""
+
+
+def _negatives_in_batch(batch_size: int, loss: str) -> str:
+  too_small = LOSSES[loss].draws_triplets and batch_size < MIN_BATCH_SIZE
+  return f"at least {MIN_BATCH_SIZE}: {loss} needs negatives" if too_small else ""
+
+
+def _loss_of_hard_negatives(loss: str, every_steps: int) -> str:
+  if not every_steps or LOSSES[loss].takes_hard_negatives:
+    return ""
+  taking = " or ".join(name for name, own in LOSSES.items() if own.takes_hard_negatives)
+  return f"{taking} with config.hard_negatives.every_steps above 0"
+
+
+def _weight_of(loss: str) -> Callable[[float, str], str]:
+  """For a loss's weight and the composer: what the composer cannot be trained with has the weight 0."""
+  return lambda weight, composer: (
+    f"0: {composer} has no such loss" if weight and loss not in COMPOSERS[composer].losses else ""
+  )
+
+
+def _something_to_learn(*weights: float) -> str:
+  return "" if any(weights) else "above 0, as all other config.model.loss_weights are 0: there is nothing to learn"
+
+
+def _no_maps(composer: str, image_encoder: str, frozen: bool) -> str:
+  if not COMPOSERS[composer].composes_maps or image_encoder == "resnet" and not frozen:
+    return ""
+  return "one that composes features: of a tower, and of a frozen encoder, there are no maps"
+
+
+def _width_of_composer(feature_dim: int, composer: str) -> str:
+  return COMPOSERS[composer].expected_image_dim(feature_dim)
+
+
+def _frozen_weights(pretrained: str, frozen: bool) -> str:
+  return f"weights {FROZEN}" if frozen and not pretrained else ""
+
+
+def _tower_folder(pretrained: str, name: str) -> str:
+  return "the tower's folder or hub repository" if name == "tower" and not pretrained else ""
+
+
+def _text_encoder_folder(path: str, name: str) -> str:
+  owner = {"lstm": "", "bert": "BERT", "tower": "the tower"}[name]
+  return f"{owner}'s folder or hub repository" if owner and not path else ""
+
+
+def _width_of_resnet(feature_dim: int, name: str) -> str:
+  return "at least 1 with the resnet" if name == "resnet" and not feature_dim else ""
+
+
+def _ranks_to_rerank(num: int, protocol: str) -> str:
+  num_ranked = PROTOCOLS[protocol].num_ranked
+  return f"at most {num_ranked}, which {protocol} looks at" if num > num_ranked else ""
+
+
+def _text_of_dataset(text_query: str, dataset: str) -> str:
+  text_queries = BUILDERS[dataset].TEXT_QUERIES
+  return "" if text_query in text_queries else f"{' or '.join(text_queries)}: {dataset} has no other"
+
+
+def _protocol_of_dataset(protocol: str, dataset: str) -> str:
+  owner = PROTOCOLS[protocol].dataset
+  return f"another for {dataset}: it is {owner}'s" if owner not in ("", dataset) else ""
+
+
+def _known_metric(metric: str, protocol: str, dataset: str, num_reranked: int, categories: Sequence[str] = ()) -> str:
+  """The protocol counts the metric; protocols that count by category are asked with the categories alone."""
+  if _protocol_of_dataset(protocol, dataset) or PROTOCOLS[protocol].by_category != bool(categories):
+    return ""
+  names = PROTOCOLS[protocol].metric_names(categories)
+  prefixes = ("", *(f"{prefix}/" for prefix in (*HALVES, *((RERANKED,) if num_reranked else ()))))
+  return "" if metric in {prefix + name for prefix in prefixes for name in names} else one_of(names)(metric)
+
+
+TOGETHER: tuple[Together, ...] = (
+  *(Together(period, ("train.steps_per_call",), _whole_calls) for period in PERIODS),
+  Together(
+    "data.pixels",
+    ("data.placement",),
+    only("store", when=lambda placement: placement == "device", why="with data.placement = device"),
+  ),
+  Together("num_warmup_steps", ("num_train_steps",), _shorter_warmup),
+  Together("batch_size", ("loss",), _negatives_in_batch),
+  Together(
+    "data.placement",
+    ("hard_negatives.every_steps",),
+    only("device", when=bool, why="with config.hard_negatives.every_steps above 0"),
+  ),
+  Together("loss", ("hard_negatives.every_steps",), _loss_of_hard_negatives),
+  Together(
+    "eval.rerank",
+    (f"{WEIGHT}text_reconstruction",),
+    only(0, when=lambda weight: not weight, why="without a text decoder that text_reconstruction trains"),
+  ),
+  Together("eval.rerank", ("protocol",), _ranks_to_rerank),
+  Together(f"{IMAGE}pretrained", (f"{IMAGE}frozen",), _frozen_weights),
+  Together("augment.flip", (f"{IMAGE}frozen",), only(False, when=bool, why=FROZEN)),
+  Together("augment.min_crop_area", (f"{IMAGE}frozen",), only(1, when=bool, why=FROZEN)),
+  Together("data.pixels", (f"{IMAGE}frozen",), only("store", when=bool, why=FROZEN)),
+  Together("model.composer", (f"{IMAGE}name", f"{IMAGE}frozen"), _no_maps),
+  *(Together(WEIGHT + loss, ("model.composer",), _weight_of(loss)) for loss in LOSS_WEIGHTS),
+  Together(f"{IMAGE}feature_dim", ("model.composer",), _width_of_composer),
+  Together(WEIGHT + LOSS_WEIGHTS[0], tuple(WEIGHT + loss for loss in LOSS_WEIGHTS[1:]), _something_to_learn),
+  Together(f"{TEXT}path", (f"{TEXT}name",), _text_encoder_folder),
+  Together(f"{TEXT}dtype", (f"{TEXT}name",), only("float32", when=lambda name: name == "lstm", why="with the lstm")),
+  Together(f"{TEXT}remat", (f"{TEXT}name",), only(False, when=lambda name: name == "lstm", why="with the lstm")),
+  Together(f"{IMAGE}remat", (f"{IMAGE}name",), only(False, when=lambda name: name == "resnet", why="with the resnet")),
+  Together(f"{IMAGE}feature_dim", (f"{IMAGE}name",), _width_of_resnet),
+  Together(f"{IMAGE}pretrained", (f"{IMAGE}name",), _tower_folder),
+  Together("text_query", ("data.dataset",), _text_of_dataset),
+  Together("protocol", ("data.dataset",), _protocol_of_dataset),
+  Together("best_metric", ("protocol", "data.dataset", "eval.rerank"), _known_metric),
+  Together("best_metric", ("protocol", "data.dataset", "eval.rerank", "data.categories"), _known_metric),
+)
