@@ -36,7 +36,7 @@ def rank_ours(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
   from composeret_jax.evaluation.retrieval import rank_gallery
 
   blocks = {"query_block": _QUERY_BLOCK.value, "gallery_block": _GALLERY_BLOCK.value}
-  return rank_gallery(queries, gallery, k=_K.value, **blocks)
+  return rank_gallery(queries, gallery, k=_K.value, **blocks).rows
 
 
 def rank_numpy(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:

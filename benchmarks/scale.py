@@ -155,7 +155,7 @@ def measure_search(num_images: int, dim: int, num_queries: int, num_repeats: int
   queries = rng.standard_normal((num_queries, dim), np.float32)
 
   def rank():
-    return rank_gallery(queries, gallery, k=50, query_block=min(num_queries, 256))
+    return rank_gallery(queries, gallery, k=50, query_block=min(num_queries, 256)).rows
 
   rank()  # compiles
   return num_images * num_queries / best_seconds(rank, num_repeats)

@@ -12,8 +12,10 @@ import tqdm
 
 from composeret_jax.distributed import data_mesh, fetch, place, rows_split
 from composeret_jax.evaluation.answerable import check_gallery, unanswerable_queries
-from composeret_jax.evaluation.protocols import count
-from composeret_jax.evaluation.retrieval import check_features, cosines, rank_gallery, rank_subsets, rerank
+from composeret_jax.evaluation.protocols import answers_of, count
+from composeret_jax.evaluation.ranking import Ranking
+from composeret_jax.evaluation.reranking import cosines, rerank
+from composeret_jax.evaluation.retrieval import check_features, rank_gallery, rank_subsets
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import in_eval_mode, Variables
 from data_pipelines.dataset import Dataset, num_loaders
@@ -63,8 +65,8 @@ class Features:
 class Ranks:
   """What queries found in the gallery, best first, and how they ranked their subsets where the data set has these."""
 
-  gallery: Int[np.ndarray, "num_queries ranked"]
-  subsets: Int[np.ndarray, "num_queries num_members"] | None
+  gallery: Ranking
+  subsets: Ranking | None
 
 
 class Evaluator:
@@ -85,6 +87,9 @@ class Evaluator:
     self._protocol = PROTOCOLS[config.protocol]
     self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
     self._subsets = subset_rows(dataset.gallery, dataset.queries)
+    self._answers = answers_of(
+      self._protocol, dataset.gallery.labels, dataset.queries.target_labels, dataset.queries.right_labels
+    )
     self._left_out = dict(dataset.num_left_out)
     if dataset.queries.have_targets:
       self._left_out |= unanswerable_queries(
@@ -144,7 +149,7 @@ class Evaluator:
     if self._config.eval.rerank:
       reranked = self._count(self._rerank(ranks, features))
       metrics |= {f"{RERANKED}/{key}": value for key, value in reranked.items()}
-    return Evaluation(metrics | self._left_out, ranks.gallery)
+    return Evaluation(metrics | self._left_out, ranks.gallery.rows)
 
   def rank(self, features: Features) -> Ranks:
     """What the composed queries find; raises NonFiniteError for features that are not finite."""
@@ -206,7 +211,7 @@ class Evaluator:
 
   def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> Ranks:
     query_groups, gallery_groups = self._groups
-    ranks = rank_gallery(
+    ranking = rank_gallery(
       queries,
       gallery,
       k=self._protocol.num_ranked,
@@ -215,28 +220,21 @@ class Evaluator:
       gallery_groups=gallery_groups,
       query_block=self._config.eval.query_block,
       gallery_block=self._config.eval.gallery_block,
+      answers=self._answers,
     )
-    return Ranks(ranks, None if self._subsets is None else rank_subsets(queries, gallery, self._subsets))
+    subsets = None if self._subsets is None else rank_subsets(queries, gallery, self._subsets, self._answers)
+    return Ranks(ranking, subsets)
 
   def _rerank(self, ranks: Ranks, features: Features) -> Ranks:
     check_features(text=features.texts, decoded_text=features.read_texts)
-    first = ranks.gallery[:, : self._config.eval.rerank]
+    first = ranks.gallery.rows[:, : self._config.eval.rerank]
     scores = cosines(features.composed, features.gallery, first)
     similarities = cosines(features.texts, features.read_texts, first)
     reranked = rerank(ranks.gallery, scores, similarities, self._config.eval.rerank_weight)
     return dataclasses.replace(ranks, gallery=reranked)
 
   def _count(self, ranks: Ranks) -> dict[str, float]:
-    queries = self._dataset.queries
-    return count(
-      self._protocol,
-      ranks.gallery,
-      self._dataset.gallery.labels,
-      queries.target_labels,
-      queries.groups,
-      right_labels=queries.right_labels,
-      subset_ranks=ranks.subsets,
-    )
+    return count(self._protocol, ranks.gallery, self._dataset.queries.groups, ranks.subsets)
 
 
 def subset_rows(gallery: ImageTable, queries: QueryTable) -> Int[np.ndarray, "num_queries num_members"] | None:

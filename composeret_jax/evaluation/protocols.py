@@ -1,53 +1,77 @@
-"""Counts what queries found, as a protocol says: pure functions of ranks and labels.
+"""Counts what queries found, as a protocol says: pure functions of rankings.
 
-Recalls are fractions. Ranks are gallery rows, best first, and NO_ROW where a query's gallery has no more.
+Recalls are fractions. Where scores are equal a query counts with its expectation over all orders of equal scores.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float
 import numpy as np
 
-from composeret_jax.evaluation.retrieval import NO_ROW
-from data_pipelines.protocol import HEADLINE, Labels, Protocol, RECALL_AT
+from composeret_jax.evaluation.ranking import Answers, Ranking
+from composeret_jax.evaluation.ties import average_precisions, recalls, tied_at
+from data_pipelines.protocol import HEADLINE, Labels, Protocol
 from data_pipelines.texts.labels import split_label
 
-Ranks = Int[np.ndarray, "num_queries ranked"]
+# The share of queries whose recall at some K, or average precision, depends on the order of equal scores.
+TIED_SHARE = "tied_share"
 
 
-SubsetRanks = Int[np.ndarray, "num_queries num_members"]
+def answers_of(
+  protocol: Protocol,
+  gallery_labels: Labels,
+  target_labels: Labels,
+  right_labels: Sequence[Collection[str]] = (),
+) -> Answers:
+  """What is right by the target's label, by each of the protocol's `label_parts`, and by any of `right_labels`.
 
-
-def same_label(
-  ranks: Ranks, gallery_labels: Labels, target_labels: Labels, recall_at: Sequence[int] = RECALL_AT
-) -> dict[str, float]:
-  """R@K: the share of queries with an image of the target's label among the first K."""
-  return recalls(_hits(ranks, gallery_labels, target_labels), recall_at)
-
-
-def recalls(hits: Bool[np.ndarray, "num_queries ranked"], recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
-  """R@K for every K of `recall_at` from what is right at each rank."""
-  return {f"R@{k}": float(hits[:, :k].any(axis=1).mean()) for k in recall_at}
-
-
-def _hits(ranks: Ranks, gallery_labels: Labels, target_labels: Labels) -> Bool[np.ndarray, "num_queries ranked"]:
-  return (np.asarray(gallery_labels)[ranks] == np.asarray(target_labels)[:, None]) & (ranks != NO_ROW)
-
-
-def mean_average_precisions(
-  ranks: Ranks, gallery_labels: Labels, right_labels: Sequence[Collection[str]], at: Sequence[int]
-) -> dict[str, float]:
-  """mAP@K for every K of `at`, where several images are right.
-
-  A query's AP@K is the sum over its right images among the first K of (right images up to it) / (its rank), divided
-  by K or by the number of its right labels, whichever is less: CIRCO's.
+  The last is for protocols that count average precisions; a test server's queries have no `right_labels`.
   """
-  labels = np.asarray(gallery_labels)[ranks]
-  hits = np.stack([np.isin(row, list(right)) for row, right in zip(labels, right_labels, strict=True)])
-  hits &= ranks != NO_ROW
-  precisions = hits * np.cumsum(hits, axis=1) / np.arange(1, ranks.shape[1] + 1)
-  num_right = np.array([len(right) for right in right_labels])
-  return {f"mAP@{k}": float((precisions[:, :k].sum(axis=1) / np.minimum(k, num_right)).mean()) for k in at}
+  senses: list[tuple[Sequence[str], Sequence[Collection[str]]]] = [(gallery_labels, [[t] for t in target_labels])]
+  for number in range(len(protocol.label_parts)):
+    gallery, targets = ([split_label(label)[number] for label in labels] for labels in (gallery_labels, target_labels))
+    senses.append((gallery, [[target] for target in targets]))
+  if protocol.average_precision_at:
+    senses.append((gallery_labels, right_labels or [()] * len(target_labels)))
+  return Answers.of(*senses)
+
+
+def count(
+  protocol: Protocol, ranking: Ranking, query_groups: Labels, subset: Ranking | None = None
+) -> dict[str, float]:
+  """All metrics of a set of queries, by name: the protocol's `metric_names`, and TIED_SHARE.
+
+  `ranking` has the protocol's answers, and so has `subset`, the ranking of each query's subset.
+  """
+  values = recalls(ranking, protocol.recall_at)
+  is_tied = _is_between(values)
+  if protocol.by_category:
+    groups = np.asarray(query_groups)
+    own = {group: _means(values[groups == group], "R", protocol.recall_at) for group in dict.fromkeys(query_groups)}
+    return with_means(own) | {TIED_SHARE: float(is_tied.mean())}
+  metrics = _means(values, "R", protocol.recall_at)
+  for sense, part in enumerate(protocol.label_parts, start=1):
+    values = recalls(ranking, protocol.recall_at, sense)
+    is_tied |= _is_between(values)
+    metrics |= _means(values, f"{part}/R", protocol.recall_at)
+  if protocol.average_precision_at:
+    sense = len(protocol.label_parts) + 1
+    values = average_precisions(ranking, protocol.average_precision_at, sense)
+    is_tied |= tied_at(ranking, protocol.average_precision_at, sense)
+    metrics |= _means(values, "mAP", protocol.average_precision_at)
+  if protocol.subset_recall_at:
+    values = recalls(subset, protocol.subset_recall_at)
+    is_tied |= _is_between(values)
+    metrics = with_subset(metrics, _means(values, "R", protocol.subset_recall_at))
+  return metrics | {TIED_SHARE: float(is_tied.mean())}
+
+
+def _is_between(values: Float[np.ndarray, "num_queries at"]) -> Bool[np.ndarray, " num_queries"]:
+  return ((values > 0) & (values < 1)).any(axis=1)
+
+
+def _means(values: Float[np.ndarray, "num_queries at"], name: str, at: Sequence[int]) -> dict[str, float]:
+  return {f"{name}@{k}": float(np.ascontiguousarray(own).mean()) for k, own in zip(at, values.T, strict=True)}
 
 
 def with_subset(metrics: Mapping[str, float], subset: Mapping[str, float]) -> dict[str, float]:
@@ -65,43 +89,3 @@ def with_means(by_category: Mapping[str, Mapping[str, float]]) -> dict[str, floa
   keys = next(iter(by_category.values())).keys()
   metrics |= {f"mean/{key}": float(np.mean([own[key] for own in by_category.values()])) for key in keys}
   return metrics | {HEADLINE: (metrics["mean/R@10"] + metrics["mean/R@50"]) / 2}
-
-
-def count(
-  protocol: Protocol,
-  ranks: Ranks,
-  gallery_labels: Labels,
-  target_labels: Labels,
-  query_groups: Labels,
-  *,
-  right_labels: Sequence[Collection[str]] = (),
-  subset_ranks: SubsetRanks | None = None,
-) -> dict[str, float]:
-  """All metrics of a set of queries, by name: the protocol's `metric_names`.
-
-  `right_labels` and `subset_ranks`, the images of each query's subset, best first, are for protocols that count them.
-  """
-  if protocol.by_category:
-    return _means(protocol, ranks, gallery_labels, target_labels, query_groups)
-  metrics = same_label(ranks, gallery_labels, target_labels, protocol.recall_at)
-  for number, part in enumerate(protocol.label_parts):
-    gallery, targets = ([split_label(label)[number] for label in labels] for labels in (gallery_labels, target_labels))
-    own = same_label(ranks, gallery, targets, protocol.recall_at)
-    metrics |= {f"{part}/{name}": value for name, value in own.items()}
-  if protocol.average_precision_at:
-    metrics |= mean_average_precisions(ranks, gallery_labels, right_labels, protocol.average_precision_at)
-  if protocol.subset_recall_at:
-    subset = same_label(subset_ranks, gallery_labels, target_labels, protocol.subset_recall_at)
-    metrics = with_subset(metrics, subset)
-  return metrics
-
-
-def _means(
-  protocol: Protocol, ranks: Ranks, gallery_labels: Labels, target_labels: Labels, query_groups: Labels
-) -> dict[str, float]:
-  targets, groups = np.asarray(target_labels), np.asarray(query_groups)
-  by_category = {}
-  for category in dict.fromkeys(query_groups):
-    own = groups == category
-    by_category[category] = same_label(ranks[own], gallery_labels, targets[own].tolist(), protocol.recall_at)
-  return with_means(by_category)

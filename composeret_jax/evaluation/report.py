@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Evaluation, HALVES, RERANKED
-from composeret_jax.evaluation.retrieval import NO_ROW
+from composeret_jax.evaluation.protocols import TIED_SHARE
+from composeret_jax.evaluation.ranking import NO_ROW
 from data_pipelines.dataset import Dataset
 from data_pipelines.pixels.source import load_pixels
 
@@ -27,6 +28,10 @@ TEXT_WIDTH = 190
 
 
 NUM_RESULTS = 5
+
+
+# Above this share of queries whose recall depends on the order of equal scores the table has a line about it.
+FEW_TIED = 0.01
 
 
 RIGHT = (30, 150, 70)
@@ -84,6 +89,8 @@ def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None
     return
   print(f"Step {step}: {len(dataset.queries):,} queries, {len(dataset.gallery):,} images, recall in percent")
   print(recall_table(evaluation.metrics))
+  if tied := ties_line(evaluation.metrics):
+    print(tied)
   if any(dataset.num_left_out.values()):
     left_out = ", ".join(f"{name} {number:,}" for name, number in dataset.num_left_out.items())
     print(f"Left out, with images that are missing or cannot be decoded: {left_out}")
@@ -98,6 +105,15 @@ def recall_table(metrics: Mapping[str, float]) -> str:
   lines = [line for measure in ("R", "mAP") for line in _lines(metrics, measure)]
   lines += [f"{_title(name):<22}{100 * metrics[name]:8.1f}" for name in metrics if name.endswith("headline")]
   return "\n".join(lines)
+
+
+def ties_line(metrics: Mapping[str, float]) -> str:
+  """Says how many queries are tied, of the composed queries and each other kind; "" where they are few everywhere."""
+  shares = {
+    _title(name.removesuffix(TIED_SHARE)): value for name, value in metrics.items() if name.endswith(TIED_SHARE)
+  }
+  many = ", ".join(f"{title} {share:.1%}" for title, share in shares.items() if share > FEW_TIED)
+  return f"Queries whose recall is an expectation, as right and wrong images have equal scores: {many}" if many else ""
 
 
 def _lines(metrics: Mapping[str, float], measure: str) -> Iterator[str]:

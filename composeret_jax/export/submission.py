@@ -11,7 +11,7 @@ import numpy as np
 
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Ranks
-from composeret_jax.evaluation.retrieval import NO_ROW
+from composeret_jax.evaluation.ranking import NO_ROW
 from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.run import trained_run
 from data_pipelines.datasets.annotations import excerpt
@@ -160,7 +160,7 @@ def submitted(
   file: SubmissionFile, ranks: Ranks, queries: QueryTable, gallery_labels: Sequence[str]
 ) -> Mapping[str, Any]:
   """What `file` says: its header, and the first images of each query, by its id."""
-  rows = (ranks.subsets if file.of_subset else ranks.gallery)[:, : file.num_answers]
+  rows = (ranks.subsets if file.of_subset else ranks.gallery).rows[:, : file.num_answers]
   names = np.array([int(label) for label in gallery_labels] if file.as_numbers else gallery_labels)
   answers = {query: names[own[own != NO_ROW]].tolist() for query, own in zip(queries.ids, rows, strict=True)}
   return {**file.header, **answers}

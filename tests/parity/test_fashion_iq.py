@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from composeret_jax.evaluation.protocols import gallery_of_own_group, one_gallery_of_distinct_labels
 from data_pipelines.datasets.fashion_iq import CATEGORIES, FashionIQ
+from data_pipelines.protocol import gallery_of_own_group, one_gallery_of_distinct_labels
 from tests.parity import archives
 
 GALLERIES = {"dress": 3817, "shirt": 6346, "toptee": 5373}

@@ -10,19 +10,21 @@ import ml_collections
 import numpy as np
 import pytest
 
-from composeret_jax.evaluation.protocols import mit_states
+from composeret_jax.evaluation.protocols import answers_of, count
 from composeret_jax.evaluation.retrieval import rank_gallery
 from data_pipelines.dataset import open_dataset
+from data_pipelines.datasets.prepare import PROTOCOLS
 from data_pipelines.texts.labels import split_label
 from tests.parity import golden
 
 
 def test_recalls_equal_the_originals():
   numbers = golden.load("protocol_mitstates")
-  ranks = rank_gallery(
-    on_unit_sphere(numbers["query"]), on_unit_sphere(numbers["gallery"]), k=100, exclude=numbers["source_index"]
-  )
-  metrics = mit_states(ranks, numbers["gallery_caption"].tolist(), numbers["target_caption"].tolist())
+  query, gallery = (on_unit_sphere(numbers[name]) for name in ("query", "gallery"))
+  labels = numbers["gallery_caption"].tolist(), numbers["target_caption"].tolist()
+  answers = answers_of(PROTOCOLS["mit_states"], *labels)
+  ranking = rank_gallery(query, gallery, k=100, exclude=numbers["source_index"], answers=answers)
+  metrics = count(PROTOCOLS["mit_states"], ranking, [""] * len(query))
   kinds = {"composition": "", "adj": "adjective/", "noun": "noun/"}
   expected = dict(zip(numbers["metric_names"].tolist(), numbers["metric_values"].tolist(), strict=True))
   for name, value in expected.items():

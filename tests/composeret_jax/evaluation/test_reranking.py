@@ -3,19 +3,25 @@
 import numpy as np
 import pytest
 
-from composeret_jax.evaluation.retrieval import cosines, NO_ROW, rerank
+from composeret_jax.evaluation.ranking import Answers, NO_ROW, Ranking
+from composeret_jax.evaluation.reranking import cosines, rerank
 from composeret_jax.training.run import Run
 from composeret_jax.training.train import train
 
 
 def test_the_first_k_are_ordered_by_the_weighted_sum_and_the_rest_stays():
   ranks = np.array([[7, 3, 5, 9, 1], [2, 4, NO_ROW, NO_ROW, NO_ROW]])
+  first = np.array([[0.9, 0.8, 0.5, 0.4, 0.3], [0.4, 0.3, -np.inf, -np.inf, -np.inf]])
+  ranking = Ranking.complete(ranks, first, Answers.of(([""] * 10, [[""]] * 2)))
   scores = np.array([[0.9, 0.8, 0.5], [0.4, 0.3, 0.0]])
   similarities = np.array([[0.0, 0.4, 0.8], [0.0, 0.2, 1.0]])
   # 0.9, 1.0, 0.9: the tie keeps 7 before 5; 0.4, 0.4: a tie as well.
-  assert rerank(ranks, scores, similarities, weight=0.5).tolist() == [[3, 7, 5, 9, 1], [2, 4, NO_ROW, NO_ROW, NO_ROW]]
-  assert rerank(ranks, scores, similarities, weight=2.0).tolist() == [[5, 3, 7, 9, 1], [4, 2, NO_ROW, NO_ROW, NO_ROW]]
-  assert rerank(ranks, scores, similarities, weight=0.0).tolist() == ranks.tolist()
+  reranked = rerank(ranking, scores, similarities, weight=0.5)
+  assert reranked.rows.tolist() == [[3, 7, 5, 9, 1], [2, 4, NO_ROW, NO_ROW, NO_ROW]]
+  assert (np.diff(reranked.levels) == 0).tolist() == [[False, True, False, False], [True, False, True, True]]
+  reranked = rerank(ranking, scores, similarities, weight=2.0)
+  assert reranked.rows.tolist() == [[5, 3, 7, 9, 1], [4, 2, NO_ROW, NO_ROW, NO_ROW]]
+  assert rerank(ranking, scores, similarities, weight=0.0).rows.tolist() == ranks.tolist()
 
 
 def test_cosines_are_of_a_query_with_its_own_rows():

@@ -6,7 +6,7 @@ import struct
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from composeret_jax.evaluation.report import recall_table
+from composeret_jax.evaluation.report import recall_table, ties_line
 from composeret_jax.training.reporting import Reporter
 
 
@@ -127,3 +127,9 @@ def test_lines_that_power_loss_has_damaged_are_named_and_set_aside(config, tmp_p
   aside = tmp_path / "unreadable_metrics.jsonl"
   assert aside.read_bytes() == b"\0" * 40 + b'\n{"st\n[3]\n'
   assert f"{file}: 3 lines are damaged, moved to {aside} (lines 2, 4, 5)" in capsys.readouterr().err
+
+
+def test_the_table_has_a_line_where_more_than_one_in_a_hundred_queries_is_tied():
+  shares = {"tied_share": 0.25, "image_only/tied_share": 0.01, "text_only/tied_share": 0.011}
+  assert ties_line(shares).endswith("equal scores: composed 25.0%, text only 1.1%")
+  assert ties_line(dict.fromkeys(shares, 0.01)) == ""
