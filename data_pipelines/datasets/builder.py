@@ -1,6 +1,7 @@
 """The tables that every data set is prepared as, and how they are read back."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import pathlib
 import sys
@@ -254,23 +255,45 @@ def _example(table: str, row: Image | Query) -> dict:
   return {"name": row.name, "image": _content(row)}
 
 
+@contextlib.contextmanager
+def damage_named(table: pathlib.Path) -> Iterator[None]:
+  """Raises InputError with the folder of a prepared table where it cannot be read, and says what to do."""
+  try:
+    yield
+  except (InputError, MemoryError):
+    raise
+  except PermissionError as error:
+    raise InputError(f"{error.filename or table} cannot be read: {error.strerror}") from error
+  except Exception as error:  # of JSON, protocol buffers, array_record, NumPy
+    reason = str(error).partition("\n")[0][:200]
+    raise InputError(f"{table} is damaged ({reason}): delete this folder, and it is prepared again") from error
+
+
 class EncodedImages(Sequence[bytes]):
   """Random access to the encoded images of a prepared split; can be sent to another process."""
 
   def __init__(self, builder: TableBuilder, split: str):
-    self._source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    """Raises InputError, as `damage_named`."""
+    self._folder = pathlib.Path(builder.data_path)
+    with damage_named(self._folder):
+      self._source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
 
   def __len__(self) -> int:
     return len(self._source)
 
   def __getitem__(self, row: int) -> bytes:
-    return self._source[row]["image"]
+    with damage_named(self._folder):
+      encoded = self._source[row]["image"]
+      if not isinstance(encoded, bytes):  # of a file that was cut
+        raise ValueError(f"row {row} is empty")
+      return encoded
 
 
 def read_columns(builder: TableBuilder, split: str) -> dict[str, list]:
-  """The columns of a prepared table of texts, numbers and lists of texts."""
-  rows = list(builder.as_data_source(split))
-  return {name: [_plain(row[name]) for row in rows] for name in builder.info.features}
+  """The columns of a prepared table of texts, numbers and lists of texts; raises InputError, as `damage_named`."""
+  with damage_named(pathlib.Path(builder.data_path)):
+    rows = list(builder.as_data_source(split))
+    return {name: [_plain(row[name]) for row in rows] for name in builder.info.features}
 
 
 def _plain(value):

@@ -13,7 +13,7 @@ from absl import logging
 import tensorflow_datasets as tfds
 
 from data_pipelines.datasets.beam import Beam
-from data_pipelines.datasets.builder import FEATURES, TableBuilder
+from data_pipelines.datasets.builder import damage_named, FEATURES, TableBuilder
 from data_pipelines.datasets.catalogue.builder import Catalogue
 from data_pipelines.datasets.circo import Circo
 from data_pipelines.datasets.cirr import Cirr
@@ -69,7 +69,11 @@ def open_tables(
   arguments = {"data_dir": str(data_dir), "file_format": "array_record", "options": options, "raw_folder": manual}
 
   def tables() -> dict[str, TableBuilder]:
-    return {name: builder_class(config=name, on_beam=beam is not None, **arguments) for name in FEATURES}
+    opened = {}
+    for name in FEATURES:
+      with damage_named(data_dir / dataset / name):
+        opened[name] = builder_class(config=name, on_beam=beam is not None, **arguments)
+    return opened
 
   found = tables()
   if not _missing(found):

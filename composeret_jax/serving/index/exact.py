@@ -57,8 +57,20 @@ class ExactIndex:
 
   @classmethod
   def open(cls, folder: pathlib.Path) -> "ExactIndex":
-    """To read; raises InputError when there is no index, or a part of it is missing or of the wrong size."""
-    return cls(folder)
+    """To read, while another process may write.
+
+    Raises InputError when there is no index, or a part of it is missing or of the wrong size.
+    """
+    while True:
+      before = read_manifest(folder)
+      try:
+        return cls(folder)
+      except (InputError, OSError) as error:
+        if read_manifest(folder) != before:  # its writer has removed what `before` names
+          continue
+        if isinstance(error, OSError):
+          raise InputError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
+        raise
 
   @classmethod
   def create(cls, folder: pathlib.Path, fingerprint: str, feature_dim: int) -> "ExactIndex":

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from composeret_jax.serving.index import create_index, Entry, open_index, Rows
+from composeret_jax.serving.index import create_index, Entry, exact, open_index, Rows
 from composeret_jax.serving.index import nearest as nearest_module
 from composeret_jax.serving.index.build import build, fill_index
 from composeret_jax.serving.index.sources import folder_images, parse_shard, Shard
@@ -300,6 +300,26 @@ def test_killed_at_any_change_of_the_disk_an_index_is_the_old_or_the_new_one(tmp
     assert content(open_index(folder)) == new
   assert step > 3
   assert seen[0] == old
+
+
+@pytest.mark.parametrize("moment", range(3))
+def test_opened_while_another_process_merges_an_index_is_the_old_or_the_new_one(tmp_path, monkeypatch, moment):
+  """The writer removes the segments that the manifest named, when the reader has opened `moment` of them."""
+  writer = new_index(tmp_path / "index", 5)
+  writer.put(rows(["x", "y"], seed=2))
+  writer.put(rows(["z"], seed=3))
+  calls = []
+
+  def open_late(*arguments, actual=exact.open_segment):
+    calls.append(arguments)
+    if len(calls) == moment + 1:
+      writer.close()
+    return actual(*arguments)
+
+  monkeypatch.setattr(exact, "open_segment", open_late)
+  opened = open_index(tmp_path / "index")
+  assert len(calls) >= 3
+  assert sorted(opened.entries()) == ["000", "001", "002", "003", "004", "x", "y", "z"]
 
 
 PROGRAM = """

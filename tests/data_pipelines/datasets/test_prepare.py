@@ -6,6 +6,7 @@ import time
 import pytest
 
 from data_pipelines.datasets import prepare
+from data_pipelines.datasets.builder import EncodedImages, read_columns
 from data_pipelines.input_error import InputError
 
 
@@ -51,3 +52,26 @@ def test_the_fingerprint_of_a_plain_folder_stays(tmp_path):
 def test_data_is_not_prepared_among_the_data(raw_mit_states, inside):
   with pytest.raises(InputError, match="config.data.prepared_dir=.* is in config.data.dir=.*: what the program writes"):
     prepare.open_tables("mit_states", str(raw_mit_states), str(raw_mit_states / inside))
+
+
+def read_all(raw, folder):
+  tables = prepare.open_tables("mit_states", str(raw), str(folder))
+  for split in ("train", "test"):
+    read_columns(tables["labels"], split)
+    images = EncodedImages(tables["images"], split)
+    assert all(images[row] for row in range(len(images)))
+  read_columns(tables["queries"], "test")
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[: len(content) // 2]])
+def test_a_damaged_file_of_a_prepared_table_is_named(raw_mit_states, tmp_path, damage):
+  read_all(raw_mit_states, tmp_path)
+  files = [*tmp_path.rglob("*array_record*"), *tmp_path.rglob("dataset_info.json")]
+  assert len(files) == 8
+  for file in files:
+    content = file.read_bytes()
+    file.write_bytes(damage(content))
+    table = file.parents[1] if file.suffix == ".json" else file.parent
+    with pytest.raises(InputError, match=f"{table} is damaged .*: delete this folder, and it is prepared again"):
+      read_all(raw_mit_states, tmp_path)
+    file.write_bytes(content)

@@ -70,6 +70,36 @@ def test_a_finished_store_is_not_built_again(images, tmp_path, monkeypatch):
   assert not chunks
 
 
+def damage_cut(path):
+  os.truncate(path, path.stat().st_size - 1)
+
+
+def damage_zeros(path):
+  """As after power loss: the right size, no pixels."""
+  np.load(path, mmap_mode="r+")[:] = 0
+
+
+def damage_one_pixel(path):
+  array = np.load(path, mmap_mode="r+")
+  array[-1, 0, 0, 0] ^= 1
+
+
+@pytest.mark.parametrize("damage", [damage_cut, damage_zeros, damage_one_pixel])
+def test_a_damaged_store_is_named(images, tmp_path, damage):
+  path = build(images, tmp_path).path
+  damage(path)
+  with pytest.raises(InputError, match=f"{path} is damaged: .*. Delete it, and the images are decoded again"):
+    build(images, tmp_path)
+  path.unlink()
+  check(build(images, tmp_path), images)
+
+
+def test_a_store_without_checksums_is_read(images, tmp_path):
+  path = build(images, tmp_path).path
+  path.with_suffix(".sums").unlink()
+  check(build(images, tmp_path), images)
+
+
 def test_another_size_split_source_or_table_has_another_store(images, tmp_path):
   build(images, tmp_path)
   assert build(images, tmp_path, size=4).array.shape[1:] == (4, 4, 3)
@@ -120,7 +150,7 @@ def test_a_killed_build_goes_on(images, tmp_path, monkeypatch, num_workers):
   check(build(images, folder), images)
   assert 0 < len(chunks) < 6
   assert not ticked_off & set(chunks)
-  assert sorted(path.suffix for path in folder.iterdir()) == [".lock", ".npy"]
+  assert sorted(path.suffix for path in folder.iterdir()) == [".lock", ".npy", ".sums"]
 
 
 def wait_for_ticks(folder, builder):
