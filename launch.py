@@ -1,19 +1,16 @@
 """The program's modes, from raw data to search: `python launch.py --config=configs/shapes.py --workdir=RUN`."""
 
+from collections.abc import Callable
 import pathlib
 import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "eval", "submit", "prepare", "import", "export", "save_towers", "index", "search", "serve")
-WITHOUT_CONFIG = ("index", "search", "serve")
-
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A file of configs/, with :model; --config.FIELD=VALUE overrides."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run's checkpoints, metrics and pictures are.")
-_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Join this job's other processes, as the cluster names them.")
 _COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, where no cluster says it.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the job has.", lower_bound=1)
@@ -42,22 +39,49 @@ _HOST = flags.DEFINE_string("host", "127.0.0.1", "For --mode=serve: the address;
 _PORT = flags.DEFINE_integer("port", 7860, "For --mode=serve.", lower_bound=1, upper_bound=65535)
 
 
-def main(_) -> None:
-  """Does what --mode says."""
-  # After the flags: a mistyped one is answered at once.
-  from composeret_jax.evaluation.retrieval import NonFiniteError
-  from data_pipelines.input_error import InputError
-  from data_pipelines.paths import disk_problem
+def _train() -> None:
+  from composeret_jax.training.train import train
 
-  try:
-    {"index": _index, "search": _search, "serve": _serve}.get(_MODE.value, _run)()
-  except (InputError, NonFiniteError) as error:
-    sys.exit(f"error: {error}")
-  except Exception as error:
-    problem = disk_problem(error)
-    if problem is None:
-      raise
-    sys.exit(f"error: {problem}")
+  train(_CONFIG.value, pathlib.Path(_WORKDIR.value))
+
+
+def _evaluate() -> None:
+  from composeret_jax.training.train import evaluate
+
+  evaluate(_CONFIG.value, pathlib.Path(_WORKDIR.value))
+
+
+def _submit() -> None:
+  from composeret_jax.export.submission import submit
+
+  submit(_CONFIG.value, pathlib.Path(_WORKDIR.value), pathlib.Path(_SUBMISSION.value))
+
+
+def _prepare() -> None:
+  from composeret_jax.training.config.check import check_config
+  from data_pipelines.dataset import prepare
+  from data_pipelines.datasets.beam import Beam
+
+  check_config(_CONFIG.value, num_devices=1)
+  prepare(_CONFIG.value.data, Beam(_BEAM_RUNNER.value, _BEAM_OPTIONS.value) if _BEAM_RUNNER.value else None)
+
+
+def _import() -> None:
+  from composeret_jax.training.import_original import import_checkpoint
+
+  import_checkpoint(_CONFIG.value, pathlib.Path(_WORKDIR.value), pathlib.Path(_CHECKPOINT.value))
+
+
+def _export() -> None:
+  from composeret_jax.export.bundle import export
+
+  export(_CONFIG.value, pathlib.Path(_WORKDIR.value), pathlib.Path(_BUNDLE.value), onnx=_ONNX.value)
+
+
+def _save_towers() -> None:
+  from composeret_jax.export.towers import save_towers
+
+  save_towers(_CONFIG.value, pathlib.Path(_WORKDIR.value), pathlib.Path(_TOWERS.value))
 
 
 def _index() -> None:
@@ -65,7 +89,6 @@ def _index() -> None:
   from composeret_jax.serving.index.build import fill_index
   from composeret_jax.serving.index.sources import folder_images, parse_shard
 
-  _require(_BUNDLE, _INDEX)
   images = None
   if _IMAGES.value == "gallery" and _CONFIG.value is not None:
     from composeret_jax.export.gallery_images import gallery_images
@@ -83,7 +106,6 @@ def _search() -> None:
   from composeret_jax.serving.search_command import search
   from composeret_jax.serving.searcher import Searcher
 
-  _require(_BUNDLE, _INDEX, _IMAGE)
   searcher = Searcher.open(_BUNDLE.value, _INDEX.value)
   search(searcher, _IMAGE.value, _TEXT.value, k=_K.value, as_json=_JSON.value, picture=pathlib.Path(_PICTURE.value))
 
@@ -92,8 +114,49 @@ def _serve() -> None:
   from composeret_jax.serving.page.server import serve
   from composeret_jax.serving.searcher import Searcher
 
-  _require(_BUNDLE, _INDEX)
   serve(Searcher.open(_BUNDLE.value, _INDEX.value), _HOST.value, _PORT.value)
+
+
+# What each mode runs, and the flags that it needs.
+MODES: dict[str, tuple[Callable[[], None], tuple[flags.FlagHolder, ...]]] = {
+  "train": (_train, (_CONFIG, _WORKDIR)),
+  "eval": (_evaluate, (_CONFIG, _WORKDIR)),
+  "submit": (_submit, (_CONFIG, _WORKDIR, _SUBMISSION)),
+  "prepare": (_prepare, (_CONFIG,)),
+  "import": (_import, (_CONFIG, _WORKDIR, _CHECKPOINT)),
+  "export": (_export, (_CONFIG, _WORKDIR, _BUNDLE)),
+  "save_towers": (_save_towers, (_CONFIG, _WORKDIR, _TOWERS)),
+  "index": (_index, (_BUNDLE, _INDEX)),
+  "search": (_search, (_BUNDLE, _INDEX, _IMAGE)),
+  "serve": (_serve, (_BUNDLE, _INDEX)),
+}
+
+_MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
+
+
+def main(_) -> None:
+  """Does what --mode says."""
+  # After the flags: a mistyped one is answered at once.
+  from composeret_jax.evaluation.retrieval import NonFiniteError
+  from data_pipelines.input_error import InputError
+  from data_pipelines.paths import disk_problem
+
+  try:
+    function, needed = MODES[_MODE.value]
+    _require(*needed)
+    explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    if _DISTRIBUTED.value or any(value is not None for value in explicit):
+      from composeret_jax.distributed import join
+
+      join(*explicit)
+    function()
+  except (InputError, NonFiniteError) as error:
+    sys.exit(f"error: {error}")
+  except Exception as error:
+    problem = disk_problem(error)
+    if problem is None:
+      raise
+    sys.exit(f"error: {problem}")
 
 
 def _require(*needed: flags.FlagHolder) -> None:
@@ -104,54 +167,12 @@ def _require(*needed: flags.FlagHolder) -> None:
     raise InputError(f"{', '.join(missing)} is not set: --mode={_MODE.value} needs it")
 
 
-def _run() -> None:
-  from composeret_jax import distributed as processes
-  from composeret_jax.export import bundle as export
-  from composeret_jax.export import submission
-  from composeret_jax.export import towers as save_towers
-  from composeret_jax.training import import_original, train
-  from composeret_jax.training.config.check import check_config
-  from data_pipelines.dataset import prepare
-  from data_pipelines.datasets.beam import Beam
-
-  mode = _MODE.value
-  config = _CONFIG.value
-  explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-  if _DISTRIBUTED.value or any(value is not None for value in explicit):
-    processes.join(*explicit)
-  if mode == "prepare":
-    check_config(config, num_devices=1)
-    prepare(config.data, Beam(_BEAM_RUNNER.value, _BEAM_OPTIONS.value) if _BEAM_RUNNER.value else None)
-    return
-  _require(_WORKDIR)
-  workdir = pathlib.Path(_WORKDIR.value)
-  if mode == "import":
-    _require(_CHECKPOINT)
-    import_original.import_checkpoint(config, workdir, pathlib.Path(_CHECKPOINT.value))
-    return
-  if mode == "export":
-    _require(_BUNDLE)
-    export.export(config, workdir, pathlib.Path(_BUNDLE.value), onnx=_ONNX.value)
-    return
-  if mode == "submit":
-    _require(_SUBMISSION)
-    submission.submit(config, workdir, pathlib.Path(_SUBMISSION.value))
-    return
-  if mode == "save_towers":
-    _require(_TOWERS)
-    save_towers.save_towers(config, workdir, pathlib.Path(_TOWERS.value))
-    return
-  {"train": train.train, "eval": train.evaluate}[mode](config, workdir)
-
-
 def parse_flags(arguments: list[str]) -> list[str]:
   """absl's flags; a mistake in them is one message without a traceback."""
   try:
     rest = flags.FLAGS(arguments)
     if _CONFIG.value is not None:
       _CONFIG.value.keys()  # that there is no such file shows only here
-    elif _MODE.value not in WITHOUT_CONFIG:
-      raise flags.Error(f"--config is not set: --mode={_MODE.value} needs it")
     return rest
   except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError) as error:
     message = str(error)

@@ -117,14 +117,18 @@ def write_checksums(folder: pathlib.Path, without: Collection[str] = ()) -> None
   write_whole(folder / CHECKSUMS, "".join(lines))
 
 
-def changed_files(folder: pathlib.Path, without: Collection[str] = ()) -> list[str]:
-  """Files that are gone, new or not what they were; CHECKSUMS itself where it is not there or cannot be read."""
+def changed_files(folder: pathlib.Path, without: Collection[str] = (), *, under: str = "") -> list[str]:
+  """Files that are gone, new or not what they were; CHECKSUMS itself where it is not there or cannot be read.
+
+  Only files whose names begin with `under` are read.
+  """
   try:
     pairs = [line.split("  ", 1) for line in (folder / CHECKSUMS).read_text().splitlines()]
-    expected = {name: checksum for checksum, name in pairs}
+    expected = {name: checksum for checksum, name in pairs if name.startswith(under)}
   except (OSError, ValueError):
     return [CHECKSUMS]
-  new = set(_files(folder)) - expected.keys() - {CHECKSUMS, *without}
+  found = {name for name in _files(folder) if name.startswith(under)}
+  new = found - expected.keys() - {CHECKSUMS, *without}
   return [name for name, checksum in expected.items() if _is_other(folder / name, checksum)] + sorted(new)
 
 

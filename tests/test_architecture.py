@@ -37,7 +37,7 @@ ROOMS = (
   "composeret_jax.export",
   "composeret_jax",  # its face: what users import by name
 )
-MAX_MODULES, MAX_OWN_IMPORTS = 12, 20
+MAX_MODULES, MAX_OWN_IMPORTS = 12, 15
 MAX_FOLDERS, MAX_TOP_MODULES = 8, 3
 
 

@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -13,7 +14,9 @@ from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Ranks
 from composeret_jax.evaluation.ranking import NO_ROW
 from composeret_jax.train_step.state import evaluated_variables
-from composeret_jax.training.run import trained_run
+from composeret_jax.training.config.check import check_config
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_trained_run
 from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.builder import SUBMISSION
 from data_pipelines.input_error import InputError
@@ -126,8 +129,12 @@ def submit(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pat
   Raises InputError when the data set has no test server, when there is no checkpoint, and for a file that the server
   would refuse; it is then left, under another name.
   """
-  run = trained_run(config, workdir, SUBMISSION)
-  state = run.trained_state()
+  check_config(config, jax.device_count())
+  if config.data.dataset not in SUBMISSIONS:
+    expected = " or ".join(sorted(SUBMISSIONS))
+    raise InputError(f"config.data.dataset is {config.data.dataset}, which has no test server, expected {expected}")
+  run = open_trained_run(config, workdir, SUBMISSION)
+  state = newest_state(run)
   ranks = run.evaluator.rank(run.evaluator.features(evaluated_variables(state)))
   if not is_first():
     return

@@ -1,34 +1,62 @@
-"""All training images on every device, so that a step gathers its own and nothing is sent."""
+"""What a step reads: batches on the devices and, where they fit, all training images on every device."""
 
+from collections.abc import Iterator, Mapping
 import os
 import sys
 
+import jax
 from jax.sharding import Mesh
 from jaxtyping import Array, Shaped
 import ml_collections
 
 from composeret_jax.distributed import on_every_device, place
-from composeret_jax.pretrained.image_encoder import ImageFeatures
+from composeret_jax.train_step.parallel import Parallel
+from composeret_jax.training.run import Run
+from data_pipelines import loader
+from data_pipelines.dataset import Dataset, num_loaders
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.store import PixelStore
+
+
+def train_batches(
+  run: Run, parallel: Parallel, first_step: int, *, as_rows: bool
+) -> Iterator[Mapping[str, Shaped[Array, "..."]]]:
+  """The batches of the steps after `first_step`, on the devices, `steps_per_call` at a time.
+
+  References and targets are pixels or, `as_rows`, the rows of training images.
+  """
+  rows = loader.LoadRows(loader.TripletStream(run.dataset.train_triplets, run.config.seed), run.texts.reader)
+  batches = loader.train_batches(
+    rows if as_rows else loader.LoadTriplets(rows, run.dataset.train_pixels),
+    batch_size=run.config.batch_size,
+    first_step=first_step,
+    num_steps=run.config.num_train_steps,
+    num_workers=num_loaders(run.config.data),
+    process_index=jax.process_index(),
+    num_processes=jax.process_count(),
+  )
+  return loader.to_devices(batches, parallel.place, steps_per_call=parallel.steps_per_call)
 
 
 def resident_images(
-  images: PixelStore | ImageFeatures, mesh: Mesh, config: ml_collections.ConfigDict, *, required: bool = False
+  dataset: Dataset, config: ml_collections.ConfigDict, mesh: Mesh
 ) -> Shaped[Array, "num_images ..."] | None:
-  """All images (pixels of a store, or features) on each device.
+  """All training images (pixels of a store, or features) on each device, so that a step gathers its own.
 
-  None, and a message, when they need more than the share of memory that they may have; InputError when `required`.
-
-  `config` is the `data` part of a run's configuration.
+  None where `config`, a whole configuration, streams them. None, and a message, when they need more than the share of
+  memory that they may have; InputError where hard negatives are mined, which are looked up there.
   """
-  need, room = images.array.nbytes, config.device_memory_share * device_memory(mesh)
+  data_config = config.data
+  if data_config.placement != "device":
+    return None
+  images = dataset.train_pixels
+  share = data_config.device_memory_share
+  need, room = images.array.nbytes, share * device_memory(mesh)
   if need > room:
     problem = (
       f"config.data.placement is device, but {len(images):,} images take {need / 2**30:.2f} GiB and "
-      f"config.data.device_memory_share = {config.device_memory_share} leaves {room / 2**30:.2f} GiB on each device"
+      f"config.data.device_memory_share = {share} leaves {room / 2**30:.2f} GiB on each device"
     )
-    if required:
+    if config.hard_negatives.every_steps:
       raise InputError(f"{problem}; config.hard_negatives are looked up there")
     print(f"{problem}: they are streamed", file=sys.stderr)
     return None

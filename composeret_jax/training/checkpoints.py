@@ -7,7 +7,7 @@ import functools
 import math
 import pathlib
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -17,15 +17,26 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from composeret_jax.distributed import first_one_first, is_first
 from composeret_jax.models.variables import Variables
 from composeret_jax.train_step.state import TrainState
-from composeret_jax.training.resume import config_from_json, config_to_json
+from composeret_jax.training.config.same_run import config_from_json, config_to_json
 from data_pipelines.files import changed_files, write_checksums
 
 # By Orbax, after the checksums: when the step was saved, nothing of the state.
 WRITTEN_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 
+FOLDER = "checkpoints"  # in the workdir
+
+
 class DamagedCheckpointError(ValueError):
   """A checkpoint is not as it was saved. The message names it, and the file or what went wrong."""
+
+
+class MadeWith(NamedTuple):
+  """What the checkpoint at `where` was made with: the configuration, and what identifies its words and weights."""
+
+  config: ml_collections.ConfigDict
+  sources: dict[str, Any]
+  where: str
 
 
 def _whole(read: Callable) -> Callable:
@@ -48,10 +59,14 @@ class Checkpoints:
   again. They too are written in the background, before it gets its name: no complete checkpoint is without.
   """
 
-  def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, texts: Mapping[str, Any]):
-    """Keeps `config.num_newest_checkpoints` and the best by `config.best_metric`; `texts` is what was read."""
-    self._directory = workdir.resolve() / "checkpoints"
-    self._made_with = {"config": config_to_json(config), "texts": dict(texts)}
+  def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, sources: Mapping[str, Any]):
+    """Keeps `config.num_newest_checkpoints` and the best by `config.best_metric`.
+
+    `sources` identifies what the encoders were read from: words, or checksums of files of weights, the trunk's too.
+    """
+    self._directory = workdir.resolve() / FOLDER
+    # On disk the sources are called texts, as in the first checkpoints, which had those of texts alone.
+    self._made_with = {"config": config_to_json(config), "texts": dict(sources)}
     newest = preservation_policy.LatestN(config.num_newest_checkpoints)
     best = preservation_policy.BestN(
       get_metric_fn=lambda metrics: metrics.get(config.best_metric, -math.inf),  # not of every evaluation
@@ -121,21 +136,14 @@ class Checkpoints:
     """Where the checkpoint of a step is."""
     return self._directory / str(step)
 
-  def newest_made_with(self) -> tuple[ml_collections.ConfigDict, dict[str, Any]] | None:
-    """`made_with` of the newest checkpoint that says it; None where none does."""
-    for step in self.steps():
-      with contextlib.suppress(DamagedCheckpointError):
-        return self.made_with(step)
-    return None
-
   @_whole
-  def made_with(self, step: int) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
-    """The configuration, and what identifies the words or the BERT, that a checkpoint was trained with.
-
-    Raises DamagedCheckpointError, as `restore` does.
-    """
+  def made_with(self, step: int) -> MadeWith:
+    """What the checkpoint of a step was made with; raises DamagedCheckpointError when this part is damaged."""
+    changed = changed_files(self.path(step), WRITTEN_LAST, under="made_with/")
+    if changed:
+      raise DamagedCheckpointError(f"{changed[0]} is not the file that was saved")
     saved = self._manager.restore(step, args=ocp.args.Composite(made_with=ocp.args.JsonRestore()))["made_with"]
-    return config_from_json(saved["config"]), saved["texts"]
+    return MadeWith(config_from_json(saved["config"]), saved["texts"], str(self.path(step)))
 
   @_whole
   def restore(self, step: int, like: TrainState) -> TrainState:
@@ -150,6 +158,20 @@ class Checkpoints:
     state, negatives = dict(restored["state"]), restored["negatives"] if like.negatives else {}
     variables = Variables(state.pop("params"), state.pop("batch_stats"), like.variables.frozen)
     return TrainState(**state, variables=variables, negatives=negatives)
+
+
+def newest_made_with(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> MadeWith | None:
+  """What the newest checkpoint in `workdir` was made with that says so; None where no checkpoint does.
+
+  Makes no folder. `config` is any configuration of `workdir`.
+  """
+  if not (workdir / FOLDER).is_dir():
+    return None
+  with Checkpoints(workdir, config, {}) as checkpoints:
+    for step in checkpoints.steps():
+      with contextlib.suppress(DamagedCheckpointError):
+        return checkpoints.made_with(step)
+  return None
 
 
 def _as_tree(state: TrainState) -> dict:

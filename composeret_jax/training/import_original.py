@@ -14,7 +14,8 @@ from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.pretrained import original
 from composeret_jax.pretrained.original import OriginalCheckpoint, read_checkpoint
 from composeret_jax.training.config.check import check_config
-from composeret_jax.training.run import Run
+from composeret_jax.training.resume import model_state
+from composeret_jax.training.run import open_run, Run
 from data_pipelines.input_error import InputError
 
 EMBEDDING = "text_model.embedding_layer.weight"
@@ -28,7 +29,7 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, 
   """
   check_config(config, jax.device_count())
   _check_same_layers(config.model)
-  save_checkpoint(Run(config, workdir), read_checkpoint(path))
+  save_checkpoint(open_run(config, workdir), read_checkpoint(path))
   print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
 
 
@@ -45,7 +46,7 @@ def save_checkpoint(run: Run, checkpoint: OriginalCheckpoint) -> None:
     )
   original.load(checkpoint.state_dict, run.model)
   step = jnp.asarray(checkpoint.step, jnp.int32)
-  state = run.create_state()
+  state = model_state(run)
   # The schedule counts steps of its own: without this the learning rate would start from the top again.
   optimizer_state = optax.tree.set(state.optimizer_state, count=step)
   with run.checkpoints as checkpoints:

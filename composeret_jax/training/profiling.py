@@ -1,8 +1,7 @@
 """How fast training goes, how much of the time it waits for data, and how much of the devices it uses."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
-import itertools
 import pathlib
 import re
 import time
@@ -10,6 +9,13 @@ from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, JaxprEqn
+import ml_collections
+import optax
+
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.train_step.parallel import Parallel
+from composeret_jax.train_step.state import TrainState
+from composeret_jax.train_step.step import make_train_step
 
 
 class Speed:
@@ -42,8 +48,16 @@ class Speed:
         self._compile_seconds = time.perf_counter() - start
       return outputs
 
-    calls = itertools.chain([first_call], itertools.repeat(program))
-    return lambda *args: next(calls)(*args)
+    is_compiled = False
+
+    def call(*args):
+      nonlocal is_compiled
+      if is_compiled:
+        return program(*args)
+      is_compiled = True
+      return first_call(*args)
+
+    return call
 
   @contextlib.contextmanager
   def waiting(self) -> Iterator[None]:
@@ -103,6 +117,29 @@ def _peak_memory() -> dict[str, float]:
   peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in jax.local_devices()]
   known = [peak for peak in peaks if peak is not None]
   return {"speed/peak_memory_bytes": max(known)} if known else {}
+
+
+def new_speed(config: ml_collections.ConfigDict) -> Speed:
+  """Measures the speed of a run with this whole configuration, from now on."""
+  negatives = config.hard_negatives.num if config.hard_negatives.every_steps else 0
+  peak = peak_flops(config.model.image_encoder.dtype, config.peak_flops)
+  return Speed((2 + negatives) * config.batch_size, peak, config.train.steps_per_call)
+
+
+def flops_per_step(
+  model: RetrievalModel,
+  optimizer: optax.GradientTransformation,
+  config: ml_collections.ConfigDict,
+  parallel: Parallel,
+  state: TrainState,
+  batches: Mapping[str, jax.Array],
+  images: jax.Array | None,
+) -> float:
+  """One step's operations on the global batch; what microbatches compute a second time is not counted."""
+  config = config.copy_and_resolve_references()
+  config.train.num_microbatches = 1
+  step = make_train_step(model, optimizer, config)
+  return program_flops(step, state, parallel.one_batch(batches, config.batch_size), images)
 
 
 def program_flops(function: Callable, *args) -> float:

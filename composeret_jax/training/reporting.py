@@ -111,6 +111,12 @@ def _step(line: bytes) -> int | None:
   return step if type(step) is int else None
 
 
+def say(message: str) -> None:
+  """Prints a message beside the results, to stderr; the first process does."""
+  if is_first():
+    print(message, file=sys.stderr)
+
+
 def progress_bar(first: int, total: int) -> tqdm.tqdm:
   """Steps done, rate and time left; seldom redrawn when nobody watches a terminal."""
   interval = 0.5 if sys.stderr.isatty() else 20

@@ -1,119 +1,54 @@
-"""A run's configuration: kept with the checkpoints, compared on resume."""
+"""The state that a run starts from: the newest checkpoint that is whole, or the first state."""
 
-from collections.abc import Iterator, Mapping
-import json
+from collections.abc import Mapping
+import dataclasses
+import sys
 from typing import Any
 
-import ml_collections
+import jax
 
+from composeret_jax.distributed import data_mesh, on_every_device
+from composeret_jax.pretrained.image_encoder import load_pretrained
 from composeret_jax.pretrained.resnet import FIELD
 from composeret_jax.pretrained.towers.tower_folder import TEXT_FIELD
+from composeret_jax.train_step.state import create_state, TrainState
+from composeret_jax.training.checkpoints import DamagedCheckpointError
+from composeret_jax.training.run import Run
 from data_pipelines.input_error import InputError
 
-# What may differ between the runs of one workdir: it changes no step's result.
-FREE_FIELDS = (
-  "num_train_steps",
-  "log_every_steps",
-  "eval_every_steps",
-  "checkpoint_every_steps",
-  "num_newest_checkpoints",
-  "best_metric",
-  "on_bad_checkpoint",
-  "preemption_grace_seconds",
-  "profile_steps",
-  "peak_flops",
-  "eval.",
-  "data.dir",
-  "data.prepared_dir",
-  "data.num_workers",
-  "data.placement",
-  "data.device_memory_share",
-  "parallel",
-  "train.steps_per_call",
-  "train.on_nonfinite",
-  "train.max_skipped_in_a_row",
-  "data.pixels",
-  "model.text_encoder.path",  # its files are compared
-)
 
+def newest_state(run: Run) -> TrainState:
+  """The state of the newest checkpoint that is whole, or the first state where there is no checkpoint.
 
-def check_same_run(saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict, where: str) -> None:
-  """Raises InputError that names every field in which a run and the checkpoint at `where` differ and must not."""
-  old, new = dict(flatten(saved)), dict(flatten(config))
-  names = [name for name in sorted(old | new) if not _is_free(name, config)]
-  absent = object()
-  problems = [
-    f"  config.{name}: {_show(old, name)} in the checkpoint, {_show(new, name)} now"
-    for name in names
-    if old.get(name, absent) != new.get(name, absent)
-  ]
-  if problems:
-    advice = "Use another --workdir, or the checkpoint's values."
-    raise InputError("\n".join([f"{where} was made with another configuration:", *problems, advice]))
-
-
-# What an evaluation on another data set takes of its own configuration; all else is as it was trained.
-OF_THE_DATASET = ("data", "eval", "protocol", "text_query", "best_metric")
-
-
-OF_THE_MODEL = ("image_size", "resize", "interpolation")  # fields of data that say what the model sees
-
-
-def on_another_dataset(
-  saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict, where: str
-) -> ml_collections.ConfigDict:
-  """The configuration of the checkpoint at `where`, on the data set of `config`.
-
-  Raises InputError that names every field of `model` in which they differ, and those of `data` that are the model's.
+  Raises InputError when the checkpoint was made from other words or other files of weights, when all checkpoints are
+  damaged, and when the newest one is damaged and `config.on_bad_checkpoint` is "stop".
   """
-  own = {name: config.to_dict()[name] for name in OF_THE_DATASET}
-  expected = ml_collections.ConfigDict(saved.to_dict() | own)
-  expected.data.update({name: saved.data[name] for name in OF_THE_MODEL if name in saved.data})
-  found = ml_collections.ConfigDict(saved.to_dict() | own | {"model": config.model.to_dict()})
-  check_same_run(expected, found, where)
-  # There are no training images of theirs here.
-  found.hard_negatives = ml_collections.ConfigDict(config.hard_negatives.to_dict() | {"every_steps": 0})
-  return found
+  steps = run.checkpoints.steps()
+  image_encoder = run.config.model.image_encoder
+  if not steps and image_encoder.pretrained and not image_encoder.frozen:
+    load_pretrained(image_encoder, run.model.image_encoder.trunk)
+  start = jax.jit(lambda state: state, out_shardings=on_every_device(data_mesh()))(model_state(run))
+  for step in steps:
+    try:
+      run.checkpoints.check(step)
+      saved = run.checkpoints.made_with(step)
+      check_same_sources(saved.sources, run.sources, saved.where)
+      return run.checkpoints.restore(step, start)
+    except DamagedCheckpointError as error:
+      if run.config.on_bad_checkpoint == "stop" or step == steps[-1]:
+        raise InputError(str(error)) from error
+      print(f"{error}. Going back to the one before it.", file=sys.stderr)
+  return start
 
 
-def _is_free(name: str, config: ml_collections.ConfigDict) -> bool:
-  if name == "model.image_encoder.pretrained" and config.model.image_encoder.name == "tower":
-    return True  # its files are compared
-  # A cosine's every value depends on where it ends.
-  return name.startswith(FREE_FIELDS) and not (name == "num_train_steps" and config.decay == "cosine")
+def model_state(run: Run) -> TrainState:
+  """The state before the first step, of the model's current variables."""
+  state = create_state(run.model, run.optimizer, run.config.seed)
+  return dataclasses.replace(state, negatives=run.miner.nothing_mined()) if run.miner else state
 
 
-def _show(fields: dict[str, Any], name: str) -> str:
-  return repr(fields[name]) if name in fields else "absent"
-
-
-def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-  """Every field as ("data.image_size", value); sequences as tuples."""
-  for name, value in config.items():
-    if isinstance(value, ml_collections.ConfigDict):
-      yield from flatten(value, f"{prefix}{name}.")
-    else:
-      yield prefix + name, tuple(value) if isinstance(value, list | tuple) else value
-
-
-def config_to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """Plain dictionaries, lists, strings and numbers."""
-  return json.loads(config.to_json())
-
-
-def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
-  """The configuration that `config_to_json` wrote."""
-  return ml_collections.ConfigDict(fields)
-
-
-def check_same_trunk(saved: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
-  """Raises InputError when the checkpoint at `where` was made with another pretrained trunk."""
-  if saved.get("trunk_sha256") != now.get("trunk_sha256"):
-    raise InputError(f"{where} was trained on another trunk than config.{FIELD} holds now")
-
-
-def check_same_texts(saved: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
-  """Raises InputError when the checkpoint at `where` was `made_with` other words, or other files of BERT or a tower."""
+def check_same_sources(saved: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
+  """Raises InputError when the checkpoint at `where` was made from other words, or from other files of an encoder."""
   if saved.get("words") != now.get("words"):
     raise InputError(f"{where} was trained on other texts: the words of the data set have changed")
   old, new = saved.get("sha256", {}), now.get("sha256", {})
@@ -123,3 +58,5 @@ def check_same_texts(saved: Mapping[str, Any], now: Mapping[str, Any], where: st
       f"{where} was trained with another text encoder: {', '.join(changed)} of config.{TEXT_FIELD}={now['path']} is "
       f"not what config.{TEXT_FIELD}={saved['path']} held then"
     )
+  if saved.get("trunk_sha256") != now.get("trunk_sha256"):
+    raise InputError(f"{where} was trained on another trunk than config.{FIELD} holds now")

@@ -1,18 +1,23 @@
 """Training, from the newest checkpoint or from the start; and evaluation of what was trained."""
 
+import functools
 import pathlib
 
 import jax
 import ml_collections
 
-from composeret_jax.distributed import is_first
+from composeret_jax.distributed import data_mesh
 from composeret_jax.evaluation.report import show_evaluation
-from composeret_jax.train_step.state import TrainState
+from composeret_jax.train_step.parallel import Parallel
+from composeret_jax.train_step.state import evaluated_variables, TrainState
+from composeret_jax.train_step.step import make_train_step
+from composeret_jax.training.batches import resident_images, train_batches
 from composeret_jax.training.config.check import check_config
 from composeret_jax.training.preemption import Preemption
-from composeret_jax.training.profiling import parse_steps, StepTrace
-from composeret_jax.training.reporting import FiniteWatch, open_reporter, progress_bar, show_progress
-from composeret_jax.training.run import Run, trained_run
+from composeret_jax.training.profiling import flops_per_step, new_speed, parse_steps, StepTrace
+from composeret_jax.training.reporting import FiniteWatch, open_reporter, progress_bar, say, show_progress
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run, open_trained_run, Run
 from composeret_jax.training.workdir_lock import locked
 from data_pipelines.datasets.prepare import BUILDERS
 from data_pipelines.input_error import InputError
@@ -30,24 +35,38 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     dataset = config.data.dataset
     raise InputError(f"config.num_train_steps is {config.num_train_steps}, expected 0: {dataset} has no training data")
   with Preemption(config.preemption_grace_seconds) as preemption, locked(workdir):
-    _train(Run(config, workdir), preemption)
+    run = open_run(config, workdir)
+    state = newest_state(run)
+    if int(state.step) < config.num_train_steps:
+      _train(run, state, preemption)
+    else:
+      _evaluate_without_steps(run, state)
 
 
-def _train(run: Run, preemption: Preemption) -> None:
-  config, workdir = run.config, run.workdir
-  state = run.newest_state()
-  first_step, last_step = int(state.step), config.num_train_steps
-  if first_step >= last_step:
-    _without_steps(run, state)
-    return
-
-  run.check_can_go_on_from(first_step)
+def _train(run: Run, state: TrainState, preemption: Preemption) -> None:
+  """Trains from `state` to `num_train_steps`; reports, evaluates and saves on the way; shows the last evaluation."""
+  config, first_step, last_step = run.config, int(state.step), run.config.num_train_steps
+  steps_per_call = config.train.steps_per_call
+  if first_step % steps_per_call:
+    expected = f"a divisor of {first_step}, the step of the newest checkpoint in {run.workdir}"
+    raise InputError(f"config.train.steps_per_call is {steps_per_call}, expected {expected}")
   run.checkpoints.set_aside([step for step in run.checkpoints.steps() if step > first_step])
-  batches, steps_per_call, speed = run.train_batches(first_step), config.train.steps_per_call, run.new_speed()
-  train_steps = speed.watched(run.train_steps(), run.flops_per_step)
-  trace = StepTrace(parse_steps(config.profile_steps), workdir / "profile")
+
+  parallel = Parallel(config.parallel, data_mesh(), steps_per_call)
+  images = resident_images(run.dataset, config, parallel.mesh)
+  batches = train_batches(run, parallel, first_step, as_rows=images is not None)
+
+  step_fn = make_train_step(
+    run.model, run.optimizer, config, axis_name=parallel.axis_name, num_shards=parallel.num_shards
+  )
+  speed = new_speed(config)
+  flops = functools.partial(flops_per_step, run.model, run.optimizer, config, parallel)
+  train_steps = speed.watched(parallel.compile(step_fn), flops)
+  trace = StepTrace(parse_steps(config.profile_steps), run.workdir / "profile")
   watch = FiniteWatch(run.checkpoints.describe_latest, config.train.max_skipped_in_a_row)
-  with run.checkpoints as checkpoints, open_reporter(workdir, config, first_step) as reporter, trace:
+
+  with run.checkpoints as checkpoints, open_reporter(run.workdir, config, first_step) as reporter, trace:
+    say("Compiling the train step: the first step takes longer than the others.")
     progress = progress_bar(first_step, last_step)
     preemption.wait_for_steps()
     for step in range(first_step + steps_per_call, last_step + 1, steps_per_call):
@@ -56,10 +75,10 @@ def _train(run: Run, preemption: Preemption) -> None:
       if run.miner and run.miner.is_due(step - steps_per_call):
         watch.check()
         with speed.mining():
-          state = run.miner.mine(state, run.images)
+          state = run.miner.mine(state, images)
       trace.before(step)
       with jax.transfer_guard("disallow"):
-        state, losses = train_steps(state, batch, run.images)
+        state, losses = train_steps(state, batch, images)
       trace.after(step, losses)
       watch.take(step, losses)
       progress.update(steps_per_call)
@@ -71,7 +90,7 @@ def _train(run: Run, preemption: Preemption) -> None:
       if step % config.eval_every_steps == 0 or step == last_step:
         watch.check()
         with speed.paused():
-          evaluation = run.evaluate(state)
+          evaluation = run.evaluator(evaluated_variables(state))
         reporter.evaluation(step, evaluation, run.dataset)
         checkpoints.save(step, state, evaluation.metrics)
       elif step % config.checkpoint_every_steps == 0 or stopping:
@@ -85,12 +104,12 @@ def _train(run: Run, preemption: Preemption) -> None:
   show_evaluation(last_step, evaluation, run.dataset)
 
 
-def _without_steps(run: Run, state: TrainState) -> None:
-  """Evaluates what is there; a model that is not trained at all is saved and reported as of step 0."""
+def _evaluate_without_steps(run: Run, state: TrainState) -> None:
+  """Evaluates the state; a model that is not trained at all is saved and reported as of step 0."""
   step, is_new = int(state.step), run.checkpoints.latest_step() is None
-  if is_first() and not is_new:
-    print(f"{run.workdir} is trained already.")
-  evaluation = run.evaluate(state)
+  if not is_new:
+    say(f"{run.workdir} has reached config.num_train_steps={run.config.num_train_steps}; raise it to go on.")
+  evaluation = run.evaluator(evaluated_variables(state))
   if is_new:
     with run.checkpoints as checkpoints, open_reporter(run.workdir, run.config, step) as reporter:
       reporter.evaluation(step, evaluation, run.dataset)
@@ -103,6 +122,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
   Raises InputError when there is no checkpoint.
   """
-  run = trained_run(config, workdir)
-  state = run.trained_state()
-  show_evaluation(int(state.step), run.evaluate(state), run.dataset)
+  check_config(config, jax.device_count())
+  run = open_trained_run(config, workdir)
+  state = newest_state(run)
+  show_evaluation(int(state.step), run.evaluator(evaluated_variables(state)), run.dataset)

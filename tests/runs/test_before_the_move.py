@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from composeret_jax import load_bundle, Searcher
-from composeret_jax.training.resume import config_from_json
-from composeret_jax.training.run import Run
+from composeret_jax.train_step.state import evaluated_variables
+from composeret_jax.training.config.same_run import config_from_json
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 
 ARCHIVE = pathlib.Path(__file__).parents[1] / "data" / "before_the_move.tar.gz"
@@ -49,8 +51,8 @@ def test_a_bundle_and_its_index(expected):
 def test_a_checkpoint_on_its_prepared_data(old, expected):
   config = config_from_json(json.loads((old / "run" / "config.json").read_text()))
   before = files(old / "prepared")
-  run = Run(config, old / "run")
-  metrics = run.evaluate(run.trained_state()).metrics
+  run = open_run(config, old / "run")
+  metrics = run.evaluator(evaluated_variables(newest_state(run))).metrics
   assert {name: metrics[name] for name in expected["metrics"]} == pytest.approx(expected["metrics"], abs=1e-9)
   assert files(old / "prepared") == before  # nothing was prepared or decoded again
 

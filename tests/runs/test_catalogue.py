@@ -10,7 +10,8 @@ from composeret_jax.export import bundle as export
 from composeret_jax.serving.bundle import load
 from composeret_jax.serving.index.build import fill_index
 from composeret_jax.serving.index.sources import folder_images
-from composeret_jax.training.run import Run
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 from configs import catalogue
 from data_pipelines.input_error import InputError
@@ -50,8 +51,8 @@ def test_a_folder_alone_becomes_a_bundle_without_numbers(config, tmp_path, capsy
   config.num_train_steps = 0
   train(config, tmp_path / "run")
   assert "0 queries, 10 images" in capsys.readouterr().out
-  run = Run(config, tmp_path / "run")
-  state = run.trained_state()
+  run = open_run(config, tmp_path / "run")
+  state = newest_state(run)
   features = run.evaluator.features(state.variables)
   assert (features.images.shape, features.composed.shape, features.text_only.shape) == ((10, 16), (0, 16), (0, 16))
   assert run.evaluator.count(features).metrics == {}

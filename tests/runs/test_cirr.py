@@ -7,7 +7,10 @@ import ml_collections
 import pytest
 
 from composeret_jax.export import submission
+from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training import train
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from configs import circo, cirr
 from data_pipelines.input_error import InputError
 from tests.fakes import tiny, tiny_datasets
@@ -129,10 +132,13 @@ def test_images_of_cirr_that_are_missing_are_counted_and_nothing_is_submitted_wi
   raw = tiny_datasets.make_cirr(tmp_path / "raw", without=(val[7], val[9], test[0]))
   config = tiny_config(cirr.get_config(), raw, tmp_path / "prepared")
   with pytest.raises(InputError, match=r"3 images .* dev/dev-1-1-img0.png"):
-    train.Run(config, tmp_path / "run")
+    open_run(config, tmp_path / "run")
   config.data.allow_missing_images = True
-  run = train.Run(config, tmp_path / "run")
-  found = run.evaluate(run.newest_state()).metrics
+  run = open_run(config, tmp_path / "run")
+  state = newest_state(run)
+  found = run.evaluator(evaluated_variables(state)).metrics
+  with run.checkpoints as checkpoints:
+    checkpoints.save(0, state)
   assert (found["num_missing_images"], found["num_missing_queries"]) == (2, 1)  # both are of one set
   assert len(run.dataset.queries) == 9
   with pytest.raises(InputError, match="prepared without some images of its submission split"):

@@ -5,7 +5,9 @@ import pytest
 
 from composeret_jax.export.towers import save_towers
 from composeret_jax.pretrained.files import read_safetensors, WEIGHTS
-from composeret_jax.training.run import Run
+from composeret_jax.train_step.state import evaluated_variables
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 from configs import clip4cir_combiner, clip4cir_finetune
 from tests.fakes import tiny_datasets, tiny_tower
@@ -51,10 +53,10 @@ def test_the_combiner_learns_on_the_towers_that_the_first_stage_wrote(tiny_stage
 
   second = tiny_stage("combiner", tmp_path / "tuned")
   train(second, tmp_path / "second")
-  run = Run(second, tmp_path / "second")
-  metrics = run.evaluate(run.trained_state()).metrics
+  run = open_run(second, tmp_path / "second")
+  metrics = run.evaluator(evaluated_variables(newest_state(run))).metrics
   assert {"dress/R@10", "shirt/R@50", "toptee/R@10", "headline"} <= metrics.keys()
-  by_first = Run(first, tmp_path / "first")
-  images = by_first.evaluator.features(by_first.trained_state().variables).gallery
-  tuned = run.evaluator.features(run.trained_state().variables).gallery
+  by_first = open_run(first, tmp_path / "first")
+  images = by_first.evaluator.features(newest_state(by_first).variables).gallery
+  tuned = run.evaluator.features(newest_state(run).variables).gallery
   np.testing.assert_allclose(tuned, images, atol=1e-4)  # features of the tables are those of the tuned tower

@@ -3,7 +3,9 @@
 import pytest
 
 from composeret_jax.evaluation.report import results_picture, show_evaluation
-from composeret_jax.training.run import Run
+from composeret_jax.train_step.state import evaluated_variables
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from configs import fashion_iq
 from tests.fakes import tiny_datasets
 
@@ -24,9 +26,9 @@ def config(tmp_path):
 
 
 def test_every_result_says_what_was_left_out(config, tmp_path, capsys):
-  run = Run(config, tmp_path / "run")
-  state = run.newest_state()
-  evaluation = run.evaluate(state)
+  run = open_run(config, tmp_path / "run")
+  state = newest_state(run)
+  evaluation = run.evaluator(evaluated_variables(state))
   metrics = evaluation.metrics
   assert metrics["num_missing_images"] == 1
   assert metrics["num_missing_queries"] == 2

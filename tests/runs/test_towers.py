@@ -13,7 +13,8 @@ from composeret_jax.export.towers import save_towers
 from composeret_jax.pretrained.files import read_tensors
 from composeret_jax.serving.bundle import load
 from composeret_jax.train_step.state import evaluated_variables
-from composeret_jax.training.run import Run
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 from configs import models
 from data_pipelines.input_error import InputError
@@ -39,7 +40,7 @@ def fine_tuned(config):
 
 
 def features_of(run):
-  state = run.trained_state()
+  state = newest_state(run)
   return run.evaluator.features(evaluated_variables(state))
 
 
@@ -55,8 +56,8 @@ def test_frozen_towers_train_resume_and_answer_from_a_bundle(tower_config, tmp_p
   config.model.image_encoder.pretrained = config.model.text_encoder.path = str(moved)
   train(config, tmp_path / "run")
   assert list(losses(tmp_path / "run")) == [1, 2, 3]
-  run = Run(config, tmp_path / "run")
-  state = run.trained_state()
+  run = open_run(config, tmp_path / "run")
+  state = newest_state(run)
   params = state.variables.params
   assert set(params["image_encoder"]) == {"head"} and set(params["text_encoder"]) == {"projection"}
   features = features_of(run)
@@ -65,7 +66,7 @@ def test_frozen_towers_train_resume_and_answer_from_a_bundle(tower_config, tmp_p
   bundle = load(tmp_path / "bundle")
   assert (bundle.resizing.resize, bundle.resizing.interpolation) == (config.data.resize, config.data.interpolation)
   config.model.image_encoder.frozen = False
-  pixels = Run(config, tmp_path / "other").dataset.gallery_pixels[np.arange(len(features.images))]
+  pixels = open_run(config, tmp_path / "other").dataset.gallery_pixels[np.arange(len(features.images))]
   np.testing.assert_allclose(bundle.encode(pixels), unit(features.images), atol=1e-5)
   queries = run.dataset.queries
   composed = bundle.compose(pixels[queries.references], queries.texts)
@@ -80,11 +81,11 @@ def test_frozen_towers_train_resume_and_answer_from_a_bundle(tower_config, tmp_p
 def test_fine_tuned_towers_move_and_answer_from_a_bundle(tower_config, tmp_path, kind):
   config = fine_tuned(tiny_tower.use(tower_config, tiny_tower.make(tmp_path / "tower", kind), kind))
   config.model.image_encoder.remat = config.model.text_encoder.remat = True
-  run = Run(config, tmp_path / "run")
-  before = run.newest_state().variables.params
+  run = open_run(config, tmp_path / "run")
+  before = newest_state(run).variables.params
   train(config, tmp_path / "run")
-  run = Run(config, tmp_path / "run")
-  after = run.trained_state().variables.params
+  run = open_run(config, tmp_path / "run")
+  after = newest_state(run).variables.params
   for encoder, name in (("image_encoder", "patches"), ("text_encoder", "words")):
     old, new = (params[encoder]["trunk"]["embeddings"] for params in (before, after))
     assert max(jax.tree.leaves(jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), old[name], new[name]))) > 0
@@ -107,7 +108,7 @@ def test_written_towers_are_what_was_trained(tower_config, tmp_path):
   config.data.image_size = 24  # positions of 2 x 2 patches become those of 3 x 3
   train(config, tmp_path / "run")
   save_towers(config, tmp_path / "run", tmp_path / "saved")
-  expected = features_of(Run(config, tmp_path / "run"))
+  expected = features_of(open_run(config, tmp_path / "run"))
 
   vision = json.loads((tmp_path / "saved" / "config.json").read_text())["vision_config"]
   assert vision == tiny_tower.VISION | {"image_size": 24}
@@ -123,8 +124,8 @@ def test_written_towers_are_what_was_trained(tower_config, tmp_path):
 
   config.model.image_encoder.update(pretrained=str(tmp_path / "saved"), frozen=True)
   config.model.text_encoder.update(path=str(tmp_path / "saved"), fine_tune=False)
-  run = Run(config, tmp_path / "second")
-  state = run.newest_state()
+  run = open_run(config, tmp_path / "second")
+  state = newest_state(run)
   found = run.evaluator.features(state.variables)
   np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
   np.testing.assert_allclose(unit(found.composed), unit(expected.composed), atol=1e-5)
@@ -150,7 +151,7 @@ def test_towers_of_two_folders_are_written_apart(tower_config, tmp_path):
 def test_pixels_that_a_tower_was_not_made_for_are_refused(tower_config, tmp_path):
   config = tiny_tower.use(tower_config, tiny_tower.make(tmp_path / "tower", "siglip"), "clip")
   with pytest.raises(InputError, match=r"set --config\.data\.resize=squash --config\.data\.interpolation=bilinear$"):
-    Run(config, tmp_path / "run")
+    open_run(config, tmp_path / "run")
 
 
 def test_other_files_do_not_resume(tower_config, tmp_path):
@@ -162,4 +163,4 @@ def test_other_files_do_not_resume(tower_config, tmp_path):
   preprocessing = json.loads((folder / "preprocessor_config.json").read_text())
   (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing | {"image_mean": [0.1, 0.1, 0.1]}))
   with pytest.raises(InputError, match="another trunk"):
-    Run(config, tmp_path / "run").newest_state()
+    newest_state(open_run(config, tmp_path / "run"))

@@ -7,8 +7,8 @@ import ml_collections
 
 from composeret_jax.models.composers import Composer, COMPOSERS
 from composeret_jax.training.config.fields import RULES
+from composeret_jax.training.config.same_run import flatten
 from composeret_jax.training.config.together import even_batch, TOGETHER
-from composeret_jax.training.resume import flatten
 from data_pipelines.datasets.builder import TableBuilder
 from data_pipelines.datasets.prepare import BUILDERS
 from data_pipelines.field_rules import nearest, Together

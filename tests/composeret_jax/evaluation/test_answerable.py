@@ -3,6 +3,7 @@ import pytest
 
 from composeret_jax.evaluation.answerable import check_gallery, unanswerable_queries
 from composeret_jax.evaluation.evaluator import Evaluator
+from composeret_jax.training.resume import newest_state
 from data_pipelines.input_error import InputError
 from data_pipelines.tables import ImageTable, QueryTable
 
@@ -76,15 +77,15 @@ def test_a_right_image_of_another_group_is_none():
 def test_an_evaluation_says_what_it_counted_as_missed(config, tmp_path):
   import dataclasses
 
-  from composeret_jax.training.run import Run
+  from composeret_jax.training.run import open_run
 
-  run = Run(config, tmp_path)
+  run = open_run(config, tmp_path)
   wanted = list(run.dataset.queries.target_labels)
   wanted[0] = "no such"
   lacking = dataclasses.replace(run.dataset, queries=dataclasses.replace(run.dataset.queries, target_labels=wanted))
   with pytest.raises(InputError, match=f"1 of {len(wanted)} queries have no right image"):
     Evaluator(run.model, lacking, run.texts.reader, config)
   config.eval.allow_unanswerable_queries = True
-  state = run.newest_state()
+  state = newest_state(run)
   found = Evaluator(run.model, lacking, run.texts.reader, config)(state.variables)
   assert found.metrics["num_unanswerable_queries"] == 1

@@ -5,7 +5,9 @@ import pytest
 
 from composeret_jax.evaluation.ranking import Answers, NO_ROW, Ranking
 from composeret_jax.evaluation.reranking import cosines, rerank
-from composeret_jax.training.run import Run
+from composeret_jax.train_step.state import evaluated_variables
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 
 
@@ -34,8 +36,8 @@ def test_cosines_are_of_a_query_with_its_own_rows():
 def test_a_run_reports_both_orders_and_can_keep_the_best_by_the_second(config, tmp_path):
   config.eval.rerank, config.best_metric, config.num_train_steps = 3, "rerank/R@1", 1
   train(config, tmp_path)
-  run = Run(config, tmp_path)
-  state = run.newest_state()
+  run = open_run(config, tmp_path)
+  state = newest_state(run)
   features = run.evaluator.features(state.variables)
   evaluation = run.evaluator.count(features)
   ranks = evaluation.ranks
@@ -55,7 +57,7 @@ def test_a_run_reports_both_orders_and_can_keep_the_best_by_the_second(config, t
 
 def test_the_order_of_one_weighs_nothing(config, tmp_path):
   config.eval.rerank, config.eval.rerank_weight = 10, 0.0
-  run = Run(config, tmp_path)
-  metrics = run.evaluate(run.newest_state()).metrics
+  run = open_run(config, tmp_path)
+  metrics = run.evaluator(evaluated_variables(newest_state(run))).metrics
   reranked = {name.removeprefix("rerank/"): value for name, value in metrics.items() if name.startswith("rerank/")}
   assert reranked == {name: metrics[name] for name in reranked}

@@ -10,13 +10,14 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from composeret_jax.export import bundle as export_module
+from composeret_jax.export import bundle_files
 from composeret_jax.export.bundle import export
 from composeret_jax.export.programs import PLATFORMS
 from composeret_jax.serving.bundle import layout, load
 from composeret_jax.serving.bundle.inputs import TokenBatches
 from composeret_jax.train_step.state import evaluated_variables
-from composeret_jax.training.run import Run
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 from configs import models
 from data_pipelines.input_error import InputError
@@ -31,8 +32,8 @@ def exported(config, folder):
   config.num_train_steps = 2
   train(config, folder / "run")
   export(config, folder / "run", folder / "bundle")
-  run = Run(config, folder / "run")
-  state = run.newest_state()
+  run = open_run(config, folder / "run")
+  state = newest_state(run)
   return load(folder / "bundle"), run, run.evaluator.features(evaluated_variables(state))
 
 
@@ -141,7 +142,7 @@ def test_a_frozen_trunk_is_whole_in_the_bundle(config, tmp_path):
   config.model.image_encoder.update(pretrained=str(file), frozen=True)
   bundle, run, features = exported(config, tmp_path)
   config.model.image_encoder.frozen = False
-  pixels = Run(config, tmp_path / "other").dataset.gallery_pixels[np.arange(len(features.images))]
+  pixels = open_run(config, tmp_path / "other").dataset.gallery_pixels[np.arange(len(features.images))]
   np.testing.assert_allclose(bundle.encode(pixels), unit(features.images), atol=1e-5)
   queries = run.dataset.queries
   composed = bundle.compose(pixels[queries.references], queries.texts)
@@ -419,7 +420,7 @@ def test_an_export_that_fails_half_way_leaves_what_was_there(original, folder, c
   def fail(*_):
     raise RuntimeError("half-way")
 
-  monkeypatch.setattr(export_module, "write_info", fail)
+  monkeypatch.setattr(bundle_files, "write_info", fail)
   config.num_train_steps = 2
   parent = folder.parent
   with pytest.raises(RuntimeError, match="half-way"):

@@ -10,7 +10,8 @@ import pytest
 from composeret_jax.models.encoders.resnet import ResNet
 from composeret_jax.pretrained.image_encoder import trunk_sizes
 from composeret_jax.pretrained.resnet import load_trunk
-from composeret_jax.training.run import Run
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 from data_pipelines.input_error import InputError
 from tests.fakes import tiny
@@ -32,21 +33,21 @@ def losses(workdir):
 
 
 def test_features_and_head_are_the_whole_encoder(frozen, tmp_path):
-  run = Run(frozen, tmp_path / "run")
+  run = open_run(frozen, tmp_path / "run")
   sizes = trunk_sizes(frozen.model.image_encoder)
   whole = ResNet(**sizes, feature_dim=frozen.model.image_encoder.feature_dim, rngs=nnx.Rngs(0))
   load_trunk(frozen.model.image_encoder.pretrained, whole.trunk)
   nnx.update(whole.head, nnx.state(run.model.image_encoder.head))
   whole.eval()
   frozen.model.image_encoder.frozen = False
-  pixels = Run(frozen, tmp_path / "other").dataset.gallery_pixels[np.arange(5)]
+  pixels = open_run(frozen, tmp_path / "other").dataset.gallery_pixels[np.arange(5)]
   features = run.dataset.gallery_pixels[np.arange(5)]
   np.testing.assert_allclose(run.model.encode_images(jnp.asarray(features)), whole(jnp.asarray(pixels)), rtol=1e-5)
 
 
 def test_it_trains_and_keeps_no_trunk_in_its_state(frozen, tmp_path):
   train(frozen, tmp_path / "run")
-  state = Run(frozen, tmp_path / "run").newest_state()
+  state = newest_state(open_run(frozen, tmp_path / "run"))
   assert int(state.step) == 8
   assert list(state.variables.params["image_encoder"]) == ["head"]
 
@@ -64,7 +65,7 @@ def test_a_second_run_reads_what_the_first_has_encoded(frozen, tmp_path, capsys)
 
   def encodes():
     capsys.readouterr()
-    features = Run(frozen, tmp_path / "run").dataset.gallery_pixels[np.arange(5)]
+    features = open_run(frozen, tmp_path / "run").dataset.gallery_pixels[np.arange(5)]
     return "encode images" in capsys.readouterr().err, features
 
   encoded, features = encodes()
@@ -84,7 +85,7 @@ def test_another_trunk_does_not_resume(frozen, tmp_path):
   train(frozen, tmp_path / "run")
   tiny.write_trunk(frozen, tmp_path / "trunk.safetensors", seed=1)
   with pytest.raises(InputError, match="another trunk"):
-    Run(frozen, tmp_path / "run").newest_state()
+    newest_state(open_run(frozen, tmp_path / "run"))
 
 
 def test_what_cannot_be_frozen_is_refused(frozen, tmp_path):
@@ -93,5 +94,5 @@ def test_what_cannot_be_frozen_is_refused(frozen, tmp_path):
   frozen.model.composer = "tirg_last_conv"
   frozen.model.loss_weights.update(image_reconstruction=0.0, text_reconstruction=0.0, rotational_symmetry=0.0)
   with pytest.raises(InputError) as error:
-    Run(frozen, tmp_path / "run")
+    train(frozen, tmp_path / "run")
   assert len(str(error.value).splitlines()) == 3

@@ -11,7 +11,8 @@ from safetensors.numpy import save_file
 
 from composeret_jax.models.encoders.resnet import normalise, ResNet
 from composeret_jax.pretrained.resnet import load_trunk, trunk_slots
-from composeret_jax.training.run import Run
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from data_pipelines.input_error import InputError
 
 SIZES = {"basic": (2, 2, 2, 2), "bottleneck": (3, 4, 6, 3)}  # ResNet-18 and ResNet-50
@@ -107,13 +108,13 @@ def test_a_run_starts_from_the_file_and_resumes_without_it(config, tmp_path):
   sizes = {name: config.model.image_encoder[name] for name in ("width", "stage_sizes", "feature_dim")}
   slots = trunk_slots(ResNet(**sizes, rngs=nnx.Rngs(0)).trunk)
   save_file({name: np.full(slot.shape, 0.25, np.float32) for name, slot in slots.items()}, file)
-  run = Run(config, tmp_path / "run")
-  first = run.newest_state()
+  run = open_run(config, tmp_path / "run")
+  first = newest_state(run)
   with run.checkpoints as checkpoints:
     checkpoints.save(1, first)
   file.unlink()
-  for state in (first, Run(config, tmp_path / "run").newest_state()):
+  for state in (first, newest_state(open_run(config, tmp_path / "run"))):
     trunk = jax.tree.leaves(state.variables.params["image_encoder"]["trunk"])
     assert all((np.asarray(values) == 0.25).all() for values in trunk)
   with pytest.raises(InputError, match="is no folder here"):
-    Run(config, tmp_path / "new").newest_state()
+    newest_state(open_run(config, tmp_path / "new"))

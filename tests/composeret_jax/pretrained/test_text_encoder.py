@@ -19,7 +19,7 @@ from composeret_jax.train_step.state import create_state
 from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.checkpoints import Checkpoints
 from composeret_jax.training.model import build_model
-from composeret_jax.training.run import Run
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import evaluate, train
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.wordpieces import WordPieces
@@ -179,7 +179,7 @@ def test_a_second_run_reads_what_the_first_has_encoded(bert_config, tmp_path, ca
   def encodes(**fields):
     bert_config.model.text_encoder.update(path=str(folder), **fields)
     capsys.readouterr()
-    run = Run(bert_config, tmp_path / "run")
+    run = open_run(bert_config, tmp_path / "run")
     return "encode texts" in capsys.readouterr().err, np.asarray(run.model.text_encoder.trunk.features[...])
 
   bert_config.model.text_encoder.pooling = "cls"

@@ -73,9 +73,9 @@ def test_everything_comes_back(config, tmp_path):
     if jnp.issubdtype(saved.dtype, jax.dtypes.prng_key):
       ours, saved = jax.random.key_data(ours), jax.random.key_data(saved)
     np.testing.assert_array_equal(ours, saved)
-  made_with, texts = checkpoints.made_with(3)
-  assert made_with.to_json() == config.to_json()
-  assert texts == {"words": ["old", "cat"]}
+  saved = checkpoints.made_with(3)
+  assert saved.config.to_json() == config.to_json()
+  assert saved.sources == {"words": ["old", "cat"]}
 
 
 def test_the_latest_is_named(config, tmp_path):

@@ -12,7 +12,8 @@ from composeret_jax.models.composers.baselines import ImageOnly
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.state import create_state
 from composeret_jax.training.hard_negatives import NegativesMiner
-from composeret_jax.training.run import Run
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 from data_pipelines.input_error import InputError
 
@@ -60,8 +61,8 @@ def test_a_run_resumed_between_two_minings_equals_an_uninterrupted_one_to_the_bi
   train(mining, tmp_path / "whole")
   mining.num_train_steps = 4
   train(mining, tmp_path / "parts")
-  run = Run(mining, tmp_path / "parts")
-  table = run.newest_state().negatives
+  run = open_run(mining, tmp_path / "parts")
+  table = newest_state(run).negatives
   labels = np.asarray(run.dataset.train_images.labels)
   assert (labels[np.asarray(table["rows"])[:, 0]] != labels).all()
   mining.num_train_steps = 8

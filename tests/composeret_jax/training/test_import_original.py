@@ -12,6 +12,8 @@ from composeret_jax.pretrained import original
 from composeret_jax.pretrained.original import OriginalCheckpoint, read_checkpoint
 from composeret_jax.training import train
 from composeret_jax.training.import_original import EMBEDDING, import_checkpoint, save_checkpoint
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from configs.models import MODELS
 from data_pipelines.input_error import InputError
 
@@ -65,17 +67,17 @@ def original_state_dict(run, seed=0):
 
 def test_names_of_tirg_are_the_originals(config, tmp_path):
   names = {f"{module}.{name}" for module, own in TIRG_NAMES.items() for name in own} | {"a"}
-  assert original_state_dict(train.Run(config, tmp_path)).keys() == names
+  assert original_state_dict(open_run(config, tmp_path)).keys() == names
 
 
 @pytest.mark.parametrize("name", IMPORTABLE)
 def test_imports_and_evaluates(config, tmp_path, capsys, name):
   config = of_model(config, name)
-  run = train.Run(config, tmp_path)
+  run = open_run(config, tmp_path)
   tensors = original_state_dict(run)
   save_checkpoint(run, OriginalCheckpoint(STEP, tensors))
 
-  state = train.Run(config, tmp_path).newest_state()
+  state = newest_state(open_run(config, tmp_path))
   assert int(state.step) == STEP
   np.testing.assert_array_equal(state.variables.params["text_encoder"]["embedding"], tensors[EMBEDDING])
   np.testing.assert_array_equal(
@@ -86,18 +88,18 @@ def test_imports_and_evaluates(config, tmp_path, capsys, name):
 
 
 def test_training_goes_on_from_the_imported_step_of_the_schedule(config, tmp_path):
-  run = train.Run(config, tmp_path)
+  run = open_run(config, tmp_path)
   save_checkpoint(run, OriginalCheckpoint(STEP, original_state_dict(run)))
   counts = [
     leaf
-    for path, leaf in jax.tree.leaves_with_path(train.Run(config, tmp_path).newest_state().optimizer_state)
+    for path, leaf in jax.tree.leaves_with_path(newest_state(open_run(config, tmp_path)).optimizer_state)
     if "count" in jax.tree_util.keystr(path)
   ]
   assert [int(count) for count in counts] == [STEP]
 
 
 def test_a_renamed_tensor_is_named(config, tmp_path):
-  run = train.Run(config, tmp_path)
+  run = open_run(config, tmp_path)
   tensors = original_state_dict(run)
   tensors["gated_feature_composer.3.wait"] = tensors.pop("gated_feature_composer.3.weight")
   with pytest.raises(InputError) as error:
@@ -108,7 +110,7 @@ def test_a_renamed_tensor_is_named(config, tmp_path):
 
 
 def test_another_vocabulary_is_said_to_be_one(config, tmp_path):
-  run = train.Run(config, tmp_path)
+  run = open_run(config, tmp_path)
   tensors = original_state_dict(run)
   tensors[EMBEDDING] = tensors[EMBEDDING][:-1]
   with pytest.raises(InputError, match=r"has 6 rows, expected 7: the words of mit_states's training texts"):
@@ -116,15 +118,15 @@ def test_another_vocabulary_is_said_to_be_one(config, tmp_path):
 
 
 def test_a_workdir_with_checkpoints_is_left_alone(config, tmp_path):
-  run = train.Run(config, tmp_path)
+  run = open_run(config, tmp_path)
   save_checkpoint(run, OriginalCheckpoint(STEP, original_state_dict(run)))
-  again = train.Run(config, tmp_path)
+  again = open_run(config, tmp_path)
   with pytest.raises(InputError, match="empty --workdir"):
     save_checkpoint(again, OriginalCheckpoint(STEP, original_state_dict(again)))
 
 
 def test_composers_whose_original_names_are_not_known_are_refused(config, tmp_path):
-  run = train.Run(of_model(config, "tirg_last_conv"), tmp_path)
+  run = open_run(of_model(config, "tirg_last_conv"), tmp_path)
   with pytest.raises(InputError, match="original weights of TirgLastConv cannot be read"):
     original.load({}, run.model)
 
@@ -148,7 +150,7 @@ def torch():
 
 
 def test_imports_a_file(torch, config, tmp_path, capsys):
-  tensors = original_state_dict(train.Run(config, tmp_path / "names"))
+  tensors = original_state_dict(open_run(config, tmp_path / "names"))
   file = tmp_path / "latest_checkpoint.pth"
   parameter = torch.nn.Parameter(torch.zeros(1))
   optimizer = torch.optim.SGD([parameter], lr=0.01, momentum=0.9)
@@ -225,7 +227,7 @@ def test_layers_that_the_original_lacks_are_named(config, tmp_path):
 
 def test_a_step_between_two_minings_is_refused(config, tmp_path):
   config.data.placement, config.hard_negatives.every_steps = "device", 3
-  run = train.Run(config, tmp_path)
+  run = open_run(config, tmp_path)
   with pytest.raises(InputError, match=r"hard_negatives\.every_steps is 3, expected a divisor of 5"):
     save_checkpoint(run, OriginalCheckpoint(STEP, original_state_dict(run)))
 

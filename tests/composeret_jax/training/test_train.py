@@ -11,7 +11,8 @@ from composeret_jax.evaluation.retrieval import NonFiniteError
 from composeret_jax.export.bundle import export
 from composeret_jax.serving.bundle import load
 from composeret_jax.train_step.state import evaluated_variables
-from composeret_jax.training.run import Run
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import evaluate, train
 from configs import models
 from data_pipelines.input_error import InputError
@@ -81,7 +82,7 @@ def test_a_finished_run_is_not_trained_again(finished, config, capsys):
   workdir, printed = finished
   before = (workdir / "metrics.jsonl").read_text()
   train(config, workdir)
-  assert "trained already" in capsys.readouterr().out
+  assert f"reached config.num_train_steps={config.num_train_steps}; raise it" in capsys.readouterr().err
   assert (workdir / "metrics.jsonl").read_text() == before
 
 
@@ -98,7 +99,7 @@ def test_no_steps_evaluate_and_save_the_model_as_it_is_built(config, tmp_path, c
   evaluate(config, tmp_path / "run")
   assert capsys.readouterr().out == printed
   train(config, tmp_path / "run")
-  assert "trained already" in capsys.readouterr().out
+  assert f"reached config.num_train_steps={config.num_train_steps}; raise it" in capsys.readouterr().err
   export(config, tmp_path / "run", tmp_path / "bundle")
   assert load(tmp_path / "bundle").info["metrics"]["R@1"] == evaluation["eval/R@1"]
 
@@ -124,13 +125,13 @@ def test_the_average_is_saved_and_evaluated(config, tmp_path, capsys):
   config.ema_decay = 0.5
   train(config, tmp_path)
   trained = capsys.readouterr().out
-  run = Run(config, tmp_path)
-  state = run.newest_state()
+  run = open_run(config, tmp_path)
+  state = newest_state(run)
   average = evaluated_variables(state)
   moved = jax.tree.map(lambda a, b: bool((a != b).any()), average.params, state.variables.params)
   assert np.mean(jax.tree.leaves(moved)) > 0.9
   expected = run.evaluator(average)
-  np.testing.assert_array_equal(run.evaluate(state).ranks, expected.ranks)
+  np.testing.assert_array_equal(run.evaluator(evaluated_variables(state)).ranks, expected.ranks)
   evaluate(config, tmp_path)
   assert capsys.readouterr().out == trained
 
@@ -166,8 +167,8 @@ def test_a_diverging_run_that_skips_stops_after_so_many_steps(config, tmp_path, 
 
 
 def test_features_that_are_not_finite_are_not_evaluated(finished, config):
-  run = Run(config, finished[0])
-  state = run.newest_state()
+  run = open_run(config, finished[0])
+  state = newest_state(run)
   params = jax.tree.map(lambda param: param * np.nan, state.variables.params)
   with pytest.raises(NonFiniteError, match="gallery features are not finite"):
     run.evaluator(state.variables._replace(params=params))

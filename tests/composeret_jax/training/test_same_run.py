@@ -1,6 +1,6 @@
 import pytest
 
-from composeret_jax.training.resume import check_same_run, config_from_json, config_to_json, on_another_dataset
+from composeret_jax.training.config.same_run import check_same_run, config_from_json, config_to_json, on_another_dataset
 from data_pipelines.input_error import InputError
 
 

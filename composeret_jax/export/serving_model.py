@@ -1,0 +1,41 @@
+"""The model that a bundle serves: it reads pixels and token ids, where training may have read stored features."""
+
+from collections.abc import Mapping
+
+import ml_collections
+
+from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.models.variables import Variables, variables_of
+from composeret_jax.pretrained.image_encoder import load_pretrained
+from composeret_jax.pretrained.text_encoder import open_texts, Texts
+from composeret_jax.training.model import build_model
+from composeret_jax.training.run import Run
+
+
+def serving_texts(run: Run) -> Texts:
+  """As the run's own, but where the features of a frozen BERT or tower were looked up in a table, itself."""
+  config = run.config.model.text_encoder.copy_and_resolve_references()
+  config.fine_tune = True
+  return open_texts(config, run.dataset.train_triplets.texts(), run.dataset.queries.texts, run.config.eval.batch_size)
+
+
+def serving_model(
+  config: ml_collections.ConfigDict, texts: Texts, trained: Variables
+) -> tuple[RetrievalModel, Variables]:
+  """The model that reads pixels and token ids, and its variables, among them those that were trained."""
+  whole_encoder = config.model.copy_and_resolve_references()
+  whole_encoder.image_encoder.frozen = False
+  model = build_model(whole_encoder, texts.build_encoder, config.seed, config.data.image_size)
+  if config.model.image_encoder.frozen:
+    load_pretrained(config.model.image_encoder, model.image_encoder.trunk)
+  whole = variables_of(model)
+  params = overlaid(whole.params, trained.params)
+  return model, Variables(params, overlaid(whole.batch_stats, trained.batch_stats), whole.frozen)
+
+
+def overlaid(whole: Mapping, part: Mapping) -> dict:
+  """`whole` with the leaves of `part` in place of its own."""
+  return {
+    name: value if name not in part else overlaid(value, part[name]) if isinstance(value, Mapping) else part[name]
+    for name, value in whole.items()
+  }
