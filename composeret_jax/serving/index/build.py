@@ -146,6 +146,7 @@ def _read(image: SourceImage, known: Entry | None, size: int, resizing: Resizing
   try:
     encoded = image.read()
     entry = Entry(image.id, hashlib.sha256(encoded).hexdigest(), image.caption, image.path)
+    entry.check_text()
     if known is not None and known.sha256 == entry.sha256:
       return _Read(entry)
     return _Read(entry, decode_image(encoded, size, name, resizing), thumbnail(encoded, name))

@@ -21,6 +21,18 @@ class Entry:
   caption: str = ""
   path: str = ""
 
+  def check_text(self) -> None:
+    """Raises InputError, with the name escaped, when a text is not Unicode: nothing could print or send it.
+
+    Python gives the name of a file that is not UTF-8 as such a text.
+    """
+    for name, text in dataclasses.asdict(self).items():
+      try:
+        text.encode()
+      except UnicodeEncodeError as error:
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise InputError(f"{shown}: this {name} of an image is not UTF-8. Rename the file or its folder") from error
+
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
@@ -37,7 +49,7 @@ class Rows:
     return len(self.entries)
 
   def check(self, feature_dim: int) -> None:
-    """Raises InputError unless these can go into an index of this width: shapes, types, each id once."""
+    """Raises InputError unless these can go into an index of this width: shapes, types, each id once, Unicode."""
     num = len(self.entries)
     found = self.features.dtype, self.features.shape, self.norms.dtype, self.norms.shape, len(self.thumbnails)
     expected = np.float32, (num, feature_dim), np.float32, (num,), num
@@ -47,6 +59,8 @@ class Rows:
     wrong = [id for id, count in counts.items() if count > 1 or not id]
     if wrong:
       raise InputError(f"ids of rows for the index are empty or there twice, expected distinct ones: {wrong[:5]}")
+    for entry in self.entries:
+      entry.check_text()
 
 
 @runtime_checkable

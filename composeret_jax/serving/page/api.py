@@ -3,6 +3,7 @@
 import fastapi
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from starlette.datastructures import UploadFile
 
 from composeret_jax.serving.page.actions import Page, public_message
 from composeret_jax.serving.page.calls import check_search
@@ -28,7 +29,7 @@ def add_api(app: fastapi.FastAPI, page: Page, uploads: UploadFolder) -> None:
     """Gives the path of the one file, as Gradio does: the page calls a function with it."""
     async with request.form(max_files=1, max_fields=0) as form:  # a form that is none is a 400
       file = form.get("files")
-      content = await file.read() if file is not None else None
+      content = await file.read() if isinstance(file, UploadFile) else None
     if content is None:
       return JSONResponse({"error": "The request has no file called `files`."}, 400)
     if len(content) > MAX_BYTES:

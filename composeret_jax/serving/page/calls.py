@@ -68,6 +68,7 @@ class Calls:
   def __init__(self, blocks: gr.Blocks, uploads: UploadFolder):
     """Files in a call have to be of `uploads`."""
     self._functions = {number: function for number, function in blocks.fns.items() if function.fn is not None}
+    self._take_event = {number for number, function in self._functions.items() if _takes_event(function.fn)}
     self._search = next(number for number, function in self._functions.items() if function.api_name == "search")
     self._parts = {blocks._id, *blocks.blocks}
     self._uploads = uploads
@@ -94,8 +95,7 @@ class Calls:
     for component, value in zip(function.inputs, data, strict=True):
       if not self._fits(component, value):
         raise InputError(f"Function {number} cannot take {str(value)[:50]} as {type(component).__name__}.")
-    takes_event = any(it.annotation is gr.EventData for it in inspect.signature(function.fn).parameters.values())
-    if takes_event and not _is_event(content.get("event_data")):
+    if number in self._take_event and not _is_event(content.get("event_data")):
       raise InputError(f"Function {number} takes an object with a `value` as `event_data`.")
 
   def _check_origin(self, content: Mapping[str, Any]) -> None:
@@ -145,6 +145,10 @@ def check_search(content: Mapping[str, Any], by_name: bool = False) -> dict[str,
     if isinstance(value, list) and not all(isinstance(text, str) for text in value):
       raise InputError(f"`{name}` has items that are no text.")
   return dict(content)
+
+
+def _takes_event(function: Any) -> bool:
+  return any(it.annotation is gr.EventData for it in inspect.signature(function).parameters.values())
 
 
 def _check_fields(content: Mapping[str, Any]) -> None:

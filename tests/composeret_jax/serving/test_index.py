@@ -16,7 +16,7 @@ import pytest
 from composeret_jax.serving.index import create_index, Entry, exact, open_index, Rows
 from composeret_jax.serving.index import nearest as nearest_module
 from composeret_jax.serving.index.build import build, fill_index
-from composeret_jax.serving.index.sources import folder_images, parse_shard, Shard
+from composeret_jax.serving.index.sources import folder_images, parse_shard, Shard, SourceImage
 from composeret_jax.serving.searcher import Searcher
 from data_pipelines.input_error import InputError
 from tests.fakes.fake_bundle import DIM, fake_bundle, write_images
@@ -228,6 +228,26 @@ def test_a_bad_image_fails_with_its_path_or_is_listed(folder, tmp_path, capsys):
   fill_index(fake_bundle(), str(tmp_path / "index"), None, delete=["000.png", "002.png"])
   assert capsys.readouterr().out.startswith("Removed: 2\n")
   assert len(open_index(tmp_path / "index")) == 8
+
+
+def test_a_name_that_is_not_utf_8_is_refused_or_listed_with_its_bytes_escaped(folder, location):
+  strange = SourceImage("caf\udce9.png", "cup", "/a/caf\udce9.png", (folder / "000.png").read_bytes)
+  bundle = fake_bundle()
+  index = create_index(location, bundle.fingerprint, bundle.feature_dim)
+  with contextlib.closing(index):
+    with pytest.raises(InputError, match=r"caf\\udce9.png: this id of an image is not UTF-8"):
+      build(bundle, index, [strange])
+    summary = build(bundle, index, [*folder_images(folder), strange], on_bad_image="skip")
+  assert (summary.num_encoded, len(summary.bad_images)) == (10, 1)
+  summary.bad_images[0].encode()
+
+
+@pytest.mark.parametrize("field", ["id", "caption", "path"])
+def test_a_text_that_is_not_unicode_does_not_get_into_an_index(location, field):
+  put = rows(["a", "b"])
+  put.entries[1] = dataclasses.replace(put.entries[1], **{field: "caf\udce9"})
+  with pytest.raises(InputError, match=rf"caf\\udce9: this {field} of an image is not UTF-8"):
+    new_index(location).put(put)
 
 
 def test_another_bundles_features_are_refused(folder, location):

@@ -1,13 +1,15 @@
 import contextlib
+import dataclasses
 import io
 import socket
 import threading
+import unittest.mock
 
 import numpy as np
 from PIL import Image
 import pytest
 
-from composeret_jax.serving.index import create_index, open_index
+from composeret_jax.serving.index import create_index, Entry, open_index
 from composeret_jax.serving.index.build import build
 from composeret_jax.serving.index.sources import SourceImage
 from composeret_jax.serving.page.server import build_app, uvicorn
@@ -16,6 +18,8 @@ from composeret_jax.serving.searcher import Searcher
 from tests.fakes.fake_bundle import fake_bundle
 
 NUM_IMAGES = 40
+
+NOT_UTF_8 = "caf\udce9.jpg"  # as Python gives such a name; indexes made before have some
 
 # What a hostile file name or caption may hold.
 HOSTILE = '"><img src=x onerror="document.title=1">${document.title=2}{{value}}`\\'
@@ -42,6 +46,10 @@ def searcher(tmp_path_factory):
   index = create_index(folder, bundle.fingerprint, bundle.feature_dim)
   with contextlib.closing(index):
     build(bundle, index, list(images()))
+    with unittest.mock.patch.object(Entry, "check_text"):
+      row = index.get(["000"])
+      entry = Entry(NOT_UTF_8, "", "no caption \udcff", f"/photos/{NOT_UTF_8}")
+      index.put(dataclasses.replace(row, entries=[entry], features=-row.features))
   return Searcher(bundle, open_index(folder))
 
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from composeret_jax.serving.page.markup import printable
 from tests.composeret_jax.serving.page.conftest import encoded_image, HOSTILE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -65,7 +66,7 @@ def say(page, text):
 
 
 def found(searcher, reference, *texts):
-  return [result.id for result in searcher.search(reference, texts, k=24)]
+  return [printable(result.id) for result in searcher.search(reference, texts, k=24)]
 
 
 def test_a_conversation_from_choosing_to_taking_back(page, searcher):

@@ -16,8 +16,9 @@ import pytest
 
 from composeret_jax.serving.page.actions import change, Page, public_message
 from composeret_jax.serving.page.guard import MAX_BODY
+from composeret_jax.serving.searcher import Query
 from data_pipelines.input_error import InputError
-from tests.composeret_jax.serving.page.conftest import encoded_image, HOSTILE
+from tests.composeret_jax.serving.page.conftest import encoded_image, HOSTILE, NOT_UTF_8
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +256,22 @@ def test_the_documented_ways_of_gradio_find_the_same(address):
 def test_only_the_search_can_be_called(address):
   with urllib.request.urlopen(f"{address}/gradio_api/info", timeout=30) as response:
     assert list(json.load(response)["named_endpoints"]) == ["/search"]
+
+
+def test_a_name_that_is_not_utf_8_in_an_older_index_is_shown_escaped(address, searcher):
+  far = searcher.from_id("000").feature
+  assert searcher.rank([Query(-far, 1.0)], 1)[0][0].id == NOT_UTF_8
+  status, content = answer(address, {"data": ["000", ["red"], "", 100, 0.0, 0.0]})
+  assert status == 200
+  (row,) = [row for row in content["data"][0] if row["id"] == "caf\\udce9.jpg"]
+  assert row["caption"] == "no caption \\udcff"
+  for call in (
+    {"fn_index": 1, "data": [None, "caf"]},
+    {"fn_index": 7, "data": [None, 100], "event_data": {"value": "000"}},
+  ):
+    status, content = answer(address, {"session_hash": "odd"} | call, "/gradio_api/run/predict")
+    assert (status, "caf\\udce9.jpg" in json.dumps(content).replace("\\\\", "\\").replace("&#92;", "\\")) == (200, True)
+  assert answer(address, {"data": ["caf\\udce9.jpg", ["red"], "", 5, 0.0, 0.0]})[0] == 400
 
 
 def test_hostile_names_are_data(client):
