@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from benchmarks.fuzz import findings, outcomes, table
-from benchmarks.fuzz_page import found_in
-from benchmarks.hostile_files import CASES
+from benchmarks.fuzz.__main__ import findings, outcomes, table
+from benchmarks.fuzz.hostile_files import CASES
+from benchmarks.fuzz.served_page import found_in
 from composeret_jax.export.bundle import export
 from composeret_jax.serving.bundle import load
 from composeret_jax.serving.index.build import fill_index
@@ -26,10 +26,10 @@ def served(tmp_path_factory, raw_mit_states, prepared):
 
 
 def test_some_of_each_finds_nothing(served):
-  counts = {"bundle": 8, "index": 60, "page": 25}
+  counts = {"bundle": 8, "index": 60, "tokenizer": 20, "page": 60}
   tried = list(outcomes(served / "bundle", served / "index", 0, lambda part: lambda number: number < counts[part]))
   assert findings(tried) == []
-  assert "page, a good search after it | 25 | answered 25" in table(tried)
+  assert "page, a good search after it | 60 | answered 60" in table(tried)
   assert "refused" in table(tried)
 
 
@@ -51,6 +51,7 @@ def test_cases_are_functions_of_the_seed(served, tmp_path):
     (b"", ""),
     (b"HTTP/1.1 500 No\r\n\r\n/srv/bundle/weights", "FINDING: it says /srv/bundle"),
     (b"HTTP/1.1 500 No\r\n\r\n" + b"x" * 2001, "FINDING: an error of 2,001 bytes"),
+    (b"HTTP/1.1 500 No\r\n\r\noops", "FINDING: an unforeseen error, where a mistake has to be 4xx"),
     (b"oops", "FINDING: no answer of HTTP"),
   ],
 )

@@ -1,4 +1,4 @@
-"""A process that opens bundles and indexes with something wrong in them: fuzz.py's first half."""
+"""A process that opens bundles and indexes with something wrong in them: __main__.py's first half."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
@@ -12,11 +12,14 @@ import traceback
 import jax
 import numpy as np
 
-from benchmarks.hostile_files import CASES
+from benchmarks.fuzz.hostile_files import CASES
 from composeret_jax.serving.bundle import load
+from composeret_jax.serving.bundle.inputs import TokenBatches
+from composeret_jax.serving.bundle.layout import TEXT_FILES, WORD_PIECES
 from composeret_jax.serving.index import open_index
 from composeret_jax.serving.index.thumbnail import open_thumbnail
 from data_pipelines.input_error import InputError
+from data_pipelines.texts.wordpieces import WordPieces
 
 MORE_MEMORY = 3_000_000_000  # bytes of addresses that opening one may take beyond the process itself
 SECONDS = 120  # for one
@@ -46,7 +49,19 @@ def use_index(folder: pathlib.Path) -> None:
   assert all(np.isfinite(score) for _, score in found)
 
 
-USES: Mapping[str, Callable[[pathlib.Path], None]] = {"bundle": use_bundle, "index": use_index}
+def use_tokenizer(folder: pathlib.Path) -> None:
+  """Opens it, and reads texts that cost a bad one much."""
+  file = folder / TEXT_FILES[WORD_PIECES]
+  if file.exists():  # not beside the unchanged bundle, which may have words
+    tokens = TokenBatches(WordPieces.from_file(file, 64), 64)
+    assert tokens(["dark old", "a" * 500 + "!", "", "\0 " * 200]).shape[1] <= 64
+
+
+USES: Mapping[str, Callable[[pathlib.Path], None]] = {
+  "bundle": use_bundle,
+  "index": use_index,
+  "tokenizer": use_tokenizer,
+}
 
 
 def _open_all(connection, kind: str, original: pathlib.Path) -> None:

@@ -1,6 +1,6 @@
 """Copies of bundles and of indexes with something wrong in them; each is a function of a random generator."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import copy
 import hashlib
 import json
@@ -78,6 +78,42 @@ def with_right_checksums(folder: pathlib.Path, info: Any) -> None:
   (folder / layout.CHECKSUM).write_text(layout.checksum_line(content))
 
 
+# Parts of a tokenizer.json that ask for more than a text needs.
+HOSTILE_PARTS: dict[str, Sequence[Any]] = {
+  "padding": [
+    {"strategy": {"Fixed": length}, "direction": "Right", "pad_to_multiple_of": multiple}
+    | {"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
+    for length, multiple in ((8589934592, None), (10**9, None), (8, 2**40))
+  ],
+  "truncation": [
+    {"direction": "Right", "max_length": length, "strategy": "LongestFirst", "stride": stride}
+    for length, stride in ((8, 8), (8, 2**40), (10**12, 0), (0, 0), (1, 0))
+  ],
+  "pre_tokenizer": [
+    {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+    for regex in ("(a+)+$", "(a|a)*$", "(?:(a*)b?)+", "(" * 5000, "a{1,100000}")
+  ],
+  "normalizer": [
+    {"type": "Replace", "pattern": {"Regex": "((?:a|b)*c*)*"}, "content": ""},
+    {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 40},
+  ],
+}
+
+TOKENIZER = {
+  "version": "1.0",
+  "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "dark": 1, "old": 2}, "unk_token": "[UNK]"},
+}
+
+
+def tokenizer_case(rng: random.Random, folder: pathlib.Path) -> str:
+  """Writes a tokenizer.json with one hostile part into a folder; returns which."""
+  part = rng.choice(sorted(HOSTILE_PARTS))
+  fields = TOKENIZER | {"pre_tokenizer": {"type": "Whitespace"}, part: rng.choice(HOSTILE_PARTS[part])}
+  folder.mkdir(parents=True)
+  (folder / layout.TEXT_FILES[layout.WORD_PIECES]).write_text(json.dumps(fields))
+  return f"tokenizer.json: {part}"
+
+
 def bundle_case(rng: random.Random, original: pathlib.Path, folder: pathlib.Path) -> str:
   """A copy of a bundle with one thing wrong, and with checksums that are right in most; returns what."""
   shutil.copytree(original, folder)
@@ -143,4 +179,8 @@ def index_case(rng: random.Random, original: pathlib.Path, folder: pathlib.Path)
   return f"{name}: {what}"
 
 
-CASES = {"bundle": bundle_case, "index": index_case}
+CASES = {
+  "bundle": bundle_case,
+  "index": index_case,
+  "tokenizer": lambda rng, _, folder: tokenizer_case(rng, folder),
+}

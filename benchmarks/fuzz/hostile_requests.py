@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.hostile_files import changed_json, damaged, ODD
+from benchmarks.fuzz.hostile_files import changed_json, damaged, ODD
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 PATHS = [
@@ -96,16 +96,27 @@ def upload(rng: random.Random) -> bytes:
   return post("/gradio_api/upload", body[: rng.choice([len(body)] * 3 + [40])], "multipart/form-data; boundary=b")
 
 
+def server_file(rng: random.Random) -> Any:
+  """One way of naming a file of the server."""
+  path = rng.choice(["/etc/passwd", "../../setup.py", "/proc/self/environ", "/dev/zero", "file:///etc/passwd", "a\0b"])
+  file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+  return rng.choice([path, file, [file], {"files": [file]}, {**file, "url": "http://127.0.0.1:1/"}, {"path": [path]}])
+
+
 def by_number(rng: random.Random) -> bytes:
-  """A call of one of the page's own functions, files of the server as its arguments."""
-  file = {
-    "path": rng.choice(["/etc/passwd", "../../setup.py", "/proc/self/environ"]),
-    "meta": {"_type": "gradio.FileData"},
-  }
-  values = [*ODD, file, {**file, "url": "http://127.0.0.1:1/"}, text(rng)]
-  body = {"data": [rng.choice(values) for _ in range(rng.randrange(8))], "fn_index": rng.randrange(-1, 25)}
-  body |= {"session_hash": rng.choice(["a", "b", "x" * 3000, str(rng.random())]), "event_data": rng.choice(values)}
-  return post(rng.choice(RUNS), json.dumps(body).encode())
+  """A call of one of the page's own functions, as the page makes it or with values of any kind."""
+  numbers = [-1, 0, 1, 4, 23.5, 24, 100, 101, 10**12, 1e308, -(2**63)]
+  lists = [[], [[]] * 50, ["a"] * rng.choice([3, 5000]), [None] * 40]
+  values = [*ODD, *numbers, *lists, server_file(rng), server_file(rng), text(rng), "\ud800", "caf\udce9.jpg"]
+  number = rng.choice([*range(25), *range(25), -1, 10**9, True, "search", None])
+  fitting = [None, 24, 0, 0, "red"]
+  data: Any = [rng.choice([fitting[place % 5], rng.choice(values)]) for place in range(rng.randrange(8))]
+  body = {"data": rng.choice([data, data, data, rng.choice(values)]), "fn_index": number}
+  body["session_hash"] = rng.choice(["a", "b", "x" * 3000, str(rng.random())[2:], rng.choice(values)])
+  body["event_data"] = rng.choice([None, {"value": rng.choice(values)}, rng.choice(values)])
+  if rng.random() < 0.2:
+    body[rng.choice(["trigger_id", "batched", "request", "event_id", "simple_format"])] = rng.choice(values)
+  return post(rng.choice(RUNS), json.dumps(body).encode("utf-8", "surrogatepass"))
 
 
 def no_http(rng: random.Random) -> bytes:

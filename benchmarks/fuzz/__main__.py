@@ -1,10 +1,11 @@
 """Bundles, indexes and the page in the hands of somebody who means harm.
 
 `python -m benchmarks.fuzz --bundle=bundles/shapes --index=indexes/shapes --minutes=10` changes copies of the bundle and
-of the index, mostly with checksums and sizes that are right again, and opens them: what comes out is an answer or an
-InputError, in bounded memory. Then it serves the page in a process of its own and sends it requests of many kinds: no
-answer says anything of the server, errors are short, and a good search is answered after each. Prints a table of what
-was tried; exits with 1 when something was found. `--seed` makes the same cases again.
+of the index, mostly with checksums and sizes that are right again, writes tokenizers that ask for too much, and opens
+them: the outcome is an answer or an InputError, in bounded memory. Then it serves the page in a process of its own and
+sends it requests of many kinds: no answer says anything of the server, errors are short and none is unforeseen, and a
+good search is answered after each. Prints a table of the tries; exits with 1 when something was found. `--seed` makes
+the same cases again.
 """
 
 import collections
@@ -16,8 +17,8 @@ import time
 
 from absl import app, flags
 
-from benchmarks.fuzz_files import try_files
-from benchmarks.fuzz_page import try_page
+from benchmarks.fuzz.open_files import try_files
+from benchmarks.fuzz.served_page import try_page
 from composeret_jax.serving.index import open_index
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "A bundle's folder.", required=True)
@@ -25,7 +26,7 @@ _INDEX = flags.DEFINE_string("index", None, "The folder of an index that the bun
 _MINUTES = flags.DEFINE_float("minutes", 10.0, "For all of it.", lower_bound=0.0)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the cases.")
 
-SHARES = {"bundle": 0.4, "index": 0.1, "page": 0.5}  # of the time
+SHARES = {"bundle": 0.35, "index": 0.1, "tokenizer": 0.05, "page": 0.5}  # of the time
 FINDING = "FINDING: "
 
 
@@ -41,6 +42,7 @@ def outcomes(
   """(what was tried, what became of it), the bundle's first; `go_on(part)(number)` says how far each part goes."""
   yield from try_files("bundle", bundle, seed, go_on("bundle"))
   yield from try_files("index", index, seed, go_on("index"))
+  yield from try_files("tokenizer", bundle, seed, go_on("tokenizer"))
   id = next(iter(open_index(index).entries()))
   yield from try_page(bundle, index, id, seed, go_on("page"))
 

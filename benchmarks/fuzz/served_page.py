@@ -1,4 +1,4 @@
-"""The page's server, and whether it stands what is sent to it: fuzz.py's second half."""
+"""The page's server, and whether it stands what is sent to it: __main__.py's second half."""
 
 from collections.abc import Callable, Iterator, Sequence
 import concurrent.futures
@@ -14,9 +14,9 @@ import sys
 import tempfile
 import time
 
-from benchmarks.hostile_requests import KINDS, odd_search, post, SEARCH, search_body
+from benchmarks.fuzz.hostile_requests import KINDS, odd_search, post, SEARCH, search_body
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 SECONDS = 60  # for a good answer
 IMPATIENCE = 3  # seconds, for a bad one
 LONGEST_ERROR = 2_000  # bytes
@@ -92,6 +92,8 @@ def found_in(answer: bytes, secrets: Sequence[str]) -> str:
     return f"FINDING: it says {leaked[0]}"
   if status and int(status[1]) >= 400 and len(body) > LONGEST_ERROR:
     return f"FINDING: an error of {len(body):,} bytes"
+  if status and int(status[1]) == 500:
+    return "FINDING: an unforeseen error, where a mistake has to be 4xx"
   return ""
 
 
