@@ -1,6 +1,6 @@
 """The processes and devices of one job, on one host or many."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 from typing import Any
 
@@ -77,3 +77,24 @@ def fetch(array: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."]:
   if array.is_fully_addressable or array.is_fully_replicated:
     return np.asarray(array)
   return multihost_utils.process_allgather(array, tiled=True)
+
+
+def full_batch(batch_size: int) -> int:
+  """`batch_size`, or the next size that the devices can split."""
+  num_devices = data_mesh().size
+  return -(-batch_size // num_devices) * num_devices
+
+
+def in_full_batches(
+  function: Callable, batch_size: int, *arrays: Shaped[np.ndarray, "num ..."]
+) -> Shaped[np.ndarray, "num ..."]:
+  """The rows of `function(*rows)`, given `batch_size` rows of the arrays at a time, split over the devices.
+
+  The last batch is filled up with its last row, so that a jitted function compiles once.
+  """
+  sharding, results = rows_split(data_mesh()), []
+  for start in range(0, len(arrays[0]), batch_size):
+    rows = [array[start : start + batch_size] for array in arrays]
+    filled = [np.concatenate([part, np.repeat(part[-1:], batch_size - len(part), axis=0)]) for part in rows]
+    results.append(fetch(function(*(place(part, sharding) for part in filled)))[: len(rows[0])])
+  return np.concatenate(results)

@@ -1,16 +1,16 @@
 """Evaluates a model on a data set's test queries: encode the gallery, compose the queries, rank, count."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 import dataclasses
 import functools
 
 import jax
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Float, Int, Num
 import ml_collections
 import numpy as np
 import tqdm
 
-from composeret_jax.distributed import data_mesh, fetch, place, rows_split
+from composeret_jax.distributed import full_batch, in_full_batches
 from composeret_jax.evaluation.answerable import check_gallery, unanswerable_queries
 from composeret_jax.evaluation.protocols import answers_of, count
 from composeret_jax.evaluation.ranking import Ranking
@@ -99,8 +99,7 @@ class Evaluator:
         excludes_reference=self._protocol.excludes_reference,
         allowed=config.eval.allow_unanswerable_queries,
       )
-    self._sharding = rows_split(data_mesh())
-    self._batch_size = -(-config.eval.batch_size // self._sharding.num_devices) * self._sharding.num_devices
+    self._batch_size = full_batch(config.eval.batch_size)
     compiled = functools.partial(in_eval_mode, model)
     self._encode_references = compiled(lambda model, pixels: model.encode_references(pixels))
     self._pool_references = compiled(lambda model, references: model.pool_references(references))
@@ -197,17 +196,7 @@ class Evaluator:
     if not len(arrays[0]):
       row = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in arrays]
       return np.zeros((0, *jax.eval_shape(function, variables, *row).shape[1:]), np.float32)
-    starts = range(0, len(arrays[0]), self._batch_size)
-    batches = ([array[start : start + self._batch_size] for array in arrays] for start in starts)
-    return self._gather((self._apply(function, variables, *batch), len(batch[0])) for batch in batches)
-
-  def _apply(self, function: Callable, variables: Variables, *rows: np.ndarray) -> Float[Array, "batch ..."]:
-    """Calls `function` on rows that are padded to the full batch, so that it compiles once."""
-    padded = [np.concatenate([r, np.repeat(r[-1:], self._batch_size - len(r), axis=0)]) for r in rows]
-    return function(variables, *(place(r, self._sharding) for r in padded))
-
-  def _gather(self, batches: Iterable[tuple[Array, int]]) -> Float[np.ndarray, "num ..."]:
-    return np.concatenate([fetch(features)[:count] for features, count in batches])
+    return in_full_batches(functools.partial(function, variables), self._batch_size, *arrays)
 
   def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> Ranks:
     query_groups, gallery_groups = self._groups

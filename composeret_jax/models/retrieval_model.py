@@ -3,12 +3,12 @@
 from typing import Any
 
 from flax import nnx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
 from composeret_jax.models.composers import Composer
 from composeret_jax.models.layers.dropout import RowKeys
+from composeret_jax.models.layers.sphere import to_sphere
 
 FIRST_BIAS = -10.0  # SigLIP's: at first every pair is unlikely, as nearly all pairs of a batch are wrong
 
@@ -81,5 +81,4 @@ class RetrievalModel(nnx.Module):
 
   def on_sphere(self, features: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
     """Features scaled to the sphere of the model's radius; a zero feature stays zero."""
-    squared_norm = jnp.square(features).sum(axis=-1, keepdims=True)
-    return self.radius * features * jax.lax.rsqrt(jnp.maximum(squared_norm, jnp.finfo(jnp.float32).tiny))
+    return to_sphere(features, self.radius)

@@ -1,6 +1,7 @@
 """What a frozen encoder has computed, kept on the disk: a resumed run, an evaluation, another seed read it back."""
 
 from collections.abc import Callable, Mapping
+import functools
 import hashlib
 import json
 import pathlib
@@ -14,7 +15,7 @@ from jaxtyping import Array, Float, Shaped
 import ml_collections
 import numpy as np
 
-from composeret_jax.distributed import data_mesh, fetch, on_every_device, place, rows_split
+from composeret_jax.distributed import data_mesh, full_batch, in_full_batches, on_every_device, place
 from data_pipelines.files import open_whole
 from data_pipelines.input_error import InputError
 from data_pipelines.locks import one_at_a_time
@@ -78,8 +79,7 @@ class FrozenEncoder:
 
     `features` is compiled, for each length of rows anew.
     """
-    self._sharding = rows_split(data_mesh())
-    self.batch_size = -(-batch_size // self._sharding.num_devices) * self._sharding.num_devices
+    self.batch_size = full_batch(batch_size)
     encoder.eval()
     graphdef, weights = nnx.split(encoder)
     everywhere = on_every_device(data_mesh())
@@ -88,6 +88,4 @@ class FrozenEncoder:
 
   def __call__(self, rows: Shaped[np.ndarray, "num ..."]) -> Float[np.ndarray, "num dim"]:
     """Returns their features; a short batch is filled up, so that it is computed by the same program."""
-    filling = np.repeat(rows[-1:], self.batch_size - len(rows), axis=0)
-    whole = place(np.concatenate([rows, filling]), self._sharding)
-    return fetch(self._encode(self._weights, whole))[: len(rows)]
+    return in_full_batches(functools.partial(self._encode, self._weights), self.batch_size, rows)

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from composeret_jax.distributed import data_mesh, fetch, is_first, on_every_device, place, rows_split
+from composeret_jax.distributed import data_mesh, full_batch, in_full_batches, is_first, on_every_device, place
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import in_eval_mode, Variables
@@ -70,12 +70,12 @@ class NegativesMiner:
     self, variables: Variables, images: Num[Array, "num_images ..."]
   ) -> Float[np.ndarray, "num_images dim"]:
     """On the sphere, as an evaluation computes them."""
-    sharding = rows_split(data_mesh())
-    batch_size = -(-self._eval.batch_size // sharding.num_devices) * sharding.num_devices
-    features = []
-    starts = range(0, len(images), batch_size)
-    for start in tqdm.tqdm(starts, "mine negatives", leave=False, disable=not is_first()):
-      rows = np.minimum(np.arange(start, start + batch_size, dtype=np.int32), len(images) - 1)
-      encoded = self._encode(variables, images, place(rows, sharding))
-      features.append(fetch(encoded))
-    return np.concatenate(features)[: len(images)]
+    rows = np.arange(len(images), dtype=np.int32)
+    progress = tqdm.tqdm(total=len(rows), desc="mine negatives", leave=False, disable=not is_first())
+
+    def encode(rows):
+      progress.update(len(rows))
+      return self._encode(variables, images, rows)
+
+    with progress:
+      return in_full_batches(encode, full_batch(self._eval.batch_size), rows)

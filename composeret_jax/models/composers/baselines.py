@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from flax import nnx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -11,6 +10,7 @@ from composeret_jax.models.composers.composer import Composer
 from composeret_jax.models.layers.batch_norm import BatchNorm
 from composeret_jax.models.layers.dropout import Dropout, RowKeys
 from composeret_jax.models.layers.linear import linear, ToWidth
+from composeret_jax.models.layers.sphere import to_sphere
 from data_pipelines.field_rules import boolean, NOT_NEGATIVE
 
 
@@ -80,14 +80,8 @@ class Sum(Composer):
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
     text = self.to_image_width(text)
     if self.normalise:
-      image, text = unit_length(image), unit_length(text)
+      image, text = to_sphere(image), to_sphere(text)
     return image + self.text_weight * text
-
-
-def unit_length(features: Float[Array, "batch dim"]) -> Float[Array, "batch dim"]:
-  """Features divided by their lengths; a zero feature stays zero."""
-  squared_norm = jnp.square(features).sum(axis=-1, keepdims=True)
-  return features * jax.lax.rsqrt(jnp.maximum(squared_norm, jnp.finfo(jnp.float32).tiny))
 
 
 class TextOnly(Composer):
