@@ -1,6 +1,6 @@
 """Rules for fields of a configuration. A rule is a function of a value: what was expected, or "" for a right value."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 import dataclasses
 import difflib
 import math
@@ -37,8 +37,8 @@ LARGEST = 2**31 - 1  # steps and rows are counted in 32 bits
 LARGEST_NUMBER = 1e30  # float32 holds it
 
 
-def one_of(choices: Sequence[str]) -> Rule:
-  """One of some strings; otherwise all of them, and the nearest."""
+def one_of(choices: Collection[str]) -> Rule:
+  """One of some strings, or keys of a table; otherwise all of them, and the nearest."""
 
   def rule(value: Any) -> str:
     if isinstance(value, str) and value in choices:
@@ -48,7 +48,7 @@ def one_of(choices: Sequence[str]) -> Rule:
   return rule
 
 
-def nearest(value: Any, choices: Sequence[str]) -> str:
+def nearest(value: Any, choices: Collection[str]) -> str:
   """ " (did you mean 'that'?)" where one of `choices` looks like the value."""
   near = difflib.get_close_matches(value[:100], choices, n=1, cutoff=0.5) if isinstance(value, str) else []
   return f" (did you mean {near[0]!r}?)" if near else ""

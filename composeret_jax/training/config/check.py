@@ -32,10 +32,10 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
   for name in (name for name in fields if name not in rules):
     option = name.removeprefix(COMPOSER_OPTIONS)
     if option == name:
-      problems.append(f"config.{name} is no field of a run with this data set{nearest(name, tuple(rules))}")
+      problems.append(f"config.{name} is no field of a run with this data set{nearest(name, rules)}")
     elif composer in COMPOSERS:
       known = ", ".join(options) or "none"
-      problems.append(f"config.{name} is no option of {composer}, which has: {known}{nearest(option, tuple(options))}")
+      problems.append(f"config.{name} is no option of {composer}, which has: {known}{nearest(option, options)}")
   expected = {name: rule(fields[name]) for name, rule in rules.items() if name in fields}
   problems += [_mistake(name, fields[name], wanted) for name, wanted in expected.items() if wanted]
   right = {name: fields[name] for name, wanted in expected.items() if not wanted}
