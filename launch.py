@@ -42,19 +42,19 @@ _PORT = flags.DEFINE_integer("port", 7860, "For --mode=serve.", lower_bound=1, u
 def _train() -> None:
   from composeret_jax.training.train import train
 
-  train(_CONFIG.value, pathlib.Path(_WORKDIR.value))
+  train(_CONFIG.value, _path(_WORKDIR))
 
 
 def _evaluate() -> None:
   from composeret_jax.training.train import evaluate
 
-  evaluate(_CONFIG.value, pathlib.Path(_WORKDIR.value))
+  evaluate(_CONFIG.value, _path(_WORKDIR))
 
 
 def _submit() -> None:
   from composeret_jax.export.submission import submit
 
-  submit(_CONFIG.value, pathlib.Path(_WORKDIR.value), pathlib.Path(_SUBMISSION.value))
+  submit(_CONFIG.value, _path(_WORKDIR), _path(_SUBMISSION))
 
 
 def _prepare() -> None:
@@ -69,19 +69,19 @@ def _prepare() -> None:
 def _import() -> None:
   from composeret_jax.training.import_original import import_checkpoint
 
-  import_checkpoint(_CONFIG.value, pathlib.Path(_WORKDIR.value), pathlib.Path(_CHECKPOINT.value))
+  import_checkpoint(_CONFIG.value, _path(_WORKDIR), _path(_CHECKPOINT))
 
 
 def _export() -> None:
   from composeret_jax.export.bundle import export
 
-  export(_CONFIG.value, pathlib.Path(_WORKDIR.value), pathlib.Path(_BUNDLE.value), onnx=_ONNX.value)
+  export(_CONFIG.value, _path(_WORKDIR), _path(_BUNDLE), onnx=_ONNX.value)
 
 
 def _save_towers() -> None:
   from composeret_jax.export.towers import save_towers
 
-  save_towers(_CONFIG.value, pathlib.Path(_WORKDIR.value), pathlib.Path(_TOWERS.value))
+  save_towers(_CONFIG.value, _path(_WORKDIR), _path(_TOWERS))
 
 
 def _index() -> None:
@@ -96,7 +96,7 @@ def _index() -> None:
     images = gallery_images(_CONFIG.value)
   elif _IMAGES.value or not _DELETE.value:
     _require(_IMAGES)
-    images = folder_images(pathlib.Path(_IMAGES.value), pathlib.Path(_CAPTIONS.value) if _CAPTIONS.value else None)
+    images = folder_images(_path(_IMAGES), _path(_CAPTIONS) if _CAPTIONS.value else None)
   options = {"delete": _DELETE.value, "on_bad_image": _ON_BAD_IMAGE.value, "prune": _PRUNE.value}
   options["shard"] = parse_shard(_SHARD.value) if _SHARD.value else None
   fill_index(load(_BUNDLE.value), _INDEX.value, images, **options)
@@ -107,7 +107,7 @@ def _search() -> None:
   from composeret_jax.serving.searcher import Searcher
 
   searcher = Searcher.open(_BUNDLE.value, _INDEX.value)
-  search(searcher, _IMAGE.value, _TEXT.value, k=_K.value, as_json=_JSON.value, picture=pathlib.Path(_PICTURE.value))
+  search(searcher, _IMAGE.value, _TEXT.value, k=_K.value, as_json=_JSON.value, picture=_path(_PICTURE))
 
 
 def _serve() -> None:
@@ -139,11 +139,13 @@ def main(_) -> None:
   # After the flags: a mistyped one is answered at once.
   from composeret_jax.evaluation.retrieval import NonFiniteError
   from data_pipelines.input_error import InputError
-  from data_pipelines.paths import disk_problem
+  from data_pipelines.paths import disk_problem, permission_problem
 
   try:
     function, needed = MODES[_MODE.value]
     _require(*needed)
+    if _WORKDIR in needed:
+      _check_apart_from_data(_CONFIG.value.data.dir)
     explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     if _DISTRIBUTED.value or any(value is not None for value in explicit):
       from composeret_jax.distributed import join
@@ -153,10 +155,25 @@ def main(_) -> None:
   except (InputError, NonFiniteError) as error:
     sys.exit(f"error: {error}")
   except Exception as error:
-    problem = disk_problem(error)
+    problem = disk_problem(error) or permission_problem(error)
     if problem is None:
       raise
     sys.exit(f"error: {problem}")
+
+
+def _path(flag: flags.FlagHolder) -> pathlib.Path:
+  from data_pipelines.paths import local_path
+
+  return local_path(flag.value, f"--{flag.name}")
+
+
+def _check_apart_from_data(data_dir: str) -> None:
+  """Raises InputError where the program would write among the data that it reads."""
+  from data_pipelines.paths import check_apart, local_path
+
+  for flag in (_WORKDIR, _BUNDLE, _TOWERS, _SUBMISSION):
+    if flag.value and data_dir:
+      check_apart(_path(flag), f"--{flag.name}", local_path(data_dir, "config.data.dir"), "config.data.dir")
 
 
 def _require(*needed: flags.FlagHolder) -> None:

@@ -37,10 +37,35 @@ def _path_in(message: str) -> str:
   return path[1] if path else message.splitlines()[0][:200]
 
 
+def permission_problem(error: BaseException) -> str | None:
+  """One sentence when the error, or one that it came from, is of a path that this user may not use; else None."""
+  while error is not None:
+    if isinstance(error, PermissionError) and error.filename:
+      return f"{error.filename} cannot be used: {error.strerror}. Change its permissions, or choose another path"
+    error = error.__cause__ or error.__context__
+  return None
+
+
+def local_path(text: str | os.PathLike[str], name: str) -> pathlib.Path:
+  """The path on this machine that the flag or field `name` says, `~` expanded.
+
+  Raises InputError with both, and with what to set, for an address (`gs://...`) and where no home folder is known.
+  """
+  address = re.match(r"([a-z][a-z0-9+.-]*)://", str(text), re.IGNORECASE)
+  if address:
+    raise InputError(
+      f"{name}={text} cannot be used: {address[0]} is no path on this machine. Set {name} to a local path"
+    )
+  try:
+    return pathlib.Path(text).expanduser()
+  except RuntimeError as error:
+    raise InputError(f"{name}={text} cannot be used: {error} Set {name} to a path without ~, or HOME") from error
+
+
 def prepared_folder(configured: str) -> pathlib.Path:
   """What the configuration says; by default `composeret_jax` in the user's cache folder."""
   default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
-  return pathlib.Path(configured or default).expanduser()
+  return local_path(configured or default, "config.data.prepared_dir")
 
 
 def check_apart(output: pathlib.Path, output_name: str, data: pathlib.Path, data_name: str) -> None:

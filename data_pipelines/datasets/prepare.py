@@ -25,7 +25,7 @@ from data_pipelines.datasets.shapes import Shapes
 from data_pipelines.folders import list_files
 from data_pipelines.input_error import InputError
 from data_pipelines.locks import one_at_a_time
-from data_pipelines.paths import check_apart, prepared_folder
+from data_pipelines.paths import check_apart, local_path, prepared_folder
 from data_pipelines.protocol import Protocol
 
 BUILDERS: dict[str, type[TableBuilder]] = {
@@ -112,7 +112,7 @@ def _raw_folder(
     return None
   if not raw_folder:
     raise InputError(f"data.dir is not set: {dataset} is not downloaded for you\n{instructions}")
-  folder = pathlib.Path(raw_folder).expanduser().resolve()
+  folder = local_path(raw_folder, "config.data.dir").resolve()
   builder_class.check_raw_files(folder, options)
   return folder
 

@@ -20,6 +20,7 @@ from composeret_jax.serving.bundle.layout import (
 )
 from composeret_jax.serving.bundle.programs import read_program
 from data_pipelines.input_error import InputError
+from data_pipelines.paths import local_path
 from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
 
 # Programs run on batches of these sizes, padded: few shapes are compiled, and a row's feature does not depend on the
@@ -153,7 +154,7 @@ def load(folder: str | pathlib.Path) -> Bundle:
   missing, changed or outside the folder, and for parts that do not fit each other, whatever their checksums say.
   Programs only compute, but for how long and in how much memory is theirs: open bundles of people you trust.
   """
-  folder = pathlib.Path(folder)
+  folder = local_path(folder, "--bundle")
   info, fingerprint = read_info(folder)
   version = info["decoder_version"]
   if version != DECODER_VERSION:

@@ -10,6 +10,7 @@ from data_pipelines.datasets.catalogue.hub_rows import PREFIX, read_hub_rows
 from data_pipelines.datasets.catalogue.row_files import Columns, read_rows, Row
 from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
+from data_pipelines.paths import local_path
 
 SPLITS = ("train", "test")
 
@@ -71,7 +72,7 @@ def is_hub(source: str) -> bool:
 
 
 def _path(source: str) -> pathlib.Path:
-  return pathlib.Path(source.removeprefix(PREFIX)).expanduser()
+  return local_path(source.removeprefix(PREFIX), "config.data.triplets or captions")
 
 
 def _read(source: str, columns: Columns, image_columns: Sequence[str], text_column: str) -> Source:
