@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/shapes
 
-.PHONY: quickstart test test-parity install lint
+.PHONY: quickstart test test-slow test-all test-parity install lint
 
 install: .venv/installed
 
@@ -21,8 +21,16 @@ lint: install
 	$(BIN)/ruff format --check .
 
 # Two at a time; a file's tests share what they set up.
-test: install lint
-	$(BIN)/pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
+test: install lint  ## The linter and every test but the slow ones.
+	$(PYTEST) -m "not slow"
+
+test-slow: install  ## The tests that make test leaves out.
+	$(PYTEST) -m slow
+
+test-all: install lint  ## Every test.
+	$(PYTEST)
 
 test-parity: install  ## The tests against PyTorch and transformers, which make test skips: their packages take gigabytes.
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,parity]'

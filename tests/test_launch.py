@@ -13,6 +13,7 @@ from composeret_jax.training.train import train
 from tests.composeret_jax.training.test_train import losses
 
 ROOT = pathlib.Path(__file__).parents[1]
+FOUR_DEVICES = {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"}
 
 
 def command(raw_folder, prepared, *overrides, mode="train", workdir="unused"):
@@ -51,7 +52,7 @@ def run(arguments, **environment):
     ("--config.data.image_size=0", {}, "config.data.image_size is 0, expected at least 1"),
     (
       "--config.batch_size=9",
-      {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+      FOUR_DEVICES,
       "config.batch_size is 9, expected a multiple of the 4 devices",
     ),
     ("--config.data.dir={empty}", {}, "has no folder images/ (found: nothing)"),
@@ -76,6 +77,7 @@ def test_prepare_builds_the_data_with_a_progress_bar(raw_mit_states, tmp_path):
   assert list(tmp_path.glob("mit_states-*/mit_states/images/*/*array_record*"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_bit(raw_mit_states, prepared, config, tmp_path):
   train(config, tmp_path / "whole")
   arguments = command(raw_mit_states, prepared, workdir=tmp_path / "killed")
@@ -91,10 +93,11 @@ def test_a_killed_run_goes_on_to_the_bit(raw_mit_states, prepared, config, tmp_p
   assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_four_devices_train_as_one(raw_mit_states, prepared, config, tmp_path):
   train(config, tmp_path / "one")
   arguments = command(raw_mit_states, prepared, workdir=tmp_path / "four")
-  result = run(arguments, XLA_FLAGS="--xla_force_host_platform_device_count=4")
+  result = run(arguments, **FOUR_DEVICES)
   assert result.returncode == 0, result.stderr
   one, four = losses(tmp_path / "one"), losses(tmp_path / "four")
   assert list(four.values())[:5] == pytest.approx(list(one.values())[:5], rel=1e-4)

@@ -6,11 +6,14 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks import combiner
 
 ROOT = pathlib.Path(combiner.__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_every_contender_has_a_time_and_the_same_size(tmp_path):
   sizes = ["--num_triplets=20", "--num_images=9", "--dim=8", "--batch_size=4", "--num_steps=4", "--num_rounds=1"]
   command = [sys.executable, "-m", "benchmarks.combiner", *sizes, "--steps_per_call=2"]

@@ -4,6 +4,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks import composers
 from benchmarks.built_step import BuiltStep
 from benchmarks.composers import table
@@ -11,6 +13,7 @@ from benchmarks.composers import table
 ROOT = pathlib.Path(composers.__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_every_composer_is_timed_and_its_parameters_are_counted():
   command = [sys.executable, "-m", "benchmarks.composers", "--batch_size=4", "--num_steps=1"]
   done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)

@@ -25,6 +25,7 @@ def served(tmp_path_factory, raw_mit_states, prepared):
   return folder
 
 
+@pytest.mark.slow
 def test_some_of_each_finds_nothing(served):
   counts = {"bundle": 8, "index": 60, "tokenizer": 20, "page": 60}
   tried = list(outcomes(served / "bundle", served / "index", 0, lambda part: lambda number: number < counts[part]))

@@ -37,6 +37,7 @@ def test_without_pytorch_it_says_so():
   assert done.stderr.splitlines()[-1].startswith("error: PyTorch is not installed")
 
 
+@pytest.mark.slow
 def test_the_loop_on_the_device_has_a_time_a_step():
   done = compare("--composer_only", "--num_steps=3", "--contender=jax_loop")
   assert done.returncode == 0, done.stderr

@@ -63,6 +63,7 @@ def config_file(raw_mit_states, prepared, tmp_path):
   return file
 
 
+@pytest.mark.slow
 def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(config_file, tmp_path):
   undisturbed = launch(config_file, tmp_path / "undisturbed")
   assert not undisturbed.returncode, undisturbed.stderr[-2000:]

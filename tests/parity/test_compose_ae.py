@@ -25,11 +25,13 @@ def test_outputs(parity, mode):
   parity.check_outputs(mode, outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses_and_gradient_norms(parity, loss):
   parity.check_losses_and_gradient_norms(loss)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_sgd_steps(parity, loss):
   parity.check_sgd_steps(loss)

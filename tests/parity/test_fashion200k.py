@@ -47,6 +47,7 @@ def icons(tmp_path_factory):
   return open_dataset(config.data, "modification"), expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_counts(icons, split):
   dataset, expected = icons
@@ -55,6 +56,7 @@ def test_counts(icons, split):
   assert len(set(labels)) == expected[split]["captions"]
 
 
+@pytest.mark.slow
 def test_modifiable_images_and_parents(icons):
   dataset, expected = icons
   assert dataset.train_triplets.num_items == expected["train"]["modifiable_images"]
@@ -62,6 +64,7 @@ def test_modifiable_images_and_parents(icons):
   assert len(parents) == expected["train"]["parents_with_two_or_more_children"]
 
 
+@pytest.mark.slow
 def test_queries(icons):
   dataset, expected = icons
   queries, gallery = dataset.queries, dataset.gallery

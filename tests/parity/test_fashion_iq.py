@@ -67,6 +67,7 @@ def test_what_the_protocols_rank(builder, gallery):
   assert np.sum(distinct == queries[0]) == NUM_NAMES
 
 
+@pytest.mark.slow
 def test_training_images_are_those_of_the_triplets(builder):
   labels = [image.label for image in builder.read_images("train")]
   queries = builder.read_queries("train")
@@ -74,10 +75,12 @@ def test_training_images_are_those_of_the_triplets(builder):
   assert set(labels) == named
 
 
+@pytest.mark.slow
 def test_nothing_is_left_out(builder):
   assert set(builder.num_left_out().values()) == {0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_a_category_alone(folder, tmp_path, category):
   builder = FashionIQ(config="queries", data_dir=str(tmp_path), options={"categories": (category,)})

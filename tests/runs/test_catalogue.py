@@ -31,6 +31,7 @@ def config(tmp_path):
   return config
 
 
+@pytest.mark.slow
 def test_from_a_folder_and_rows_to_a_search(config, tmp_path, capsys):
   config.data.triplets = write_csv(tmp_path / "rows.csv", tiny_datasets.catalogue_triplets())
   train(config, tmp_path / "run")

@@ -53,6 +53,7 @@ def metrics(workdir):
   return json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_cirr_reports_recall_of_all_images_and_of_the_subset_for_each_half(trained):
   found = metrics(trained)
   for half in ("", "image_only/", "text_only/"):
@@ -63,6 +64,7 @@ def test_cirr_reports_recall_of_all_images_and_of_the_subset_for_each_half(train
     assert found[f"eval/{half}headline"] == (recalls["R@5"] + recalls["subset/R@1"]) / 2
 
 
+@pytest.mark.slow
 def test_cirr_submission_has_every_pair_the_blank_one_too(cirr_config, trained, folder, capsys):
   submission.submit(cirr_config, trained, folder / "files")
   recall, subset = (json.loads((folder / "files" / f"{name}.json").read_text()) for name in ("recall", "recall_subset"))
@@ -78,6 +80,7 @@ def test_cirr_submission_has_every_pair_the_blank_one_too(cirr_config, trained, 
   assert "1 of the texts are blank" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_on_cirr_is_evaluated_and_submitted_on_circo(circo_config, trained, folder, capsys):
   train.evaluate(circo_config, trained)
   printed = capsys.readouterr().out
@@ -91,6 +94,7 @@ def test_a_run_on_cirr_is_evaluated_and_submitted_on_circo(circo_config, trained
   assert all(tiny_datasets.CIRCO_IDS[4 * int(query)] not in ids for query, ids in found.items())
 
 
+@pytest.mark.slow
 def test_another_model_than_the_trained_one_is_refused(circo_config, trained):
   other = circo_config.copy_and_resolve_references()
   other.data.image_size = 24

@@ -41,6 +41,7 @@ def tiny_stage(tmp_path):
   return config
 
 
+@pytest.mark.slow
 def test_the_combiner_learns_on_the_towers_that_the_first_stage_wrote(tiny_stage, tmp_path):
   published = tiny_tower.make(tmp_path / "clip")
   first = tiny_stage("finetune", published)

@@ -21,6 +21,7 @@ from data_pipelines.input_error import InputError
 from tests.composeret_jax.export.test_bundle import check_equals_evaluation, unit
 from tests.composeret_jax.training.test_train import losses
 from tests.fakes import tiny_tower
+from tests.fakes.slow import slow
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def features_of(run):
   return run.evaluator.features(evaluated_variables(state))
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip"])
+@pytest.mark.parametrize("kind", ["clip", slow("siglip")])
 def test_frozen_towers_train_resume_and_answer_from_a_bundle(tower_config, tmp_path, kind):
   folder = tiny_tower.make(tmp_path / "tower", kind)
   config = tiny_tower.use(tower_config, folder, kind)
@@ -77,7 +78,7 @@ def test_frozen_towers_train_resume_and_answer_from_a_bundle(tower_config, tmp_p
   np.testing.assert_allclose(bundle.encode([encoded]), unit(features.images)[:1], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip"])
+@pytest.mark.parametrize("kind", ["clip", slow("siglip")])
 def test_fine_tuned_towers_move_and_answer_from_a_bundle(tower_config, tmp_path, kind):
   config = fine_tuned(tiny_tower.use(tower_config, tiny_tower.make(tmp_path / "tower", kind), kind))
   config.model.image_encoder.remat = config.model.text_encoder.remat = True
@@ -93,6 +94,7 @@ def test_fine_tuned_towers_move_and_answer_from_a_bundle(tower_config, tmp_path,
   check_equals_evaluation(load(tmp_path / "bundle"), run, features_of(run))
 
 
+@pytest.mark.slow
 def test_remat_changes_no_loss(tower_config, tmp_path):
   config = fine_tuned(tiny_tower.use(tower_config, tiny_tower.make(tmp_path / "tower")))
   train(config, tmp_path / "plain")
@@ -133,6 +135,7 @@ def test_written_towers_are_what_was_trained(tower_config, tmp_path):
     save_towers(config, tmp_path / "second", tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_towers_of_two_folders_are_written_apart(tower_config, tmp_path):
   clip, siglip = (tiny_tower.make(tmp_path / kind, kind) for kind in ("clip", "siglip"))
   config = fine_tuned(tiny_tower.use(tower_config, clip))

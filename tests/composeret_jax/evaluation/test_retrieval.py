@@ -99,6 +99,9 @@ for k, block in ((3, 160), (20, 16), (20, 50), (60, 8), (100, 1000)):
 
 
 def test_a_gallery_over_four_devices_gives_the_full_sort():
-  environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+  environment = os.environ | {
+    "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
+    "JAX_PLATFORMS": "cpu",
+  }
   result = subprocess.run([sys.executable, "-c", FOUR_DEVICES], env=environment, capture_output=True, text=True)
   assert result.returncode == 0, result.stderr

@@ -25,6 +25,7 @@ from data_pipelines.pixels.decode import decode_image
 from data_pipelines.texts.vocabulary import Vocabulary
 from tests.fakes import hidden_packages, tiny, tiny_bert
 from tests.fakes.fake_bundle import fake_bundle
+from tests.fakes.slow import slow
 
 
 def exported(config, folder):
@@ -103,7 +104,9 @@ def test_it_gives_the_evaluations_features_and_recalls(original):
   check_equals_evaluation(*original[1:])
 
 
-@pytest.mark.parametrize("model", [name for name in models.MODELS if name != "compose_ae"])
+@pytest.mark.parametrize(
+  "model", [name if name == "tirg_last_conv" else slow(name) for name in models.MODELS if name != "compose_ae"]
+)
 def test_every_composer(config, tmp_path, model):
   fields = models.get_config(model)
   for field in ("composer", "composer_options", "radius", "train_radius", "loss_weights"):
@@ -117,8 +120,8 @@ def test_every_composer(config, tmp_path, model):
       bundle.compose_features(unit(features.gallery)[:1], ["dark"])
 
 
-@pytest.mark.parametrize("fine_tune", [False, True])
-@pytest.mark.parametrize("projection_dim", [0, 6])
+@pytest.mark.parametrize("fine_tune", [False, slow(True)])
+@pytest.mark.parametrize("projection_dim", [slow(0), 6])
 def test_bert_answers_texts_that_the_run_never_saw(config, tmp_path, fine_tune, projection_dim, caplog):
   bert = tiny_bert.make(tmp_path / "bert")
   config.model.text_encoder.update(name="bert", path=str(bert), fine_tune=fine_tune, projection_dim=projection_dim)

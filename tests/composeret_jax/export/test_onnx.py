@@ -15,6 +15,7 @@ from composeret_jax.training.train import train
 from configs import models
 from data_pipelines.input_error import InputError
 from tests.fakes import tiny_bert
+from tests.fakes.slow import slow
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("jax2onnx", reason="the extra onnx is not installed")
@@ -54,7 +55,7 @@ def check_equals_bundle(folder, bundle, num):
       np.testing.assert_allclose(array, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["compose_ae", "tirg", "tirg_last_conv"])
+@pytest.mark.parametrize("model", [slow("compose_ae"), "tirg", slow("tirg_last_conv")])
 def test_it_answers_as_the_bundle_does(config, tmp_path, model):
   fields = models.get_config(model)
   config.model.composer, config.model.loss_weights = fields.composer, fields.loss_weights
@@ -69,6 +70,7 @@ def test_it_answers_as_the_bundle_does(config, tmp_path, model):
     load(tmp_path / "bundle")
 
 
+@pytest.mark.slow
 def test_bert(config, tmp_path):
   bert = tiny_bert.make(tmp_path / "bert")
   config.model.text_encoder.update(name="bert", path=str(bert), fine_tune=True)

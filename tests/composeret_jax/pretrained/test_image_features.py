@@ -52,6 +52,7 @@ def test_it_trains_and_keeps_no_trunk_in_its_state(frozen, tmp_path):
   assert list(state.variables.params["image_encoder"]) == ["head"]
 
 
+@pytest.mark.slow
 def test_resident_features_train_alike(frozen, tmp_path):
   streamed, resident = tmp_path / "streamed", tmp_path / "resident"
   train(frozen, streamed)
@@ -81,6 +82,7 @@ def test_a_second_run_reads_what_the_first_has_encoded(frozen, tmp_path, capsys)
   assert encoded and np.abs(larger - other).max() > 0
 
 
+@pytest.mark.slow
 def test_another_trunk_does_not_resume(frozen, tmp_path):
   train(frozen, tmp_path / "run")
   tiny.write_trunk(frozen, tmp_path / "trunk.safetensors", seed=1)

@@ -152,6 +152,7 @@ def test_no_path_is_a_message(bert_config):
     opened(bert_config, path="")
 
 
+@pytest.mark.slow
 def test_a_run_trains_resumes_and_evaluates(bert_config, tmp_path, capsys):
   folder = tiny_bert.make(tmp_path / "bert")
   bert_config.model.text_encoder.path = str(folder)

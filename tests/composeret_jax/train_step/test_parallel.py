@@ -8,13 +8,8 @@ import socket
 import subprocess
 import sys
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from composeret_jax.distributed import data_mesh
-from composeret_jax.train_step.parallel import Parallel
 
 ROOT = pathlib.Path(__file__).parents[3]
 LOSSES = ("batch_based_classification", "soft_triplet")
@@ -43,8 +38,9 @@ SAME_WITH_NEGATIVES = {
 
 def start(cases, num_devices, *arguments):
   environment = os.environ | {
-    "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}", "JAX_PLATFORMS": "cpu",
-  }  # fmt: skip
+    "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={num_devices}",
+    "JAX_PLATFORMS": "cpu",
+  }
   command = [sys.executable, "-m", "tests.fakes.five_steps", json.dumps(cases), *arguments]
   return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -70,23 +66,27 @@ def results_of():
   return dict(zip(cases, results(start(list(cases.values()), 4)), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("name", SAME_AS_ONE)
 def test_it_is_as_on_one_device(results_of, loss, name):
   np.testing.assert_allclose(results_of[loss, name], results_of[loss, "one"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", OTHER_LOSSES)
 @pytest.mark.parametrize("name", PARALLEL)
 def test_the_other_losses_too_see_the_batch_of_all_devices(results_of, loss, name):
   np.testing.assert_allclose(results_of[loss, name], results_of[loss, "one"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAME_WITHOUT_NORM)
 def test_microbatches_change_nothing_without_batch_norm(results_of, name):
   np.testing.assert_allclose(results_of["without norm", name], results_of["without norm", "one"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, case", SAME_WITH_NEGATIVES.items())
 def test_hard_negatives_are_as_on_one_device(results_of, name, case):
   expected = results_of["negatives", case.get("batch_norm", True)]
@@ -94,6 +94,7 @@ def test_hard_negatives_are_as_on_one_device(results_of, name, case):
   assert abs(expected[0] - results_of[LOSSES[0], "one"][0]) > 0.1
 
 
+@pytest.mark.slow
 def test_two_processes_with_two_devices_each_are_as_one_device(results_of):
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
@@ -103,13 +104,3 @@ def test_two_processes_with_two_devices_each_are_as_one_device(results_of):
   for process in processes:
     expected = [*(results_of[loss, "one"] for loss in LOSSES), results_of["negatives", True]]
     np.testing.assert_allclose(results(process), expected, rtol=1e-5)
-
-
-def test_a_step_on_a_cpu_copies_no_parameters():
-  def step(params, batch, images):
-    gradients = jax.grad(lambda params: ((jnp.tanh(batch @ params[0]) @ params[1]) ** 2).sum())(params)
-    return [param - 0.1 * gradient for param, gradient in zip(params, gradients, strict=True)], {}
-
-  params = [jnp.ones((256, 256))] * 2
-  compiled = Parallel("jit", data_mesh(), steps_per_call=1).compile(step).lower(params, jnp.ones((32, 256)), None)
-  assert "copy(%params" not in compiled.compile().as_text()

@@ -310,6 +310,7 @@ TRAINABLE = strategies.fixed_dictionaries(
 
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(TRAINABLE)
+@pytest.mark.slow
 def test_what_passes_can_be_trained(changes):
   config = shapes.get_config("compose_ae")
   config.model.loss_weights = ml_collections.ConfigDict(dict.fromkeys(config.model.loss_weights, 0.0) | {"main": 1.0})

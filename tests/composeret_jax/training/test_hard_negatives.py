@@ -57,6 +57,7 @@ def reports(workdir, name):
   return {line["step"]: line[name] for line in lines if name in line}
 
 
+@pytest.mark.slow
 def test_a_run_resumed_between_two_minings_equals_an_uninterrupted_one_to_the_bit(mining, tmp_path):
   train(mining, tmp_path / "whole")
   mining.num_train_steps = 4
@@ -73,6 +74,7 @@ def test_a_run_resumed_between_two_minings_equals_an_uninterrupted_one_to_the_bi
   assert list(reports(tmp_path / "whole", "speed/mining_seconds")) == [1, 4, 7]
 
 
+@pytest.mark.slow
 def test_negatives_make_the_loss_larger_and_go_with_several_steps_a_call_and_skipping(mining, tmp_path):
   mining.hard_negatives.every_steps = mining.train.steps_per_call = 2
   mining.log_every_steps = 2

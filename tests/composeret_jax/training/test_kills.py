@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from composeret_jax.serving.bundle import load
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -94,6 +96,7 @@ def results(place):
   return [{name: value for name, value in line.items() if not name.startswith("speed/")} for line in place.reports()]
 
 
+@pytest.mark.slow
 def test_twenty_kills_change_nothing(raw_mit_states, tmp_path):
   undisturbed, killed = (Place(tmp_path / name, raw_mit_states) for name in ("undisturbed", "killed"))
   for export in (False, True):

@@ -14,6 +14,7 @@ import pytest
 from composeret_jax.training.preemption import EXIT_CODE
 from composeret_jax.training.train import train
 from tests.composeret_jax.training.test_train import losses
+from tests.fakes.slow import slow
 from tests.test_launch import command, run
 
 # A call that no signal interrupts, as many of libraries are.
@@ -56,7 +57,7 @@ def stopped(process):
   return errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
 def test_a_run_that_is_asked_to_end_saves_its_step_and_goes_on_to_the_bit(
   raw_mit_states, prepared, config, tmp_path, number
 ):
@@ -134,7 +135,7 @@ def decoding(raw_mit_states, prepared, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
 def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(decoding, tmp_path, number):
   wait_for_steps(tmp_path / "run", decoding)
   os.killpg(decoding.pid, number)
@@ -152,6 +153,7 @@ def test_the_workers_of_a_killed_run_leave(decoding, tmp_path):
   assert_gone(decoding)
 
 
+@pytest.mark.slow
 def test_two_processes_stop_at_one_step_and_go_on(raw_mit_states, prepared, tmp_path):
   def both(workdir, *overrides):
     with socket.socket() as probe:

@@ -61,6 +61,7 @@ def test_a_run_reports_its_speed(finished):
   assert ["speed/compile_seconds" in line for line in reports] == [True] + 7 * [False]
 
 
+@pytest.mark.slow
 def test_a_trace_of_the_steps_that_are_asked_for(config, tmp_path):
   config.profile_steps, config.num_train_steps = "1:3", 2
   train(config, tmp_path)

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 from PIL import Image
+import pytest
 
 from data_pipelines.datasets import shapes
 from data_pipelines.datasets.shapes import Thing
@@ -11,6 +12,7 @@ from data_pipelines.datasets.shapes import Thing
 SCENE = (Thing(0, "large", "red", "circle"), Thing(4, "small", "blue", "square"))
 
 
+@pytest.mark.slow
 def test_training_and_test_scenes_are_disjoint():
   scenes = shapes.all_scenes()
   assert not set(scenes["train"]) & set(scenes["test"])
