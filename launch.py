@@ -144,7 +144,7 @@ def main(_) -> None:
   try:
     function, needed = MODES[_MODE.value]
     _require(*needed)
-    if _WORKDIR in needed:
+    if "workdir" in [flag.name for flag in needed]:
       _check_apart_from_data(_CONFIG.value.data.dir)
     explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     if _DISTRIBUTED.value or any(value is not None for value in explicit):
