@@ -9,6 +9,7 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   """Any model; docs/your_catalogue.md says what else to set."""
   config = base.get_config()
   config.model = models.get_config(model)
+  config.model.text_encoder.words = "unicode"
   config.protocol = "same_label"
   config.data.dataset = "catalogue"
   # A file of rows with columns reference, text, target[, split, category], or one with image, caption[, split,

@@ -101,6 +101,7 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   model.image_encoder.frozen = False
   model.text_encoder = ml_collections.ConfigDict()
   model.text_encoder.name = "lstm"  # or "bert", or "tower": CLIP's or SigLIP's
+  model.text_encoder.words = "ascii"  # or "unicode": how the LSTM's texts are split into words
   model.text_encoder.embedding_dim = 512  # the LSTM's
   model.text_encoder.feature_dim = 512  # the LSTM's
   model.text_encoder.path = ""  # BERT's or the tower's folder or hub repository

@@ -12,6 +12,7 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   config.model.image_encoder.width = 16
   config.model.image_encoder.stage_sizes = (1, 1, 1, 1)
   config.model.image_encoder.feature_dim = 128
+  config.model.text_encoder.words = "unicode"
   config.model.text_encoder.embedding_dim = 64
   config.model.text_encoder.feature_dim = 128
   config.data.dataset = "shapes"

@@ -82,7 +82,8 @@ def write_texts(folder: pathlib.Path, reader: TokenReader) -> dict[str, Any]:
   if isinstance(reader.tokens, Vocabulary):
     file = folder / layout.TEXT_FILES[layout.WORDS]
     file.write_text(json.dumps(reader.tokens.words, indent=0) + "\n")
-    return {"kind": layout.WORDS, "max_length": max(MAX_WORDS, reader.length)}
+    splitter = reader.tokens.splitter
+    return {"kind": layout.WORDS, "max_length": max(MAX_WORDS, reader.length), "splitter": splitter}
   reader.tokens.tokenizer.save(str(folder / layout.TEXT_FILES[layout.WORD_PIECES]))
   return {"kind": layout.WORD_PIECES, "max_length": reader.tokens.max_length}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import pathlib
+import sys
 from typing import Any
 
 from flax import nnx
@@ -59,7 +60,7 @@ def open_texts(
   files cannot be used.
   """
   if config.name == "lstm":
-    vocabulary = Vocabulary.from_texts(train_texts) if words is None else Vocabulary(tuple(words))
+    vocabulary = _vocabulary(config.words, train_texts) if words is None else Vocabulary(tuple(words), config.words)
     return _lstm(config, vocabulary, [*train_texts, *query_texts])
   texts = tuple(dict.fromkeys([*train_texts, *query_texts])) or ("",)  # a gallery alone has none
   encoder, pieces, fingerprints = (_tower if config.name == "tower" else _bert)(config)
@@ -68,7 +69,7 @@ def open_texts(
     trunk: TextEncoder = encoder
     reader: TextReader = TokenReader(pieces, pieces.longest(texts))
   else:
-    made_from = {"sha256": fingerprints, "texts": texts} | fields_except(config, "path", "projection_dim")
+    made_from = {"sha256": fingerprints, "texts": texts} | fields_except(config, "path", "projection_dim", "words")
     encode = functools.partial(encode_texts, encoder, pieces, texts, batch_size)
     features = kept_features(kept_in, "texts", made_from, encode) if kept_in else encode()
     trunk = FeatureTable(features)
@@ -78,6 +79,22 @@ def open_texts(
     return ProjectedTextEncoder(trunk, config.projection_dim, rngs=rngs)
 
   return Texts(reader, build_encoder, {"path": config.path, "sha256": fingerprints})
+
+
+NUM_SHOWN, WORDS_FIELD = 5, "config.model.text_encoder.words"
+
+
+def _vocabulary(splitter: str, texts: Sequence[str]) -> Vocabulary:
+  """The words of the training texts; says how many of these have none, and raises InputError when all have none."""
+  vocabulary = Vocabulary.from_texts(texts, splitter)
+  without = [text for text in dict.fromkeys(texts) if not vocabulary.split(text)]
+  if without:
+    shown = ", ".join(map(repr, without[:NUM_SHOWN])) + (", ..." if len(without) > NUM_SHOWN else "")
+    message = f"{len(without):,} training texts have no words with {WORDS_FIELD}={splitter!r}: {shown}"
+    if not vocabulary.words:
+      raise InputError(message)
+    print(message, file=sys.stderr)
+  return vocabulary
 
 
 def _lstm(config: ml_collections.ConfigDict, vocabulary: Vocabulary, texts: Sequence[str]) -> Texts:

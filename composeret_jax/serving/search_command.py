@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import json
 import pathlib
+import sys
 import textwrap
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -62,6 +63,9 @@ def search(
 ) -> None:
   """Prints the `k` best images for a reference, an id or a file, and texts, and writes the picture."""
   results = searcher.search(reference, texts, k)
+  unknown = dict.fromkeys(word for text in texts for word in searcher.bundle.unknown_words(text))
+  if unknown:
+    print(f"The model does not know, and leaves out: {', '.join(unknown)}", file=sys.stderr)
   print(_as_json(results) if as_json else _as_table(results))
   picture.parent.mkdir(parents=True, exist_ok=True)
   results_sheet(_reference_image(searcher, reference), texts, results).save(picture)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 import dataclasses
-import string
 
 import numpy as np
+
+from data_pipelines.texts.words import SPLITTERS
 
 UNKNOWN = 0
 
@@ -12,25 +13,20 @@ UNKNOWN = 0
 PADDING = -1
 
 
-_DELETE_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def split_words(text: str) -> list[str]:
-  """Drops non-ASCII characters, lower-cases, deletes ASCII punctuation, splits on white space."""
-  ascii_text = text.encode("ascii", "ignore").decode()
-  return ascii_text.lower().translate(_DELETE_PUNCTUATION).split()
-
-
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-  """Known words; a word's id is its place here, counted from 1. 0 is every other word."""
+  """Known words; a word's id is its place here, counted from 1. 0 is every other word.
+
+  `splitter` names how texts are split into words: one of SPLITTERS.
+  """
 
   words: tuple[str, ...]
+  splitter: str = "ascii"
 
   @classmethod
-  def from_texts(cls, texts: Iterable[str]) -> "Vocabulary":
+  def from_texts(cls, texts: Iterable[str], splitter: str = "ascii") -> "Vocabulary":
     """All words of `texts`, in order of first appearance."""
-    return cls(tuple(dict.fromkeys(word for text in texts for word in split_words(text))))
+    return cls(tuple(dict.fromkeys(word for text in texts for word in SPLITTERS[splitter](text))), splitter)
 
   def __post_init__(self):
     object.__setattr__(self, "_ids", {word: i for i, word in enumerate(self.words, start=1)})
@@ -40,13 +36,21 @@ class Vocabulary:
     """How many ids there are, that of unknown words included."""
     return len(self.words) + 1
 
+  def split(self, text: str) -> list[str]:
+    """The words of a text, known or not."""
+    return SPLITTERS[self.splitter](text)
+
+  def unknown(self, text: str) -> list[str]:
+    """The words of a text that are not known, each once."""
+    return list(dict.fromkeys(word for word in self.split(text) if word not in self._ids))
+
   def ids(self, text: str) -> list[int]:
     """The id of each word of a text."""
-    return [self._ids.get(word, UNKNOWN) for word in split_words(text)]
+    return [self._ids.get(word, UNKNOWN) for word in self.split(text)]
 
   def longest(self, texts: Iterable[str]) -> int:
     """The most words in a text; 0 without texts."""
-    return max((len(split_words(text)) for text in texts), default=0)
+    return max((len(self.split(text)) for text in texts), default=0)
 
   def encode(self, texts: Sequence[str], length: int | None = None) -> np.ndarray:
     """The ids of each text as int32 [num, length], padded with PADDING; by default to the longest's, at least 1.

@@ -84,6 +84,10 @@ class Bundle:
     _check_sequence("images", images)
     return self._run(ENCODE_GALLERY, len(images), lambda rows: [self._pixels(images, rows)])
 
+  def unknown_words(self, text: str) -> list[str]:
+    """The words of a text that the model has never seen, each once; a text of none but these is refused."""
+    return self._tokens.unknown(text)
+
   def compose(self, images: Images, texts: Sequence[str]) -> np.ndarray:
     """The features of what each text makes of its image."""
     return self.compose_with_norms(images, texts)[0]

@@ -15,6 +15,7 @@ from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import decode_image, readable, Resizing, square_pixels
 from data_pipelines.texts.vocabulary import PADDING, Vocabulary
 from data_pipelines.texts.wordpieces import WordPieces
+from data_pipelines.texts.words import SPLITTERS
 from data_pipelines.untrusted_json import is_texts, read_json
 
 # A path, an encoded image, an open one, or uint8 pixels [height, width, 3] of any size.
@@ -71,9 +72,21 @@ class TokenBatches:
     """int32 [num, length], padded with negative numbers; length is a power of two from SHORTEST on, or the largest."""
     if isinstance(self.reader, WordPieces):
       self.reader.warn_of_cuts(texts)
+    else:
+      self._check_known(texts)
     tokens = self._cut(self.reader.encode(texts))
     length = min(power_of_two(max(tokens.shape[1], SHORTEST)), self.max_length)
     return np.pad(tokens, ((0, 0), (0, length - tokens.shape[1])), constant_values=PADDING)
+
+  def unknown(self, text: str) -> list[str]:
+    """The words of a text that the model has never seen, each once; none where it reads word pieces."""
+    return self.reader.unknown(text) if isinstance(self.reader, Vocabulary) else []
+
+  def _check_known(self, texts: Sequence[str]) -> None:
+    for text in texts:
+      unknown = self.unknown(text)
+      if unknown and not any(self.reader.ids(text)):
+        raise InputError(f"no word of {text[:50]!r} is known to the model: {', '.join(unknown[:10])[:200]}")
 
   def _cut(self, tokens: np.ndarray) -> np.ndarray:
     if tokens.shape[1] > self.max_length:
@@ -96,4 +109,7 @@ def read_tokens(folder: pathlib.Path, text: Mapping[str, Any]) -> TokenBatches:
   words = read_json(file)
   if not is_texts(words):
     raise InputError(f"{file} is no list of words")
-  return TokenBatches(Vocabulary(tuple(words)), text["max_length"])
+  splitter = text.get("splitter", "ascii")  # bundles made before say none
+  if splitter not in SPLITTERS:
+    raise InputError(f"{folder} splits texts by {str(splitter)[:20]!r}, this program by {' or '.join(SPLITTERS)}")
+  return TokenBatches(Vocabulary(tuple(words), splitter), text["max_length"])

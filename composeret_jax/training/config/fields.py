@@ -24,6 +24,7 @@ from data_pipelines.field_rules import (
   whole_number,
 )
 from data_pipelines.pixels.decode import INTERPOLATIONS, RESIZES
+from data_pipelines.texts.words import SPLITTERS
 
 DTYPES = ("float32", "bfloat16")
 
@@ -106,6 +107,7 @@ RULES: dict[str, Rule] = {
   "model.image_encoder.remat": boolean,
   "model.image_encoder.pretrained": text,
   "model.image_encoder.frozen": boolean,
+  "model.text_encoder.words": one_of(tuple(SPLITTERS)),
   "model.text_encoder.name": one_of(("lstm", "bert", "tower")),
   "model.text_encoder.embedding_dim": whole_number(1),
   "model.text_encoder.feature_dim": whole_number(1),

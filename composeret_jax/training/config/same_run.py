@@ -100,5 +100,8 @@ def config_to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
-  """The configuration that `config_to_json` wrote."""
-  return ml_collections.ConfigDict(fields)
+  """The configuration that `config_to_json` wrote; a field that came later has the value that it stands for."""
+  config = ml_collections.ConfigDict(fields)
+  if "text_encoder" in config.get("model", {}):
+    config.model.text_encoder.words = config.model.text_encoder.get("words", "ascii")
+  return config

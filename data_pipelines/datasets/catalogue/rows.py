@@ -11,6 +11,7 @@ from data_pipelines.datasets.catalogue.row_files import Columns, read_rows, Row
 from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.paths import local_path
+from data_pipelines.texts.words import unicode_words
 
 SPLITS = ("train", "test")
 
@@ -78,6 +79,7 @@ def _path(source: str) -> pathlib.Path:
 def _read(source: str, columns: Columns, image_columns: Sequence[str], text_column: str) -> Source:
   rows, images = read_hub_rows(source, columns) if is_hub(source) else (read_rows(_path(source), columns), {})
   examples = list(_examples(rows, image_columns, text_column))
+  _check_words([(where, fields[text_column]) for where, fields in rows], text_column)
   _check_splits(rows)
   return Source(examples, images)
 
@@ -89,6 +91,12 @@ def _examples(rows: Sequence[Row], image_columns: Sequence[str], text_column: st
     check_text(fields[text_column], f"{where}: {text_column}")
     images = tuple(normal_name(fields[column]) for column in image_columns)
     yield Example(images, fields[text_column].strip(), fields["split"], fields["category"].strip())
+
+
+def _check_words(texts: Sequence[tuple[str, str]], column: str) -> None:
+  without = [f"{where}: {excerpt(text)}" for where, text in texts if not unicode_words(text)]
+  if without:
+    raise InputError(f"{len(without):,} rows have a {column} without a letter or a digit: {'; '.join(without[:5])}")
 
 
 def _check_splits(rows: Sequence[Row]) -> None:

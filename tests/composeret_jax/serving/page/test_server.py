@@ -275,5 +275,5 @@ def test_a_name_that_is_not_utf_8_in_an_older_index_is_shown_escaped(address, se
 
 
 def test_hostile_names_are_data(client):
-  found = client.predict(reference=HOSTILE, texts=[HOSTILE], k=3, api_name="/search")
+  found = client.predict(reference=HOSTILE, texts=[f"red {HOSTILE}"], k=3, api_name="/search")
   assert len(found) == 3

@@ -1,0 +1,80 @@
+"""How texts are split: the published way, and one that loses no script."""
+
+import pytest
+
+from composeret_jax.serving.bundle.inputs import read_tokens, TokenBatches
+from composeret_jax.training.config.same_run import config_from_json
+from configs import catalogue, fashion_iq, mit_states, shapes
+from data_pipelines.datasets.catalogue.rows import read_triplets
+from data_pipelines.datasets.shapes import all_changes
+from data_pipelines.input_error import InputError
+from data_pipelines.texts.vocabulary import Vocabulary
+from data_pipelines.texts.words import ascii_words, unicode_words
+
+
+@pytest.mark.parametrize(
+  ("text", "words"),
+  [
+    ("Replace RED, with größer!", ["replace", "red", "with", "grösser"]),
+    ("赤い シャツ", ["赤", "い", "シ", "ャ", "ツ"]),
+    ("红色衬衫XL号", ["红", "色", "衬", "衫", "xl", "号"]),
+    ("สีน้ำเงิน", ["สี", "น้", "ำ", "เ", "งิ", "น"]),
+    ("cafe\u0301 CAFÉ", ["café", "café"]),
+    ("हिन्दी क़मीज़", ["हिन्दी", "क़मीज़"]),
+    ("красная рубашка-поло 42", ["красная", "рубашка", "поло", "42"]),
+    ("!? \ud800 \u2014 👕", []),
+  ],
+)
+def test_unicode_words(text, words):
+  assert unicode_words(text) == words
+
+
+def test_the_published_way_loses_what_is_not_ascii():
+  assert ascii_words("größer, don't") == ["grer", "dont"]
+  assert ascii_words("赤い シャツ") == []
+
+
+def test_catalogues_and_shapes_are_split_by_unicode_and_published_data_as_published():
+  of = {
+    module.__name__: module.get_config().model.text_encoder.words
+    for module in (catalogue, shapes, fashion_iq, mit_states)
+  }
+  assert of == {
+    "configs.catalogue": "unicode",
+    "configs.shapes": "unicode",
+    "configs.fashion_iq": "ascii",
+    "configs.mit_states": "ascii",
+  }
+
+
+def test_the_embedded_datas_texts_are_split_alike_by_both():
+  texts = [text for changes in all_changes().values() for _, text, _ in changes]
+  assert list(map(ascii_words, texts)) == list(map(unicode_words, texts))
+
+
+def test_a_configuration_from_before_means_ascii():
+  assert config_from_json({"model": {"text_encoder": {"name": "lstm"}}}).model.text_encoder.words == "ascii"
+
+
+def test_a_bundle_splits_as_its_model_was_trained_and_one_from_before_by_ascii(tmp_path):
+  (tmp_path / "vocabulary.json").write_text('["赤", "red"]')
+  text = {"kind": "words", "max_length": 16}
+  assert read_tokens(tmp_path, text | {"splitter": "unicode"})(["赤い red"])[0, :3].tolist() == [1, 0, 2]
+  assert read_tokens(tmp_path, text)(["赤い red"])[0, :2].tolist() == [2, -1]
+  with pytest.raises(InputError, match="splits texts by 'other', this program by ascii or unicode"):
+    read_tokens(tmp_path, text | {"splitter": "other"})
+
+
+def test_unknown_words_are_named_and_a_text_of_nothing_else_is_refused():
+  tokens = TokenBatches(Vocabulary(("red", "shirt"), "unicode"), max_length=16)
+  assert tokens.unknown("a Red GRÖSSER größer") == ["a", "grösser"]
+  assert tokens(["a red"])[0, :2].tolist() == [0, 1]
+  with pytest.raises(InputError, match="no word of 'blue größer' is known to the model: blue, grösser"):
+    tokens(["red", "blue größer"])
+
+
+def test_rows_of_a_catalogue_without_words_are_counted_and_named(tmp_path):
+  file = tmp_path / "rows.csv"
+  file.write_text("reference,text,target\na.jpg,赤い,b.jpg\na.jpg,!!!,b.jpg\na.jpg,👕,b.jpg\n", encoding="utf-8")
+  with pytest.raises(InputError, match=r"2 rows have a text without a letter or a digit: .*csv:3: .!!!.; .*csv:4"):
+    read_triplets(str(file))
