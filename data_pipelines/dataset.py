@@ -99,23 +99,22 @@ def prepare(data_config: ml_collections.ConfigDict, beam: Beam | None = None) ->
 
 @dataclasses.dataclass(frozen=True)
 class _Split:
-  """A split's images; its queries where they are listed, and its sampler where it is trained on."""
+  """A split's images, its queries where they are listed, and what draws its triplets where it is trained on.
+
+  `num_queries` says how many queries are listed, or how many images can be references of drawn ones.
+  """
 
   images: ImageTable
-  queries: QueryTable | None
-  triplets: TripletSampler | None
+  queries: QueryTable
+  triplets: TripletSampler
+  num_queries: int
   num_left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
-
-  @property
-  def num_queries(self) -> int:
-    """How many queries are listed, or how many images can be references of drawn ones."""
-    return self.triplets.num_items if self.queries is None else len(self.queries)
 
 
 _NO_QUERIES = QueryTable(np.zeros(0, np.int64), [], [], [])
 
 
-_NOTHING_TO_TRAIN_ON = _Split(ImageTable([], [], [], []), _NO_QUERIES, ListedSampler(_NO_QUERIES, []))
+_NOTHING_TO_TRAIN_ON = _Split(ImageTable([], [], [], []), _NO_QUERIES, ListedSampler(_NO_QUERIES, []), 0)
 
 
 def _usable(
@@ -124,21 +123,22 @@ def _usable(
   """The split, without what cannot be decoded where `data_config` says so."""
   builder = BUILDERS[data_config.dataset]
   images = _images(tables, builder.images_of(split))
-  if split in tables["queries"].info.splits:
-    queries = _queries(tables["queries"], split, text_query)
-  else:
-    queries = None if split == "train" else _NO_QUERIES
+  is_listed = split in tables["queries"].info.splits
+  queries = _queries(tables["queries"], split, text_query) if is_listed else _NO_QUERIES
 
-  def with_sampler(images, queries):
-    return _Split(images, queries, builder.sampler(images, queries, text_query) if split == "train" else None)
+  def with_sampler(images: ImageTable, queries: QueryTable) -> _Split:
+    if split != "train":
+      return _Split(images, queries, _NOTHING_TO_TRAIN_ON.triplets, len(queries))
+    triplets = builder.sampler(images, queries, text_query)
+    return _Split(images, queries, triplets, len(queries) if is_listed else triplets.num_items)
 
   everything = with_sampler(images, queries)
   if data_config.on_bad_image != "skip" or split == SUBMISSION:
     return everything
   bad = _bad_images(data_config, tables, images, split)
   good = without_images(images, bad)
-  good_queries = None if queries is None else without_their_queries(queries, images, bad)
-  if not len(good) or queries and not good_queries:
+  good_queries = without_their_queries(queries, images, bad)
+  if not len(good) or len(queries) and not len(good_queries):
     raise InputError(
       f"{data_config.dataset}: without bad images no {split} query is left; the first: {next(iter(bad.values()))}"
     )

@@ -82,25 +82,18 @@ def number(holds: Callable[[float], bool], expected: str) -> Rule:
   return rule
 
 
-def several(rule: Rule) -> Rule:
-  """One value or more, in a sequence, for each of which `rule` holds."""
+def several(rule: Rule, *, distinct: bool = False) -> Rule:
+  """One value or more, in a sequence, for each of which `rule` holds; with `distinct` no value twice."""
 
   def rule_of_each(values: Any) -> str:
     if not isinstance(values, list | tuple) or not values:
       return "a tuple of one value or more"
     wrong = [expected for expected in map(rule, values) if expected]
-    return f"of each value {wrong[0]}" if wrong else ""
+    if wrong:
+      return f"of each value {wrong[0]}"
+    return "each value once" if distinct and len(set(values)) < len(values) else ""
 
   return rule_of_each
-
-
-def different(rule: Rule) -> Rule:
-  """As `several`, with no value twice."""
-
-  def rule_of_all(values: Any) -> str:
-    return several(rule)(values) or ("each value once" if len(set(values)) < len(values) else "")
-
-  return rule_of_all
 
 
 def boolean(value: Any) -> str:

@@ -129,11 +129,8 @@ def changed_files(folder: pathlib.Path, without: Collection[str] = (), *, under:
     return [CHECKSUMS]
   found = {name for name in _files(folder) if name.startswith(under)}
   new = found - expected.keys() - {CHECKSUMS, *without}
-  return [name for name, checksum in expected.items() if _is_other(folder / name, checksum)] + sorted(new)
-
-
-def _is_other(file: pathlib.Path, checksum: str) -> bool:
-  return not file.is_file() or file_sha256(file) != checksum
+  changed = [name for name in expected if name not in found or file_sha256(folder / name) != expected[name]]
+  return changed + sorted(new)
 
 
 def _files(folder: pathlib.Path) -> list[str]:

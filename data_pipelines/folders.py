@@ -48,7 +48,7 @@ def list_files(folder: pathlib.Path, suffixes: tuple[str, ...] = ("",)) -> Listi
     above |= {_identity(parent)}
     for entry in _entries(parent):
       name = prefix + unicodedata.normalize("NFC", entry.name)
-      if _is_folder(entry):
+      if entry.is_dir():
         if _identity(entry.path) in above:
           left_out.append(name)
         else:
@@ -68,7 +68,7 @@ def normal_name(name: str) -> str:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-  """What is in a folder but hidden files and litter."""
+  """What is in a folder but hidden files and litter; raises InputError as `list_files`."""
   try:
     with os.scandir(folder) as entries:
       found = [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in LITTER]
@@ -77,20 +77,15 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
   for entry in found:
     try:
       entry.name.encode()
+      if entry.is_symlink():
+        entry.stat()
     except UnicodeEncodeError as error:
       raise InputError(f"{ascii(entry.path)[1:-1]}: the name is not UTF-8: rename the file") from error
+    except OSError as error:
+      raise InputError(
+        f"{entry.path} is a link that leads nowhere ({error.strerror}): remove it, or bring back what it points to"
+      ) from error
   return found
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-  try:
-    if entry.is_symlink():
-      entry.stat()
-    return entry.is_dir()
-  except OSError as error:
-    raise InputError(
-      f"{entry.path} is a link that leads nowhere ({error.strerror}): remove it, or bring back what it points to"
-    ) from error
 
 
 def _identity(folder: str) -> tuple[int, int]:

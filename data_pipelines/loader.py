@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
+import functools
 import itertools
 import signal
 
@@ -41,22 +42,20 @@ class TripletStream:
 
   def at(self, positions: Iterable[int]) -> list[Triplet]:
     """The triplets at positions; an item is sampled once for those of its triplets that come in a row."""
-    triplets, sampled = [], None
+    triplets: list[Triplet] = []
+    visited: Sequence[Triplet] = ()
+    sampled, num_items = -1, self._sampler.num_items
     for position in positions:
       visit, place = divmod(position, self._sampler.triplets_per_item)
       if visit != sampled:
-        visited, sampled = self._visit(visit), visit
+        make_rng = functools.partial(np.random.default_rng, (self._seed, visit))
+        # As MapDataset.range(num_items).seed(seed).shuffle().repeat()[visit], which takes 15 us for each.
+        epoch, item = divmod(visit, num_items)
+        shuffle_seed = (self._shuffle_seed + epoch) % 2**32
+        shuffled = index_shuffle(item, max_index=num_items - 1, seed=shuffle_seed, rounds=4)
+        sampled, visited = visit, self._sampler.sample(shuffled, make_rng)
       triplets.append(visited[place])
     return triplets
-
-  def _visit(self, visit: int) -> Sequence[Triplet]:
-    return self._sampler.sample(self._item(visit), lambda: np.random.default_rng((self._seed, visit)))
-
-  def _item(self, visit: int) -> int:
-    """As MapDataset.range(num_items).seed(seed).shuffle().repeat()[visit], which takes 15 us for each."""
-    epoch, place = divmod(visit, self._sampler.num_items)
-    seed = (self._shuffle_seed + epoch) % 2**32
-    return index_shuffle(place, max_index=self._sampler.num_items - 1, seed=seed, rounds=4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,23 +143,21 @@ def image_batches(pixels: PixelSource, *, batch_size: int, num_workers: int) -> 
 
 
 def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator:
-  batches = batches.to_iter_dataset(grain.ReadOptions(num_threads=NUM_THREADS, prefetch_buffer_size=NUM_THREADS))
-  if num_workers:
-    if not flags.FLAGS.is_parsed():
-      flags.FLAGS.mark_as_parsed()  # Grain's workers read absl's flags, which only absl.app.run has parsed
-    options = grain.MultiprocessingOptions(num_workers=num_workers)
-    return _by_workers(iter(batches.mp_prefetch(options, leave_with_parent)))
-  return iter(batches)
-
-
-def _by_workers(batches: grain.DatasetIterator) -> Iterator:
+  loaded = batches.to_iter_dataset(grain.ReadOptions(num_threads=NUM_THREADS, prefetch_buffer_size=NUM_THREADS))
+  if not num_workers:
+    yield from loaded
+    return
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS.mark_as_parsed()  # Grain's workers read absl's flags, which only absl.app.run has parsed
+  options = grain.MultiprocessingOptions(num_workers=num_workers)
+  by_workers = iter(loaded.mp_prefetch(options, leave_with_parent))
   try:
     with starting_deaf_to(signal.SIGINT, signal.SIGTERM):
-      first = list(itertools.islice(batches, 1))  # starts the workers
+      first = list(itertools.islice(by_workers, 1))  # starts the workers
     yield from first
-    yield from batches
+    yield from by_workers
   finally:
-    batches.close()
+    by_workers.close()
 
 
 def to_devices(
@@ -170,16 +167,12 @@ def to_devices(
 
   `place` gets an array of a batch or, where a call takes several steps, those of their batches on a new first axis.
   """
+  if steps_per_call > 1:
+    groups = zip(*[batches] * steps_per_call, strict=True)
+    batches = (jax.tree.map(lambda *rows: np.stack(rows), *map(dict, group)) for group in groups)
   placed: deque[Mapping] = deque()
-  for batch in _stacked(batches, steps_per_call):
+  for batch in batches:
     placed.append(jax.tree.map(place, dict(batch)))
     if len(placed) > ahead:
       yield placed.popleft()
   yield from placed
-
-
-def _stacked(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
-  if count == 1:
-    return batches
-  groups = zip(*[batches] * count, strict=True)
-  return (jax.tree.map(lambda *rows: np.stack(rows), *map(dict, group)) for group in groups)

@@ -19,30 +19,28 @@ def disk_problem(error: BaseException) -> str | None:
 
   What was saved before stays as it is: everything is written beside it, and renamed when it is whole.
   """
-  while error is not None:
-    reason = REASONS.get(error.errno) if isinstance(error, OSError) else _reason_in(str(error))
+  cause: BaseException | None = error
+  while cause is not None:
+    message = str(cause)
+    if isinstance(cause, OSError):
+      reason = REASONS.get(cause.errno or 0)
+    else:
+      reason = next((reason for text, reason in TEXTS.items() if text in message), None)
     if reason:
-      where = getattr(error, "filename", None) or _path_in(str(error))
+      quoted = re.search(r'"(/[^"]+)"', message)
+      where = getattr(cause, "filename", None) or (quoted[1] if quoted else message.splitlines()[0][:200])
       return f"cannot write, {reason}: {where}. The same command goes on from the newest checkpoint when there is room"
-    error = error.__cause__ or error.__context__
+    cause = cause.__cause__ or cause.__context__
   return None
-
-
-def _reason_in(message: str) -> str | None:
-  return next((reason for text, reason in TEXTS.items() if text in message), None)
-
-
-def _path_in(message: str) -> str:
-  path = re.search(r'"(/[^"]+)"', message)
-  return path[1] if path else message.splitlines()[0][:200]
 
 
 def permission_problem(error: BaseException) -> str | None:
   """One sentence when the error, or one that it came from, is of a path that this user may not use; else None."""
-  while error is not None:
-    if isinstance(error, PermissionError) and error.filename:
-      return f"{error.filename} cannot be used: {error.strerror}. Change its permissions, or choose another path"
-    error = error.__cause__ or error.__context__
+  cause: BaseException | None = error
+  while cause is not None:
+    if isinstance(cause, PermissionError) and cause.filename:
+      return f"{cause.filename} cannot be used: {cause.strerror}. Change its permissions, or choose another path"
+    cause = cause.__cause__ or cause.__context__
   return None
 
 

@@ -8,6 +8,15 @@ from jaxtyping import Int
 import numpy as np
 
 
+@runtime_checkable
+class EncodedRows(Protocol):
+  """The encoded images of a table, by row."""
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, row: int, /) -> bytes: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageTable:
   """Images by row: where each comes from, what it shows, and its encoded bytes (random access).
@@ -17,7 +26,7 @@ class ImageTable:
 
   names: Sequence[str]
   labels: Sequence[str]
-  encoded: Sequence[bytes]
+  encoded: EncodedRows
   groups: Sequence[str]
 
   def __len__(self) -> int:
@@ -78,10 +87,10 @@ class TripletSampler(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class SomeRows(Sequence[bytes]):
+class SomeRows:
   """Some rows of encoded images, read where they are asked for; can be sent to another process."""
 
-  encoded: Sequence[bytes]
+  encoded: EncodedRows
   rows: Sequence[int]
 
   def __len__(self) -> int:

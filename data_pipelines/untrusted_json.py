@@ -3,7 +3,7 @@
 import json
 import math
 import pathlib
-from typing import Any
+from typing import Any, TypeGuard
 
 from data_pipelines.input_error import InputError
 
@@ -32,29 +32,26 @@ def read_json_object(file: pathlib.Path) -> dict[str, Any]:
 def parse_json(content: bytes | str) -> Any:
   """Raises ValueError, in few words, for what is no JSON, is nested too deep, or has NaN or infinite numbers."""
   try:
-    return json.loads(content, parse_constant=_refuse, parse_float=_finite)
+    return json.loads(content, parse_constant=_finite, parse_float=_finite)
   except RecursionError:
     raise ValueError("it is nested too deep") from None
   except ValueError as error:
     raise ValueError(str(error)[:200]) from None
 
 
-def _refuse(constant: str) -> None:
-  raise ValueError(f"{constant} is no number")
-
-
-def _finite(digits: str) -> float:
-  number = float(digits)
+def _finite(text: str) -> float:
+  """The number that JSON's digits, or one of its constants NaN, Infinity and -Infinity, stand for."""
+  number = float(text)
   if not math.isfinite(number):
-    raise ValueError("a number is infinite")
+    raise ValueError("a number is infinite" if text[-1].isdigit() else f"{text} is no number")
   return number
 
 
-def is_count(value: Any, least: int = 0, most: int = 2**31 - 1) -> bool:
+def is_count(value: Any, least: int = 0, most: int = 2**31 - 1) -> TypeGuard[int]:
   """Whether it is a whole number between the two."""
   return type(value) is int and least <= value <= most
 
 
-def is_texts(value: Any) -> bool:
+def is_texts(value: Any) -> TypeGuard[list[str]]:
   """Whether it is a list of strings."""
   return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 import os
 import pathlib
-from typing import Any
+from typing import Any, TypeVar
 
 from data_pipelines.input_error import InputError
 from data_pipelines.untrusted_json import parse_json
+
+Kind = TypeVar("Kind", list, dict)
 
 MAX_TEXT_WORDS = 1_000  # a batch is as wide as its longest text; the longest published one has 28
 
@@ -30,17 +32,8 @@ def numbered_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
       yield number, line
 
 
-def read_json_list(path: pathlib.Path) -> list[Any]:
-  """The list that a JSON file holds; raises InputError where there is none."""
-  return _read_json(path, list, "a list")
-
-
-def read_json_object(path: pathlib.Path) -> dict[str, Any]:
-  """The object that a JSON file holds; raises InputError where there is none."""
-  return _read_json(path, dict, "an object")
-
-
-def _read_json(path: pathlib.Path, kind: type, kind_in_words: str) -> Any:
+def read_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
+  """The list or the object (dict) that a JSON file holds, as `kind` says; raises InputError where there is none."""
   try:
     content = parse_json(read_text(path))
   except InputError:
@@ -48,7 +41,7 @@ def _read_json(path: pathlib.Path, kind: type, kind_in_words: str) -> Any:
   except ValueError as error:
     raise InputError(f"{path}: not JSON ({error})") from error
   if not isinstance(content, kind):
-    raise InputError(f"{path}: a JSON {type(content).__name__}, expected {kind_in_words}")
+    raise InputError(f"{path}: a JSON {type(content).__name__}, expected {'a list' if kind is list else 'an object'}")
   return content
 
 

@@ -52,6 +52,13 @@ class Query:
   subset: tuple[str, ...] = ()
 
 
+def named(folder: pathlib.Path | None) -> pathlib.Path:
+  """The folder that config.data.dir names; raises InputError where it names none."""
+  if folder is None:
+    raise InputError("data.dir is not set: it names the folder of the data set's files")
+  return folder
+
+
 def check_images(images: Sequence[Image], where: str) -> None:
   """Raises InputError, beginning with `where`, when there are none or a group has one twice."""
   if not images:
@@ -110,7 +117,7 @@ FEATURES = {
 SUBMISSION = "submission"
 
 
-class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
   """A data set as three tables, each a builder configuration: `images`, `labels` (same rows) and `queries`.
 
   A subclass gives `read_images` and `read_queries`. Rows keep their order.
@@ -118,12 +125,16 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   VERSION = tfds.core.Version("1.2.0")
   BUILDER_CONFIGS: ClassVar[list] = [tfds.core.BuilderConfig(name=name) for name in FEATURES]
-  IMAGE_SPLITS = ("train", "test")  # without "train" where there is nothing to train on
-  QUERY_SPLITS = ("train", "test")  # without "train" where training triplets are sampled
-  TEXT_QUERIES = ("modification", "complete")
+  IMAGE_SPLITS: tuple[str, ...] = ("train", "test")  # without "train" where there is nothing to train on
+  QUERY_SPLITS: tuple[str, ...] = ("train", "test")  # without "train" where training triplets are sampled
+  TEXT_QUERIES: tuple[str, ...] = ("modification", "complete")
   PROTOCOLS: ClassVar[Mapping[str, Protocol]] = {"same_label": Protocol()}  # by the names that config.protocol takes
   OPTIONS: ClassVar[Mapping[str, Rule]] = {}  # the fields of config.data that change what is prepared
   TOGETHER: ClassVar[tuple[Together, ...]] = ()  # rules for several of OPTIONS
+
+  def __init_subclass__(cls, skip_registration: bool = True, **arguments: Any):
+    """Keeps data sets out of TFDS's registry, whose names BUILDERS does not use."""
+    super().__init_subclass__(skip_registration=skip_registration, **arguments)
 
   def __init__(
     self,
@@ -141,6 +152,11 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     self.raw_folder = raw_folder
     self.on_beam = on_beam
     super().__init__(**arguments)
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """The `raw_folder` of a data set that needs one; raises InputError where there is none."""
+    return named(self.raw_folder)
 
   @classmethod
   def needs_raw_folder(cls, options: Mapping[str, Any]) -> bool:
@@ -178,10 +194,10 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return split if split in cls.IMAGE_SPLITS else "test"
 
   @classmethod
-  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
+  def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
     """Draws training triplets of the training images; by default every query that is listed.
 
-    `queries` is None where the prepared data lists none. `text_query` says which of TEXT_QUERIES the texts are. Raises
+    `queries` is empty where the prepared data lists none. `text_query` says which of TEXT_QUERIES the texts are. Raises
     InputError where there are no triplets to draw.
     """
     return ListedSampler(queries, images.labels)
@@ -238,21 +254,19 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield i, _example(table, row)
 
 
-def _content(image: Image) -> bytes:
-  if callable(image.content):
-    return image.content()
-  try:
-    return image.content if isinstance(image.content, bytes) else image.content.read_bytes()
-  except OSError as error:
-    raise InputError(f"{image.content} cannot be read: {error.strerror}") from error
-
-
 def _example(table: str, row: Image | Query) -> dict:
-  if table == "queries":
+  """A row as its table keeps it; raises InputError where its image cannot be read."""
+  if isinstance(row, Query):
     return dataclasses.asdict(row)
   if table == "labels":
     return {"name": row.name, "label": row.label, "group": row.group}
-  return {"name": row.name, "image": _content(row)}
+  if callable(row.content):
+    return {"name": row.name, "image": row.content()}
+  try:
+    encoded = row.content if isinstance(row.content, bytes) else row.content.read_bytes()
+  except OSError as error:
+    raise InputError(f"{row.content!s} cannot be read: {error.strerror}") from error
+  return {"name": row.name, "image": encoded}
 
 
 @contextlib.contextmanager
@@ -269,7 +283,7 @@ def damage_named(table: pathlib.Path) -> Iterator[None]:
     raise InputError(f"{table} is damaged ({reason}): delete this folder, and it is prepared again") from error
 
 
-class EncodedImages(Sequence[bytes]):
+class EncodedImages:
   """Random access to the encoded images of a prepared split; can be sent to another process."""
 
   def __init__(self, builder: TableBuilder, split: str):
@@ -291,12 +305,13 @@ class EncodedImages(Sequence[bytes]):
 
 def read_columns(builder: TableBuilder, split: str) -> dict[str, list]:
   """The columns of a prepared table of texts, numbers and lists of texts; raises InputError, as `damage_named`."""
+  columns: dict[str, list] = {name: [] for name in builder.info.features}
   with damage_named(pathlib.Path(builder.data_path)):
-    rows = list(builder.as_data_source(split))
-    return {name: [_plain(row[name]) for row in rows] for name in builder.info.features}
-
-
-def _plain(value):
-  if np.ndim(value):
-    return tuple(text.decode() for text in value)
-  return value.decode() if isinstance(value, bytes) else int(value)
+    for row in builder.as_data_source(split):
+      for name, column in columns.items():
+        value = row[name]
+        if np.ndim(value):
+          column.append(tuple(text.decode() for text in value))
+        else:
+          column.append(value.decode() if isinstance(value, bytes) else int(value))
+  return columns

@@ -5,10 +5,14 @@ import os
 import pathlib
 from typing import Any, ClassVar, NamedTuple
 
-from data_pipelines.datasets.annotations import check_text, excerpt, read_json_list, read_json_object
+from data_pipelines.datasets.annotations import check_text, excerpt, read_json
 from data_pipelines.datasets.builder import Image, Query, SUBMISSION, TableBuilder
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
+from data_pipelines.untrusted_json import is_count
+
+LARGEST_ID = 10**12 - 1  # files have twelve digits
+
 
 COCO = "COCO2017_unlabeled"
 
@@ -22,7 +26,7 @@ IMAGE_INFO = "annotations/image_info_unlabeled2017.json"
 _FILE_SPLITS = {"test": "val", SUBMISSION: "test"}
 
 
-class Circo(TableBuilder, skip_registration=True):
+class Circo(TableBuilder):
   """Baldrati et al., "Zero-Shot Composed Image Retrieval with Textual Inversion", ICCV 2023.
 
   Nothing to train on. Labels are COCO's ids. The test split is the published validation split, the submission split
@@ -55,7 +59,7 @@ class Circo(TableBuilder, skip_registration=True):
 
   def read_images(self, split: str) -> Sequence[Image]:
     """Every image of COCO's list, in its order; raises InputError when one is not on the disk."""
-    coco = coco_folder(pathlib.Path(self.raw_folder))
+    coco = coco_folder(self.folder)
     names = {image_id: f"{IMAGES}/{image_id:012d}.jpg" for image_id in read_ids(coco / IMAGE_INFO)}
     on_disk = {f"{IMAGES}/{name}" for name in os.listdir(coco / IMAGES)}
     missing = [name for name in names.values() if name not in on_disk]
@@ -65,7 +69,7 @@ class Circo(TableBuilder, skip_registration=True):
 
   def read_queries(self, split: str) -> Sequence[Query]:
     """All queries of the published split."""
-    folder = pathlib.Path(self.raw_folder)
+    folder = self.folder
     ids = read_ids(coco_folder(folder) / IMAGE_INFO)
     rows = {image_id: row for row, image_id in enumerate(ids)}
     return [
@@ -97,13 +101,15 @@ def coco_folder(folder: pathlib.Path) -> pathlib.Path:
 
 def read_ids(path: pathlib.Path) -> list[int]:
   """The ids that COCO's list has; raises InputError when it is not as published."""
-  images = read_json_object(path).get("images")
+  images = read_json(path, dict).get("images")
   if not isinstance(images, list):
     raise InputError(f"{path}: expected a list of images, found {excerpt(images)}")
-  ids = [image.get("id") if isinstance(image, dict) else None for image in images]
-  for number, image_id in enumerate(ids):
-    if not _is_id(image_id):
-      raise InputError(f"{path}: image {number}: expected an id, found {excerpt(images[number])}")
+  ids: list[int] = []
+  for number, image in enumerate(images):
+    image_id = image.get("id") if isinstance(image, dict) else None
+    if not is_count(image_id, most=LARGEST_ID):
+      raise InputError(f"{path}: image {number}: expected an id, found {excerpt(image)}")
+    ids.append(image_id)
   if len(set(ids)) < len(ids):
     raise InputError(f"{path}: an id is listed twice: a gallery holds an image once")
   return ids
@@ -111,8 +117,9 @@ def read_ids(path: pathlib.Path) -> list[int]:
 
 def read_annotations(path: pathlib.Path, split: str, gallery: Set[int]) -> list[Annotation]:
   """The queries of a file; raises InputError when it is not as published or names images that `gallery` lacks."""
-  annotations, ids = [], set()
-  for number, query in enumerate(read_json_list(path)):
+  annotations: list[Annotation] = []
+  ids: set[int] = set()
+  for number, query in enumerate(read_json(path, list)):
     where = f"{path}: query {number}"
     annotation = _annotation(query, split, where)
     unknown = {annotation.reference, *annotation.right} - gallery
@@ -128,7 +135,9 @@ def read_annotations(path: pathlib.Path, split: str, gallery: Set[int]) -> list[
 def _annotation(query: Any, split: str, where: str) -> Annotation:
   fields = query if isinstance(query, dict) else {}
   query_id, reference, caption = (fields.get(name) for name in ("id", "reference_img_id", "relative_caption"))
-  if not _is_id(query_id) or not _is_id(reference) or not isinstance(caption, str):
+  if (
+    not is_count(query_id, most=LARGEST_ID) or not is_count(reference, most=LARGEST_ID) or not isinstance(caption, str)
+  ):
     raise InputError(f"{where}: expected id, reference_img_id and relative_caption, found {excerpt(query)}")
   if split != SUBMISSION or caption.strip():
     check_text(caption, where)
@@ -137,14 +146,10 @@ def _annotation(query: Any, split: str, where: str) -> Annotation:
 
 def _right(fields: Mapping[str, Any], where: str) -> tuple[int, ...]:
   target, right = fields.get("target_img_id"), fields.get("gt_img_ids")
-  if not isinstance(right, list) or not all(_is_id(image) for image in (target, *right)):
+  if not isinstance(right, list) or not all(is_count(image, most=LARGEST_ID) for image in (target, *right)):
     raise InputError(f"{where}: expected target_img_id and a list of gt_img_ids, found {excerpt(dict(fields))}")
   if target not in right or fields["reference_img_id"] in right or len(set(right)) < len(right):
     raise InputError(
       f"{where}: expected different gt_img_ids, with the target and without the reference, found {excerpt(right)}"
     )
   return (target, *(image for image in right if image != target))
-
-
-def _is_id(value: Any) -> bool:
-  return type(value) is int and 0 <= value < 10**12

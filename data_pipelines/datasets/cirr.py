@@ -6,13 +6,18 @@ import pathlib
 import posixpath
 from typing import Any, ClassVar, NamedTuple
 
-from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json_list, read_json_object
-from data_pipelines.datasets.builder import Image, Query, SUBMISSION, TableBuilder
+from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json
+from data_pipelines.datasets.builder import Image, named, Query, SUBMISSION, TableBuilder
 from data_pipelines.field_rules import boolean
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
+from data_pipelines.untrusted_json import is_texts
 
 FILE_SPLITS = {"train": "train", "test": "val", SUBMISSION: "test1"}
+
+
+# In the folder, by the published name of a split: its queries, and the images that they rank.
+CAPTIONS, SPLITS = "captions/cap.rc2.{}.json", "image_splits/split.rc2.{}.json"
 
 
 IMAGE_ROOTS = ("img_raw", "images", ".")
@@ -21,7 +26,7 @@ IMAGE_ROOTS = ("img_raw", "images", ".")
 NUM_MEMBERS = 6
 
 
-class Cirr(TableBuilder, skip_registration=True):
+class Cirr(TableBuilder):
   """Liu et al., "Image Retrieval on Real-life Images with Pre-trained Vision-and-Language Models", ICCV 2021.
 
   Labels are image names. The test split is the published validation split, the submission split the published test1,
@@ -44,21 +49,21 @@ class Cirr(TableBuilder, skip_registration=True):
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
     """Raises InputError, with what was found instead, unless `folder` has all annotations."""
-    files = [path(folder, split) for split in FILE_SPLITS for path in (captions_file, split_file)]
-    cls.check_expected(folder, {str(path.relative_to(folder)): path.is_file() for path in files})
+    files = [file.format(split) for split in FILE_SPLITS.values() for file in (CAPTIONS, SPLITS)]
+    cls.check_expected(folder, {file: (folder / file).is_file() for file in files})
 
   @classmethod
-  def missing_images(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> Sequence[str]:
+  def missing_images(cls, folder: pathlib.Path | None, options: Mapping[str, Any]) -> Sequence[str]:
     """The images that the split files list and the disk lacks, by their paths; sorted."""
-    return sorted(path for split in FILE_SPLITS for path in _missing(folder, split).values())
+    return sorted(path for split in FILE_SPLITS for path in _missing(named(folder), split).values())
 
   def has_split(self, split: str) -> bool:
     """What is submitted must have every query: there is such a split where all its images are on the disk."""
-    return split != SUBMISSION or not _missing(pathlib.Path(self.raw_folder), split)
+    return split != SUBMISSION or not _missing(self.folder, split)
 
   def num_left_out(self) -> Mapping[str, int]:
     """Gallery images and queries without their images, and the same for training."""
-    folder, num_left_out = pathlib.Path(self.raw_folder), {}
+    folder, num_left_out = self.folder, dict[str, int]()
     for split, infix in (("test", ""), ("train", "train_")):
       missing = _missing(folder, split).keys()
       lacking = [not missing.isdisjoint(annotation.images) for annotation in read_annotations(folder, split)]
@@ -68,7 +73,7 @@ class Cirr(TableBuilder, skip_registration=True):
 
   def read_images(self, split: str) -> Sequence[Image]:
     """What the split file lists and the disk has."""
-    folder = pathlib.Path(self.raw_folder)
+    folder = self.folder
     root, missing = image_root(folder), _missing(folder, split)
     return [Image(path, name, root / path) for name, path in read_names(folder, split).items() if name not in missing]
 
@@ -77,7 +82,7 @@ class Cirr(TableBuilder, skip_registration=True):
     rows = {image.label: row for row, image in enumerate(self.read_images(split))}
     return [
       Query(rows[query.reference], query.caption, "", query.target, id=query.id, subset=query.subset)
-      for query in read_annotations(pathlib.Path(self.raw_folder), split)
+      for query in read_annotations(self.folder, split)
       if rows.keys() >= query.images
     ]
 
@@ -97,16 +102,6 @@ class Annotation(NamedTuple):
     return {self.reference, self.target, *self.subset} - {""}
 
 
-def captions_file(folder: pathlib.Path, split: str) -> pathlib.Path:
-  """Where the queries of a split are."""
-  return folder / "captions" / f"cap.rc2.{FILE_SPLITS[split]}.json"
-
-
-def split_file(folder: pathlib.Path, split: str) -> pathlib.Path:
-  """Where the images of a split are listed."""
-  return folder / "image_splits" / f"split.rc2.{FILE_SPLITS[split]}.json"
-
-
 def image_root(folder: pathlib.Path) -> pathlib.Path:
   """The first of IMAGE_ROOTS that is there: the paths in split files begin in it."""
   return next(folder / root for root in IMAGE_ROOTS if (folder / root).is_dir())
@@ -114,9 +109,9 @@ def image_root(folder: pathlib.Path) -> pathlib.Path:
 
 def read_names(folder: pathlib.Path, split: str) -> dict[str, str]:
   """The paths of a split's images by their names; raises InputError when the split file is not as published."""
-  file = split_file(folder, split)
+  file = folder / SPLITS.format(FILE_SPLITS[split])
   names = {}
-  for name, path in read_json_object(file).items():
+  for name, path in read_json(file, dict).items():
     if not isinstance(path, str):
       raise InputError(f"{file}: {excerpt(name)}: expected a path, found {excerpt(path)}")
     check_inside(name, str(file))
@@ -132,13 +127,15 @@ def _missing(folder: pathlib.Path, split: str) -> dict[str, str]:
 
 def read_annotations(folder: pathlib.Path, split: str) -> list[Annotation]:
   """The queries of a split; raises InputError when the file is not as published or names images that no list has."""
-  path, names = captions_file(folder, split), read_names(folder, split)
-  annotations, ids = [], set()
-  for number, query in enumerate(read_json_list(path)):
+  path, split_file = (folder / file.format(FILE_SPLITS[split]) for file in (CAPTIONS, SPLITS))
+  names = read_names(folder, split)
+  annotations: list[Annotation] = []
+  ids: set[str] = set()
+  for number, query in enumerate(read_json(path, list)):
     annotation = _annotation(query, split, f"{path}: query {number}")
     unknown = sorted(annotation.images - names.keys())
     if unknown:
-      raise InputError(f"{path}: query {number} names {excerpt(unknown[0])}, {split_file(folder, split)} does not")
+      raise InputError(f"{path}: query {number} names {excerpt(unknown[0])}, {split_file} does not")
     if annotation.id in ids:
       raise InputError(f"{path}: query {number}: pairid {annotation.id} is there before")
     ids.add(annotation.id)
@@ -150,7 +147,7 @@ def _annotation(query: Any, split: str, where: str) -> Annotation:
   fields = query if isinstance(query, dict) else {}
   texts = [fields.get(name) for name in ("reference", "caption")]
   texts.append("" if split == SUBMISSION else fields.get("target_hard"))
-  if not all(isinstance(text, str) for text in texts) or type(fields.get("pairid")) is not int:
+  if not is_texts(texts) or type(fields.get("pairid")) is not int:
     expected = "pairid, reference and caption" + ("" if split == SUBMISSION else " and target_hard")
     raise InputError(f"{where}: expected {expected}, found {excerpt(query)}")
   reference, caption, target = texts
@@ -163,7 +160,7 @@ def _annotation(query: Any, split: str, where: str) -> Annotation:
 def _subset(image_set: Any, reference: str, target: str, where: str) -> tuple[str, ...]:
   """The members of the set but the reference."""
   members = image_set.get("members") if isinstance(image_set, dict) else None
-  if not isinstance(members, list) or not all(isinstance(name, str) for name in members):
+  if not is_texts(members):
     raise InputError(f"{where}: expected img_set with a list of members, found {excerpt(image_set)}")
   if len(members) != NUM_MEMBERS or len(set(members)) != NUM_MEMBERS:
     raise InputError(f"{where}: expected {NUM_MEMBERS} different members of img_set, found {excerpt(members)}")

@@ -26,7 +26,7 @@ ADMITTED = frozenset(
 )
 
 
-class Css3d(TableBuilder, skip_registration=True):
+class Css3d(TableBuilder):
   """Vo et al., "Composing Text and Image for Image Retrieval - an Empirical Odyssey", CVPR 2019: rendered scenes.
 
   Test labels say which images show the same. A training target is one image: training labels are row numbers. Queries
@@ -49,8 +49,8 @@ class Css3d(TableBuilder, skip_registration=True):
 
   def read_images(self, split: str) -> Sequence[Image]:
     """The images of a split, by number; raises InputError when one is missing."""
-    description, root = self._describe(split), pathlib.Path(self.raw_folder)
-    names = [f"images/css_{split}_{number:06d}.png" for number in range(description.num_images)]
+    description, root = self._describe(split), self.folder
+    names = [f"images/css_{split}_{number:06d}.png" for number in range(len(description.labels))]
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
       raise InputError(f"{len(missing):,} images that {DESCRIPTION} describes are missing: {root / missing[0]}, ...")
@@ -66,12 +66,12 @@ class Css3d(TableBuilder, skip_registration=True):
     ]
 
   @classmethod
-  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
+  def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
     """Every modification once an epoch, whatever the number of its image pairs."""
     return ModificationSampler(queries, images.labels)
 
   def _describe(self, split: str) -> "SplitDescription":
-    path = pathlib.Path(self.raw_folder) / DESCRIPTION
+    path = self.folder / DESCRIPTION
     try:
       return checked_description(read_description(path)[split], split)
     except OSError as error:
@@ -93,11 +93,6 @@ class SplitDescription(NamedTuple):
 
   labels: Sequence[str]
   modifications: Sequence[Modification]
-
-  @property
-  def num_images(self) -> int:
-    """How many images the split has."""
-    return len(self.labels)
 
 
 def checked_description(content: Mapping[str, Any], split: str) -> SplitDescription:

@@ -17,7 +17,7 @@ from data_pipelines.texts.labels import replacement_text
 SIGNS = {".": "dotmark", "?": "questionmark", "&": "andmark", "*": "starmark"}
 
 
-class Fashion200k(TableBuilder, skip_registration=True):
+class Fashion200k(TableBuilder):
   """Han et al., "Automatic Spatially-aware Fashion Concept Discovery", ICCV 2017.
 
   Labels are captions. Captions and test queries are those of TIRG (Vo et al., CVPR 2019).
@@ -46,35 +46,37 @@ class Fashion200k(TableBuilder, skip_registration=True):
 
   def read_images(self, split: str) -> Sequence[Image]:
     """The images of a split in the order of its label files, sorted by name; raises InputError for a missing image."""
-    root = pathlib.Path(self.raw_folder)
+    root = self.folder
     images = [
       Image(name, clean_caption(caption), root / name)
       for path in sorted(root.glob(f"labels/*_{split}_*.txt"))
       for name, caption in _read_label_file(path)
     ]
-    missing = [image.name for image in images if not os.path.isfile(image.content)]
+    missing = [image.name for image in images if not os.path.isfile(root / image.name)]
     if missing:
       raise InputError(f"{len(missing):,} images of {root / 'labels'} are missing, for example {root / missing[0]}")
     return images
 
   def read_queries(self, split: str) -> Sequence[Query]:
-    """The queries of test_queries.txt."""
+    """The queries of test_queries.txt; raises InputError for a line that names no two images."""
     images = self.read_images(split)
     rows = {image.name: row for row, image in enumerate(images)}
-    return [_query(images, rows[reference], rows[target]) for reference, target in self._read_query_file(rows)]
-
-  @classmethod
-  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
-    """From any image to one whose caption differs in one word."""
-    return CaptionSampler(images.labels, complete_text=text_query == "complete")
-
-  def _read_query_file(self, known: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    path = pathlib.Path(self.raw_folder) / "test_queries.txt"
+    path = self.folder / "test_queries.txt"
+    queries = []
     for number, line in numbered_lines(path):
       names = line.split()
-      if len(names) != 2 or not known.keys() >= set(names):
+      if len(names) != 2 or not rows.keys() >= set(names):
         raise InputError(f"{path}:{number}: {excerpt(line)}, expected two paths that labels/*_test_*.txt have")
-      yield names[0], names[1]
+      reference, target = (rows[name] for name in names)
+      caption = images[target].label
+      text = replacement_text(images[reference].label, caption)
+      queries.append(Query(reference, text, caption, caption))
+    return queries
+
+  @classmethod
+  def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
+    """From any image to one whose caption differs in one word."""
+    return CaptionSampler(images.labels, complete_text=text_query == "complete")
 
 
 def clean_caption(text: str) -> str:
@@ -83,11 +85,6 @@ def clean_caption(text: str) -> str:
   for sign, word in SIGNS.items():
     text = text.replace(sign, word)
   return text
-
-
-def _query(images: Sequence[Image], reference: int, target: int) -> Query:
-  caption = images[target].label
-  return Query(reference, replacement_text(images[reference].label, caption), caption, caption)
 
 
 def _read_label_file(path: pathlib.Path) -> Iterator[tuple[str, str]]:

@@ -1,17 +1,18 @@
 """FashionIQ from its captions, its splits and a folder of images, of which many are no longer to be had."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 import pathlib
 import posixpath
 from typing import Any, ClassVar, NamedTuple
 
-from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json_list
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
-from data_pipelines.field_rules import boolean, different, one_of
+from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json
+from data_pipelines.datasets.builder import Image, named, Query, TableBuilder
+from data_pipelines.field_rules import boolean, one_of, several
 from data_pipelines.folders import list_files
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import SUFFIXES
 from data_pipelines.protocol import gallery_of_own_group, one_gallery_of_distinct_labels, Protocol
+from data_pipelines.untrusted_json import is_texts
 
 CATEGORIES = ("dress", "shirt", "toptee")
 
@@ -19,7 +20,7 @@ CATEGORIES = ("dress", "shirt", "toptee")
 _FILE_SPLITS = {"train": "train", "test": "val"}  # the published test split has no targets
 
 
-class FashionIQ(TableBuilder, skip_registration=True):
+class FashionIQ(TableBuilder):
   """Wu et al., "Fashion IQ: A New Dataset Towards Retrieving Images by Natural Language Feedback", CVPR 2021.
 
   Labels are image names, groups are categories. The test split is the published validation split: an entry for each
@@ -33,7 +34,7 @@ class FashionIQ(TableBuilder, skip_registration=True):
   Download the annotations from https://github.com/XiaoxiaoGuo/fashion-iq and the images from the addresses in
   https://github.com/hongwang600/fashion-iq-metadata."""
 
-  OPTIONS: ClassVar = {"categories": different(one_of(CATEGORIES)), "allow_missing_images": boolean}
+  OPTIONS: ClassVar = {"categories": several(one_of(CATEGORIES), distinct=True), "allow_missing_images": boolean}
   PROTOCOLS: ClassVar = {
     "fashion_iq": Protocol(
       "fashion_iq",
@@ -60,8 +61,9 @@ class FashionIQ(TableBuilder, skip_registration=True):
     cls.check_expected(folder, found | {"folder images/": (folder / "images").is_dir()})
 
   @classmethod
-  def missing_images(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> Sequence[str]:
+  def missing_images(cls, folder: pathlib.Path | None, options: Mapping[str, Any]) -> Sequence[str]:
     """The names of gallery images, and of images that training triplets name, without a file; sorted."""
+    folder = named(folder)
     wanted = {
       name
       for split in _FILE_SPLITS
@@ -72,8 +74,8 @@ class FashionIQ(TableBuilder, skip_registration=True):
 
   def num_left_out(self) -> Mapping[str, int]:
     """Gallery entries and queries without their images, and the same for training."""
-    missing = set(self.missing_images(pathlib.Path(self.raw_folder), self.options))
-    num_left_out = {}
+    missing = set(self.missing_images(self.folder, self.options))
+    num_left_out: dict[str, int] = {}
     for split, infix in (("test", ""), ("train", "train_")):
       lacking = [not missing.isdisjoint(annotation[:2]) for _, annotation in self._annotations(split)]
       num_left_out[f"num_missing_{infix}images"] = sum(name in missing for _, name in self._entries(split))
@@ -82,7 +84,7 @@ class FashionIQ(TableBuilder, skip_registration=True):
 
   def read_images(self, split: str) -> Sequence[Image]:
     """Of every category the images that are on the disk."""
-    root = pathlib.Path(self.raw_folder)
+    root = self.folder
     paths = images_on_disk(root)
     return [
       Image(paths[name], name, root / paths[name], category) for category, name in self._entries(split) if name in paths
@@ -95,11 +97,16 @@ class FashionIQ(TableBuilder, skip_registration=True):
     """
     rows = {(image.group, image.label): row for row, image in enumerate(self.read_images(split))}
     listed, queries = set(self._entries(split)), []
-    for category, annotation in self._annotations(split):
-      ends = [(category, name) for name in annotation[:2]]
-      _check_listed(ends, listed)
-      if rows.keys() >= set(ends):
-        queries.append(_query(category, annotation, rows))
+    for category, (reference, target, captions) in self._annotations(split):
+      for name in (reference, target):
+        if (category, name) not in listed:
+          raise InputError(
+            f"captions/cap.{category}.val.json names {excerpt(name)[1:-1]}, image_splits/split.{category}.val.json "
+            "does not"
+          )
+      if rows.keys() >= {(category, reference), (category, target)}:
+        row, complete = rows[category, reference], complete_text(category, captions)
+        queries.append(Query(row, modification_text(captions), complete, target, group=category))
     without = set(self.options["categories"]) - {query.group for query in queries}
     if without:
       raise InputError(f"{self.raw_folder}: no {split} query of {', '.join(sorted(without))} has both its images")
@@ -107,12 +114,12 @@ class FashionIQ(TableBuilder, skip_registration=True):
 
   def _entries(self, split: str) -> Iterator[tuple[str, str]]:
     for category in self.options["categories"]:
-      for name in read_names(pathlib.Path(self.raw_folder), category, split):
+      for name in read_names(self.folder, category, split):
         yield category, name
 
   def _annotations(self, split: str) -> Iterator[tuple[str, "Annotation"]]:
     for category in self.options["categories"]:
-      for annotation in read_annotations(pathlib.Path(self.raw_folder), category, split):
+      for annotation in read_annotations(self.folder, category, split):
         yield category, annotation
 
 
@@ -122,24 +129,6 @@ class Annotation(NamedTuple):
   reference: str
   target: str
   captions: Sequence[str]
-
-
-def _check_listed(images: Iterable[tuple[str, str]], listed: Set[tuple[str, str]]) -> None:
-  for category, name in images:
-    if (category, name) not in listed:
-      raise InputError(
-        f"captions/cap.{category}.val.json names {excerpt(name)[1:-1]}, image_splits/split.{category}.val.json does not"
-      )
-
-
-def _query(category: str, annotation: Annotation, rows: Mapping[tuple[str, str], int]) -> Query:
-  return Query(
-    reference=rows[category, annotation.reference],
-    modification=modification_text(annotation.captions),
-    complete=complete_text(category, annotation.captions),
-    target_label=annotation.target,
-    group=category,
-  )
 
 
 def modification_text(captions: Sequence[str]) -> str:
@@ -156,22 +145,17 @@ def complete_text(category: str, captions: Sequence[str]) -> str:
 def read_annotations(folder: pathlib.Path, category: str, split: str) -> list[Annotation]:
   """The queries of a category; raises InputError when the file is not as published."""
   path = folder / "captions" / f"cap.{category}.{_FILE_SPLITS[split]}.json"
-  return [_annotation(query, f"{path}: query {number}") for number, query in enumerate(read_json_list(path))]
-
-
-def _annotation(query: Any, where: str) -> Annotation:
-  names = [query.get(field) for field in ("candidate", "target")] if isinstance(query, dict) else [None]
-  captions = query.get("captions") if isinstance(query, dict) else None
-  if not _texts(names) or not isinstance(captions, list) or not captions or not _texts(captions):
-    raise InputError(f"{where}: expected candidate, captions and target, found {excerpt(query)}")
-  for name in names:
-    check_inside(name, where)
-  check_text(" ".join(captions).strip(".?, "), where)  # of two captions one may be blank: the published files have some
-  return Annotation(*names, tuple(captions))
-
-
-def _texts(values: Sequence[Any]) -> bool:
-  return all(isinstance(value, str) for value in values)
+  annotations = []
+  for number, query in enumerate(read_json(path, list)):
+    where, fields = f"{path}: query {number}", query if isinstance(query, dict) else {}
+    names, captions = [fields.get(field) for field in ("candidate", "target")], fields.get("captions")
+    if not is_texts(names) or not captions or not is_texts(captions):
+      raise InputError(f"{where}: expected candidate, captions and target, found {excerpt(query)}")
+    for name in names:
+      check_inside(name, where)
+    check_text(" ".join(captions).strip(".?, "), where)  # of two captions one may be blank, as published ones are
+    annotations.append(Annotation(names[0], names[1], tuple(captions)))
+  return annotations
 
 
 def read_names(folder: pathlib.Path, category: str, split: str) -> list[str]:
@@ -183,7 +167,7 @@ def read_names(folder: pathlib.Path, category: str, split: str) -> list[str]:
     annotations = read_annotations(folder, category, split)
     return list(dict.fromkeys(name for annotation in annotations for name in annotation[:2]))
   path = folder / "image_splits" / f"split.{category}.{_FILE_SPLITS[split]}.json"
-  names = read_json_list(path)
+  names = read_json(path, list)
   for name in names:
     if not isinstance(name, str):
       raise InputError(f"{path}: expected a list of image names, found {excerpt(name)} in it")

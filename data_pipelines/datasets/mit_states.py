@@ -1,7 +1,7 @@
 """MIT-States from its folder of images: objects (nouns) in states (adjectives)."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import pathlib
 import sys
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ TEST_NOUNS = frozenset((
 
 
 # fmt: on
-class MitStates(TableBuilder, skip_registration=True):
+class MitStates(TableBuilder):
   """Isola, Lim and Adelson, "Discovering States and Transformations in Image Collections", CVPR 2015.
 
   Labels are "adjective noun". The split by nouns and the test queries are those of TIRG (Vo et al., CVPR 2019).
@@ -50,7 +50,7 @@ class MitStates(TableBuilder, skip_registration=True):
     Other files in the folders and folders of other names are left out, as the published loader leaves them; the
     terminal says which.
     """
-    root = pathlib.Path(self.raw_folder)
+    root = self.folder
     paths, others = labelled_images(root)
     images = [
       Image(normal_name(str(path.relative_to(root))), label, path)
@@ -70,10 +70,19 @@ class MitStates(TableBuilder, skip_registration=True):
 
   def read_queries(self, split: str) -> Sequence[Query]:
     """Every image with every other adjective of its noun."""
-    return list(_queries(self.read_images(split)))
+    images, queries = self.read_images(split), []
+    adjectives = defaultdict[str, set[str]](set)
+    for image in images:
+      adjective, noun = split_label(image.label)
+      adjectives[noun].add(adjective)
+    for row, image in enumerate(images):
+      own, noun = split_label(image.label)
+      for adjective in sorted(adjectives[noun] - {own}):
+        queries.append(Query(row, adjective, f"{adjective} {noun}", f"{adjective} {noun}"))
+    return queries
 
   @classmethod
-  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
+  def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
     """From any image to its noun in two other states."""
     return AdjectiveSampler(images.labels, complete_text=text_query == "complete")
 
@@ -85,7 +94,8 @@ def labelled_images(root: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], 
   a folder's name has more than two words.
   """
   listing = list_files(root / "images")
-  images, others = {}, list(listing.left_out)
+  images: dict[str, list[pathlib.Path]] = {}
+  others = list(listing.left_out)
   for name in sorted(listing.files, key=lambda name: name.split("/")):
     label, _, file = name.partition("/")
     if file and _is_label(label, root / "images") and "/" not in file and file.endswith(".jpg"):
@@ -103,14 +113,3 @@ def _is_label(name: str, where: pathlib.Path) -> bool:
   if len(name.split()) != 2:
     raise InputError(f"{where / name}: the folder's name is not the two words 'adjective noun'")
   return split_label(name)[0] != "adj"
-
-
-def _queries(images: Sequence[Image]) -> Iterator[Query]:
-  adjectives = defaultdict(set)
-  for image in images:
-    adjective, noun = split_label(image.label)
-    adjectives[noun].add(adjective)
-  for row, image in enumerate(images):
-    own, noun = split_label(image.label)
-    for adjective in sorted(adjectives[noun] - {own}):
-      yield Query(row, adjective, f"{adjective} {noun}", f"{adjective} {noun}")

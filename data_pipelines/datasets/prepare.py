@@ -66,13 +66,19 @@ def open_tables(
     check_apart(root, "config.data.prepared_dir", manual, "config.data.dir")
   version = f"-{fingerprint(manual, builder_class.fingerprinted(options))}" if manual or options else ""
   data_dir = root / f"{dataset}{version}"
-  arguments = {"data_dir": str(data_dir), "file_format": "array_record", "options": options, "raw_folder": manual}
 
   def tables() -> dict[str, TableBuilder]:
     opened = {}
     for name in FEATURES:
       with damage_named(data_dir / dataset / name):
-        opened[name] = builder_class(config=name, on_beam=beam is not None, **arguments)
+        opened[name] = builder_class(
+          config=name,
+          data_dir=str(data_dir),
+          file_format="array_record",
+          options=options,
+          raw_folder=manual,
+          on_beam=beam is not None,
+        )
     return opened
 
   found = tables()
@@ -90,15 +96,18 @@ def open_tables(
 
 
 def _missing(tables: Mapping[str, TableBuilder]) -> dict[str, TableBuilder]:
-  return {name: builder for name, builder in tables.items() if not _is_prepared(builder)}
+  """The tables that nobody has prepared."""
+  with _without_tfds_messages():
+    return {name: builder for name, builder in tables.items() if not builder.is_prepared()}
 
 
 def fingerprint(folder: pathlib.Path | None, options: Mapping[str, Any]) -> str:
   """Eight hexadecimal digits that change with `options` and the name or size of any file that `list_files` finds."""
   digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode() if options else b"")
-  files = list_files(folder).files.values() if folder else ()
-  for path, size in sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files):
-    digest.update(f"{path}\0{size}\n".encode())
+  if folder:
+    files = list_files(folder).files.values()
+    for path, size in sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files):
+      digest.update(f"{path}\0{size}\n".encode())
   return digest.hexdigest()[:8]
 
 
@@ -131,11 +140,6 @@ def _list_missing_images(missing: Sequence[str], data_dir: pathlib.Path, options
       f"are listed in {path}. Download them, or leave out the queries and gallery images concerned with "
       "--config.data.allow_missing_images=True: recalls then do not compare with published ones."
     )
-
-
-def _is_prepared(builder: TableBuilder) -> bool:
-  with _without_tfds_messages():
-    return builder.is_prepared()
 
 
 def _prepare(builder: TableBuilder, manual: pathlib.Path | None, beam: Beam | None) -> None:

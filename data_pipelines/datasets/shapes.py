@@ -71,7 +71,7 @@ class Thing:
 Scene = tuple[Thing, ...]  # sorted by cell
 
 
-class Shapes(TableBuilder, skip_registration=True):
+class Shapes(TableBuilder):
   """Scenes of coloured shapes on a 3x3 grid, and sentences that change them; drawn here, deterministic from a seed."""
 
   def read_images(self, split: str) -> Sequence[Image]:
@@ -123,15 +123,11 @@ def _changes_of_split(
     if scene in taken or scene in starts or len(options) < QUERIES_PER_SCENE:
       continue
     starts.add(scene)
-    for i in _pick_by_kind_of_change(rng, options):
+    # Adding, removing and resizing have equal shares although there are many more ways to add.
+    verbs = [text.split()[0] for text, _ in options]
+    weights = np.array([1 / verbs.count(verb) for verb in verbs])
+    for i in rng.choice(len(options), QUERIES_PER_SCENE, replace=False, p=weights / weights.sum()):
       yield scene, *options[i]
-
-
-def _pick_by_kind_of_change(rng: np.random.Generator, options: list[tuple[str, Scene]]) -> np.ndarray:
-  """Distinct options; adding, removing and resizing have equal shares although there are many more ways to add."""
-  verbs = [text.split()[0] for text, _ in options]
-  weights = np.array([1 / verbs.count(verb) for verb in verbs])
-  return rng.choice(len(options), QUERIES_PER_SCENE, replace=False, p=weights / weights.sum())
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
@@ -150,26 +146,16 @@ def random_scene(rng: np.random.Generator) -> Scene:
 
 def possible_changes(scene: Scene) -> dict[str, Scene]:
   """Every text that makes sense for a scene, with the scene that it leads to."""
-  return {**_additions(scene), **_removals(scene), **_resizings(scene)}
-
-
-def _additions(scene: Scene) -> dict[str, Scene]:
   free_cells = set(range(len(CELLS))) - {thing.cell for thing in scene}
   kinds = {thing.kind for thing in scene}
   things = itertools.starmap(Thing, itertools.product(free_cells, SIZES, COLOURS, SHAPES))
-  return {
+  changes = {
     f"add {thing.size} {thing.kind} to {CELLS[thing.cell]}": tuple(sorted((*scene, thing)))
     for thing in things
     if thing.kind not in kinds
   }
-
-
-def _removals(scene: Scene) -> dict[str, Scene]:
-  return {f"remove {thing.kind}": tuple(other for other in scene if other != thing) for thing in scene}
-
-
-def _resizings(scene: Scene) -> dict[str, Scene]:
-  changes = {}
+  for thing in scene:
+    changes[f"remove {thing.kind}"] = tuple(other for other in scene if other != thing)
   for thing in scene:
     size = SIZES[1 - SIZES.index(thing.size)]
     resized = dataclasses.replace(thing, size=size)

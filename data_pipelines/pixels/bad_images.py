@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 import concurrent.futures
-import functools
 import json
 import pathlib
 
@@ -32,15 +31,16 @@ def bad_images(images: ImageTable, size: int, file: pathlib.Path, num_workers: i
 
 
 def _decode_all(images: ImageTable, size: int, num_threads: int) -> dict[int, str]:
+  """What is wrong with each image that cannot be decoded, by row."""
+
+  def error_of(row: int) -> str | None:
+    try:
+      load_pixels(images, row, size)
+    except InputError as error:
+      return str(error)
+    return None
+
   with concurrent.futures.ThreadPoolExecutor(num_threads) as threads:
-    errors = threads.map(functools.partial(_error, images, size), range(len(images)))
+    errors = threads.map(error_of, range(len(images)))
     bar = tqdm.tqdm(errors, desc="look for bad images", unit=" images", total=len(images))
     return {row: error for row, error in enumerate(bar) if error is not None}
-
-
-def _error(images: ImageTable, size: int, row: int) -> str | None:
-  try:
-    load_pixels(images, row, size)
-  except InputError as error:
-    return str(error)
-  return None

@@ -7,6 +7,7 @@ goes on where it stopped.
 
 from collections.abc import Iterator, Sequence
 import concurrent.futures
+import dataclasses
 import functools
 import hashlib
 import multiprocessing
@@ -32,14 +33,14 @@ MAX_CHECKED = 32  # chunks whose checksums are compared when a store is opened: 
 CRC = np.dtype("<u4")
 
 
+@dataclasses.dataclass(frozen=True)
 class PixelStore:
   """The pixels of a finished store, by row or by an array of rows. Sent to another process, it opens its file there.
 
   The name of its file, `path`, is another one for other images, another size and another way of decoding.
   """
 
-  def __init__(self, path: pathlib.Path):
-    self.path = path
+  path: pathlib.Path
 
   def __reduce__(self):
     return PixelStore, (self.path,)
@@ -109,7 +110,7 @@ def _build(images: ImageTable, size: int, resizing: Resizing, path: pathlib.Path
   if not (partial.exists() and path.with_suffix(".sums").exists()):
     _create(partial, ticks, (len(images), size, size, 3), num_chunks)
   missing = np.flatnonzero(np.fromfile(ticks, np.uint8) == 0).tolist()
-  done = len(images) - sum(len(_rows(images, chunk)) for chunk in missing)
+  done = len(images) - sum(min(CHUNK, len(images) - chunk * CHUNK) for chunk in missing)
   with tqdm.tqdm(desc=f"decode {path.stem}", unit=" images", total=len(images), initial=done) as bar:
     for count in _decode_chunks(images, missing, (size, resizing), partial, ticks, num_workers):
       bar.update(count)
@@ -133,10 +134,6 @@ def _create(partial: pathlib.Path, ticks: pathlib.Path, shape: tuple[int, ...], 
     stream.truncate(stream.tell() + int(np.prod(shape)))
 
 
-def _rows(images: ImageTable, chunk: int) -> range:
-  return range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(images)))
-
-
 def _decode_chunks(
   images: ImageTable,
   chunks: Sequence[int],
@@ -148,7 +145,7 @@ def _decode_chunks(
   """Decodes the chunks and yields the number of images as each is done; no more are read than processes can take."""
 
   def job(chunk: int) -> tuple:
-    rows = _rows(images, chunk)
+    rows = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(images)))
     return [images.encoded[row] for row in rows], [images.names[row] for row in rows], chunk, shape, partial, ticks
 
   if not num_workers:
@@ -182,7 +179,7 @@ def _decode_chunk(
   to_disk(partial)
   with partial.with_suffix(".sums").open("r+b") as file:
     file.seek(chunk * CRC.itemsize)
-    file.write(zlib.crc32(pixels).to_bytes(CRC.itemsize, "little"))
+    file.write(zlib.crc32(pixels.data).to_bytes(CRC.itemsize, "little"))
     file.flush()
     os.fsync(file.fileno())
   with ticks.open("r+b") as file:

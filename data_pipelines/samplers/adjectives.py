@@ -3,8 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
 from data_pipelines.input_error import InputError
 from data_pipelines.tables import MakeRng, Triplet
 from data_pipelines.texts.labels import split_label
@@ -32,13 +30,9 @@ class AdjectiveSampler:
       adjectives[noun].add(adjective)
     self._adjectives = {noun: sorted(own) for noun, own in adjectives.items()}
     self._references = [row for row, label in enumerate(labels) if len(self._adjectives[split_label(label)[1]]) > 1]
+    self.num_items = len(self._references)
     if not self._references:
       raise InputError("no noun has images with two different adjectives: there is nothing to learn from")
-
-  @property
-  def num_items(self) -> int:
-    """How many images can be references."""
-    return len(self._references)
 
   def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """Two triplets with the same reference."""
@@ -47,12 +41,13 @@ class AdjectiveSampler:
     noun = split_label(self._labels[reference])[1]
     adjectives = self._adjectives[noun]
     drawn = rng.choice(len(adjectives), self.triplets_per_item, replace=False)
-    return [self._triplet(reference, adjectives[i], noun, rng) for i in drawn]
-
-  def _triplet(self, reference: int, adjective: str, noun: str, rng: np.random.Generator) -> Triplet:
-    rows = self._rows[f"{adjective} {noun}"]
-    text = f"{adjective} {noun}" if self._complete_text else adjective
-    return Triplet(reference, rows[rng.integers(len(rows))], text)
+    triplets = []
+    for adjective in (adjectives[i] for i in drawn):
+      label = f"{adjective} {noun}"
+      rows = self._rows[label]
+      text = label if self._complete_text else adjective
+      triplets.append(Triplet(reference, rows[rng.integers(len(rows))], text))
+    return triplets
 
   def texts(self) -> Sequence[str]:
     """All labels, as the original's vocabulary holds the nouns too, and the adjectives where texts are such."""

@@ -1,10 +1,8 @@
 """Triplets between images whose captions differ in one word."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 import itertools
-
-import numpy as np
 
 from data_pipelines.input_error import InputError
 from data_pipelines.tables import MakeRng, Triplet
@@ -33,39 +31,27 @@ class CaptionSampler:
       for caption in children:
         self._parents[caption].append(parent)
     self._references = [row for row, caption in enumerate(captions) if caption in self._parents]
+    self.num_items = len(self._references)
     if not self._references:
       raise InputError("no two captions differ in one word: there is nothing to learn from")
-
-  @property
-  def num_items(self) -> int:
-    """How many images can be references."""
-    return len(self._references)
 
   def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """One triplet from the item's image."""
     rng = make_rng()
     reference = self._references[item]
-    caption = self._captions[reference]
-    target_caption = self._draw_sibling(caption, rng)
-    rows = self._rows[target_caption]
-    return [Triplet(reference, rows[rng.integers(len(rows))], self._text(caption, target_caption))]
-
-  def _draw_sibling(self, caption: str, rng: np.random.Generator) -> str:
+    caption = sibling = self._captions[reference]
     parents = self._parents[caption]
-    while True:
+    while sibling == caption:
       children = self._families[parents[rng.integers(len(parents))]]
-      child = children[rng.integers(len(children))]
-      if child != caption:
-        return child
-
-  def _text(self, caption: str, target_caption: str) -> str:
-    return target_caption if self._complete_text else replacement_text(caption, target_caption)
+      sibling = children[int(rng.integers(len(children)))]
+    rows = self._rows[sibling]
+    text = sibling if self._complete_text else replacement_text(caption, sibling)
+    return [Triplet(reference, rows[rng.integers(len(rows))], text)]
 
   def texts(self) -> Sequence[str]:
     """All captions (the original's vocabulary is theirs), and every "replace X with Y" where texts are such."""
-    replacements = () if self._complete_text else self._replacements()
-    return list(dict.fromkeys(itertools.chain(self._rows, replacements)))
-
-  def _replacements(self) -> Iterator[str]:
-    for children in self._families.values():
-      yield from itertools.starmap(replacement_text, itertools.permutations(children, 2))
+    texts = dict.fromkeys(self._rows)
+    if not self._complete_text:
+      for children in self._families.values():
+        texts |= dict.fromkeys(itertools.starmap(replacement_text, itertools.permutations(children, 2)))
+    return list(texts)

@@ -17,11 +17,7 @@ class ListedSampler:
     for row, label in enumerate(labels):
       rows.setdefault(label, []).append(row)
     self._targets = [rows[label] for label in queries.target_labels]
-
-  @property
-  def num_items(self) -> int:
-    """How many queries are listed."""
-    return len(self._queries)
+    self.num_items = len(queries)
 
   def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """The query's one triplet."""

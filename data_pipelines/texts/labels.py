@@ -13,11 +13,9 @@ def split_label(label: str) -> tuple[str, str]:
 def replacement_text(reference_caption: str, target_caption: str) -> str:
   """ "replace X with Y": the first word of each caption that the other lacks, its last word where there is none."""
   reference, target = reference_caption.split(), target_caption.split()
-  return f"replace {_first_not_in(target, reference)} with {_first_not_in(reference, target)}"
-
-
-def _first_not_in(other: Sequence[str], words: Sequence[str]) -> str:
-  return next((word for word in words if word not in other), words[-1])
+  replaced = next((word for word in reference if word not in target), reference[-1])
+  replacement = next((word for word in target if word not in reference), target[-1])
+  return f"replace {replaced} with {replacement}"
 
 
 def families(captions: Iterable[str]) -> Mapping[str, Sequence[str]]:

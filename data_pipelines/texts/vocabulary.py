@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -28,8 +29,9 @@ class Vocabulary:
     """All words of `texts`, in order of first appearance."""
     return cls(tuple(dict.fromkeys(word for text in texts for word in SPLITTERS[splitter](text))), splitter)
 
-  def __post_init__(self):
-    object.__setattr__(self, "_ids", {word: i for i, word in enumerate(self.words, start=1)})
+  @functools.cached_property
+  def _ids(self) -> dict[str, int]:
+    return {word: i for i, word in enumerate(self.words, start=1)}
 
   @property
   def size(self) -> int:

@@ -27,7 +27,10 @@ class WordPieces:
   @classmethod
   def from_folder(cls, folder: pathlib.Path, max_length: int) -> "WordPieces":
     """The tokenizer of a model's folder; raises InputError when it has none or a broken one."""
-    tokenizer = _open(folder)
+    file = next((folder / name for name in ("tokenizer.json", "vocab.txt") if (folder / name).is_file()), None)
+    if file is None:
+      raise InputError(f"{folder} has no tokenizer: expected tokenizer.json or vocab.txt")
+    tokenizer = open_tokenizer(file)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     return cls(tokenizer, max_length)
@@ -78,13 +81,6 @@ class WordPieces:
       raise
     except BaseException as error:  # the library is Rust, whose panics are no Exceptions
       raise InputError(f"the tokenizer cannot read the texts: {str(error)[:200]}") from error
-
-
-def _open(folder: pathlib.Path) -> tokenizers.Tokenizer:
-  file = next((folder / name for name in ("tokenizer.json", "vocab.txt") if (folder / name).is_file()), None)
-  if file is None:
-    raise InputError(f"{folder} has no tokenizer: expected tokenizer.json or vocab.txt")
-  return open_tokenizer(file)
 
 
 def open_tokenizer(file: pathlib.Path) -> tokenizers.Tokenizer:

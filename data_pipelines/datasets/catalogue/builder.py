@@ -15,7 +15,7 @@ from data_pipelines.samplers import CaptionSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
 
 
-class Catalogue(TableBuilder, skip_registration=True):
+class Catalogue(TableBuilder):
   """A folder of images with rows (reference, text, target) or (image, caption), or with none: a gallery alone.
 
   Labels are image names or captions. The gallery are the images that no training row names, and those of the test
@@ -77,9 +77,9 @@ class Catalogue(TableBuilder, skip_registration=True):
     return self._content.queries[split]
 
   @classmethod
-  def sampler(cls, images: ImageTable, queries: QueryTable | None, text_query: str) -> TripletSampler:
+  def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
     """The triplets that rows list or, from captions, as Fashion200k's."""
-    if queries is not None:
+    if len(queries):
       return super().sampler(images, queries, text_query)
     return CaptionSampler(images.labels, complete_text=text_query == "complete")
 

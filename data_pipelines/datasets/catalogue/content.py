@@ -21,7 +21,7 @@ def split_triplets(examples: Sequence[Example], test_share: float) -> dict[str, 
   Left out are then all other rows that share an image with one of these: no image of a test query is trained on.
   """
   if examples[0].split:
-    return _by_column(examples)
+    return {split: [example for example in examples if example.split == split] for split in SPLITS}
   test = [example for example in examples if drawn(example.images[1], test_share)]
   tested = named_images(test)
   return {"train": [example for example in examples if tested.isdisjoint(example.images)], "test": test}
@@ -30,8 +30,8 @@ def split_triplets(examples: Sequence[Example], test_share: float) -> dict[str, 
 def split_captions(examples: Sequence[Example], test_share: float) -> dict[str, list[Example]]:
   """The same for images with captions: without a column `split`, a caption's images are all on one side."""
   if examples[0].split:
-    return _by_column(examples)
-  split = {"train": [], "test": []}
+    return split_triplets(examples, test_share)
+  split: dict[str, list[Example]] = {"train": [], "test": []}
   for example in examples:
     split["test" if drawn(example.text, test_share) else "train"].append(example)
   return split
@@ -50,10 +50,6 @@ def drawn(name: str, share: float) -> bool:
 def number_of(name: str) -> int:
   """A number of 64 bits, as if drawn at random, but the same for the same name."""
   return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-
-
-def _by_column(examples: Sequence[Example]) -> dict[str, list[Example]]:
-  return {split: [example for example in examples if example.split == split] for split in SPLITS}
 
 
 Found = Mapping[str, Any]  # what an image's `content` may be, by name
@@ -77,13 +73,18 @@ def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Con
   """All of it; raises InputError for rows that cannot be used, and where there are no images or no test queries."""
   listing = list_files(folder, SUFFIXES) if folder else Listing({}, ())
   found = listing.files
-  if options["triplets"]:
-    content = _with_triplets(options["triplets"], options["test_share"], folder, found)
-  elif options["captions"]:
-    content = _with_captions(options["captions"], options["test_share"], folder, found)
+  source = options["triplets"] or options["captions"]
+  if source:
+    read = _with_triplets if options["triplets"] else _with_captions
+    content = read(source, options["test_share"], folder, found)
+    if not content.queries["test"] and not content.missing:
+      raise InputError(
+        f"{source}: no query to test on: rows need split test, a larger config.data.test_share, or captions that "
+        "differ in one word"
+      )
   elif found:
-    nothing = dict.fromkeys(SPLITS, ())
-    content = Content(nothing | {"test": [Image(name, name, path) for name, path in found.items()]}, nothing)
+    images = {"train": (), "test": [Image(name, name, path) for name, path in found.items()]}
+    content = Content(images, {"train": (), "test": ()})
   else:
     raise InputError(f"{folder} has no images ({', '.join(SUFFIXES)})")
   used = {image.name for images in content.images.values() for image in images}
@@ -94,13 +95,20 @@ def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Con
 def _with_triplets(source: str, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:
   """Labels are names. The gallery has all images but those that are only trained on."""
   examples, own_images = read_triplets(source)
-  found = _with_named(found | own_images, folder, examples)
+  found = _with_named({**found, **own_images}, folder, examples)
   split = split_triplets(examples, test_share)
-  kept = _whole(split, found)
+  kept, missing, num_left_out = _answerable(split, found)
   trained, tested = (named_images(kept[name]) for name in SPLITS)
   names = {"train": sorted(trained), "test": sorted(tested | (found.keys() - trained))}
   images = {split: [Image(name, name, found[name]) for name in own] for split, own in names.items()}
-  queries = {name: list(_listed_queries(kept[name], names[name])) for name in SPLITS}
+  rows = {split: {name: row for row, name in enumerate(own)} for split, own in names.items()}
+  queries = {
+    split: [
+      Query(rows[split][reference], text, f"{category} {text}".strip(), target, category)
+      for (reference, target), text, _, category in kept[split]
+    ]
+    for split in SPLITS
+  }
   num_apart = len(examples) - sum(map(len, split.values()))
   notes = [
     f"{source}: {len(split['train']):,} rows to train on, {len(split['test']):,} to test on, {num_apart:,} left out "
@@ -108,68 +116,53 @@ def _with_triplets(source: str, test_share: float, folder: pathlib.Path | None, 
   ]
   if trained & tested:
     notes.append(f"{source}: {len(trained & tested):,} images of rows to test on are trained on too")
-  return _checked(source, Content(images, queries, *_missing(split, kept, found), notes))
+  return Content(images, queries, missing, num_left_out, notes)
 
 
 def _with_captions(source: str, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:
   """Labels are captions. The gallery has the test images."""
   examples, own_images = read_captions(source)
-  found = _with_named(found | own_images, folder, examples)
+  found = _with_named({**found, **own_images}, folder, examples)
   split = split_captions(examples, test_share)
-  kept = _whole(split, found)
-  images = {name: [_captioned(example, found) for example in sorted(kept[name])] for name in SPLITS}
+  kept, missing, num_left_out = _answerable(split, found)
+  images = {
+    name: [Image(image, text, found[image], category) for (image,), text, _, category in sorted(kept[name])]
+    for name in SPLITS
+  }
   queries = {"train": (), "test": list(_sibling_queries(images["test"]))}
   num_without = len(found.keys() - named_images(examples))
   notes = [
     f"{source}: {len(split['train']):,} images to train on, {len(split['test']):,} to test on, of which "
     f"{len(queries['test']):,} are queries; {num_without:,} images have no caption and are left out"
   ]
-  return _checked(source, Content(images, queries, *_missing(split, kept, found), notes))
+  return Content(images, queries, missing, num_left_out, notes)
 
 
 def _with_named(found: Found, folder: pathlib.Path | None, examples: Sequence[Example]) -> Found:
   """Also images that rows name and whose suffix is none of SUFFIXES."""
-  others = named_images(examples) - found.keys() if folder else set()
-  files = list_files(folder).files if others else {}
+  others = named_images(examples) - found.keys()
+  if not folder or not others:
+    return found
+  files = list_files(folder).files
   return {**found, **{name: files[name] for name in sorted(others & files.keys())}}
 
 
-def _whole(split: Split, found: Found) -> Split:
-  return {name: [e for e in examples if found.keys() >= set(e.images)] for name, examples in split.items()}
-
-
-def _missing(split: Split, kept: Split, found: Found) -> tuple[Sequence[str], Mapping[str, int]]:
-  missing, num_left_out = set(), {}
+def _answerable(split: Split, found: Found) -> tuple[Split, Sequence[str], Mapping[str, int]]:
+  """The rows all of whose images are there, the names of the images that are not, and how many are left out."""
+  kept = {name: [e for e in examples if found.keys() >= set(e.images)] for name, examples in split.items()}
+  missing: set[str] = set()
+  num_left_out = {}
   for name, infix in (("test", ""), ("train", "train_")):
     own = named_images(split[name]) - found.keys()
     num_left_out[f"num_missing_{infix}images"] = len(own)
     num_left_out[f"num_missing_{infix}queries"] = len(split[name]) - len(kept[name])
     missing |= own
-  return sorted(missing), num_left_out
-
-
-def _checked(source: str, content: Content) -> Content:
-  if not content.queries["test"] and not content.missing:
-    raise InputError(
-      f"{source}: no query to test on: rows need split test, a larger config.data.test_share, or captions that differ "
-      "in one word"
-    )
-  return content
-
-
-def _captioned(example: Example, found: Found) -> Image:
-  return Image(example.images[0], example.text, found[example.images[0]], example.category)
-
-
-def _listed_queries(examples: Sequence[Example], names: Sequence[str]) -> Iterator[Query]:
-  rows = {name: row for row, name in enumerate(names)}
-  for (reference, target), text, _, category in examples:
-    yield Query(rows[reference], text, f"{category} {text}".strip(), target, category)
+  return kept, sorted(missing), num_left_out
 
 
 def _sibling_queries(images: Sequence[Image]) -> Iterator[Query]:
   """From each image to a caption of the gallery that differs in a word; which one, its name decides."""
-  siblings = defaultdict(set)
+  siblings = defaultdict[str, set[str]](set)
   for captions in families(dict.fromkeys(image.label for image in images)).values():
     for caption in captions:
       siblings[caption].update(captions)

@@ -27,7 +27,7 @@ def read_hub_rows(source: str, columns: Columns) -> tuple[list[Row], Images]:
   Such an image is named by the SHA-256 of its bytes, and so is there once. Where there are several splits, rows have
   the column `split`. Raises InputError where it cannot be loaded, or a column is missing or holds something else.
   """
-  images, rows, found = Images(), [], {}
+  images, rows, found = Images(), list[Row](), dict[str, None]()
   for split, part in _splits(source).items():
     found |= dict.fromkeys([*part.column_names, *(["split"] if split else [])])
     rows += _rows(f"{source}{f', {split}' if split else ''}", split, part, columns, images)
@@ -73,17 +73,12 @@ def _rows(where: str, split: str, part: Any, columns: Columns, images: Images) -
   for name in pictures:
     part = part.cast_column(name, Image(decode=False))
   for number, row in enumerate(part):
-    for name in pictures:
-      row[name] = _add_image(images, part, number, name, row[name])
+    for column in pictures:
+      if row[column] is not None:
+        name = hashlib.sha256(_bytes(row[column])).hexdigest()
+        images.setdefault(name, functools.partial(_read, part, number, column))
+        row[column] = name
     yield Row(f"{where}: row {number + 1}", {"split": split} | row)
-
-
-def _add_image(images: Images, part: Any, number: int, column: str, encoded: Mapping | None) -> str | None:
-  if encoded is None:
-    return None
-  name = hashlib.sha256(_bytes(encoded)).hexdigest()
-  images.setdefault(name, functools.partial(_read, part, number, column))
-  return name
 
 
 def _read(part: Any, number: int, column: str) -> bytes:

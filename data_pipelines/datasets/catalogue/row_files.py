@@ -56,7 +56,7 @@ def checked_rows(source: str, found: Sequence[str], rows: Iterable[Row], columns
 
 
 def _texts(fields: Mapping[str, Any], columns: Columns, where: str) -> dict[str, str]:
-  texts = {name: fields.get(name) for name in columns.required}
+  texts: dict[str, Any] = {name: fields.get(name) for name in columns.required}
   texts |= {name: "" if fields.get(name) is None else fields[name] for name in columns.optional}
   for name, value in texts.items():
     if value is None:
@@ -72,32 +72,30 @@ def _read_csv(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
     names = [name.strip() for name in next(reader, [])]
     if len(set(names)) < len(names):
       raise InputError(f"{path}:1: {excerpt(', '.join(names))}: a column is there twice")
-    return names, [_csv_row(names, fields, f"{path}:{reader.line_num}") for fields in reader if fields]
+    rows = []
+    for fields in filter(None, reader):
+      where = f"{path}:{reader.line_num}"
+      if len(fields) != len(names):
+        found = f"{len(fields)} fields, expected the {len(names)} of line 1: {excerpt(', '.join(fields))}"
+        raise InputError(f"{where}: {found}")
+      rows.append(Row(where, dict(zip(names, fields, strict=True))))
+    return names, rows
   except csv.Error as error:
     raise InputError(f"{path}:{reader.line_num}: not CSV ({error})") from error
 
 
-def _csv_row(names: Sequence[str], fields: Sequence[str], where: str) -> Row:
-  if len(fields) != len(names):
-    raise InputError(
-      f"{where}: {len(fields)} fields, expected the {len(names)} of line 1: {excerpt(', '.join(fields))}"
-    )
-  return Row(where, dict(zip(names, fields, strict=True)))
-
-
 def _read_jsonl(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
-  rows = [_json_row(line, f"{path}:{number}") for number, line in numbered_lines(path)]
+  rows = []
+  for number, line in numbered_lines(path):
+    where = f"{path}:{number}"
+    try:
+      fields = parse_json(line)
+    except ValueError as error:
+      raise InputError(f"{where}: not JSON ({error})") from error
+    if not isinstance(fields, dict):
+      raise InputError(f"{where}: a JSON {type(fields).__name__}, expected an object with a field for each column")
+    rows.append(Row(where, fields))
   return list(dict.fromkeys(name for row in rows for name in row.fields)), rows
-
-
-def _json_row(line: str, where: str) -> Row:
-  try:
-    fields = parse_json(line)
-  except ValueError as error:
-    raise InputError(f"{where}: not JSON ({error})") from error
-  if not isinstance(fields, dict):
-    raise InputError(f"{where}: a JSON {type(fields).__name__}, expected an object with a field for each column")
-  return Row(where, fields)
 
 
 def _read_parquet(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:

@@ -1,13 +1,13 @@
 """The rows of one's own catalogue: (reference, text, target), or (image, caption), each with a split and a category."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import hashlib
 import pathlib
 from typing import NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt
 from data_pipelines.datasets.catalogue.hub_rows import PREFIX, read_hub_rows
-from data_pipelines.datasets.catalogue.row_files import Columns, read_rows, Row
+from data_pipelines.datasets.catalogue.row_files import Columns, read_rows
 from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.paths import local_path
@@ -78,30 +78,21 @@ def _path(source: str) -> pathlib.Path:
 
 def _read(source: str, columns: Columns, image_columns: Sequence[str], text_column: str) -> Source:
   rows, images = read_hub_rows(source, columns) if is_hub(source) else (read_rows(_path(source), columns), {})
-  examples = list(_examples(rows, image_columns, text_column))
-  _check_words([(where, fields[text_column]) for where, fields in rows], text_column)
-  _check_splits(rows)
-  return Source(examples, images)
-
-
-def _examples(rows: Sequence[Row], image_columns: Sequence[str], text_column: str) -> Iterator[Example]:
+  examples, wordless = [], []
   for where, fields in rows:
-    for column in image_columns:
-      check_inside(fields[column], f"{where}: {column}")
-    check_text(fields[text_column], f"{where}: {text_column}")
-    images = tuple(normal_name(fields[column]) for column in image_columns)
-    yield Example(images, fields[text_column].strip(), fields["split"], fields["category"].strip())
-
-
-def _check_words(texts: Sequence[tuple[str, str]], column: str) -> None:
-  without = [f"{where}: {excerpt(text)}" for where, text in texts if not unicode_words(text)]
-  if without:
-    raise InputError(f"{len(without):,} rows have a {column} without a letter or a digit: {'; '.join(without[:5])}")
-
-
-def _check_splits(rows: Sequence[Row]) -> None:
-  if not any(fields["split"] for _, fields in rows):
-    return
+    text, names = fields[text_column], [fields[column] for column in image_columns]
+    for column, name in zip(image_columns, names, strict=True):
+      check_inside(name, f"{where}: {column}")
+    check_text(text, f"{where}: {text_column}")
+    if not unicode_words(text):
+      wordless.append(f"{where}: {excerpt(text)}")
+    examples.append(Example(tuple(map(normal_name, names)), text.strip(), fields["split"], fields["category"].strip()))
+  if wordless:
+    raise InputError(
+      f"{len(wordless):,} rows have a {text_column} without a letter or a digit: {'; '.join(wordless[:5])}"
+    )
+  has_splits = any(fields["split"] for _, fields in rows)
   for where, fields in rows:
-    if fields["split"] not in SPLITS:
+    if has_splits and fields["split"] not in SPLITS:
       raise InputError(f"{where}: split is {excerpt(fields['split'])}, expected {' or '.join(SPLITS)} in every row")
+  return Source(examples, images)
