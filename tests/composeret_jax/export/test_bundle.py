@@ -484,6 +484,9 @@ def test_a_bundle_with_other_files_is_not_overwritten(folder, config, tmp_path, 
 
 
 def test_without_a_checkpoint_there_is_nothing_to_export(config, tmp_path):
+  with pytest.raises(InputError, match=r"run is no folder: there is no checkpoint"):
+    export(config, tmp_path / "run", tmp_path / "bundle")
+  (tmp_path / "run").mkdir()
   with pytest.raises(InputError, match="has no checkpoint"):
     export(config, tmp_path / "run", tmp_path / "bundle")
   assert not (tmp_path / "bundle").exists()
