@@ -66,9 +66,21 @@ def search(
   unknown = dict.fromkeys(word for text in texts for word in searcher.bundle.unknown_words(text))
   if unknown:
     print(f"The model does not know, and leaves out: {', '.join(unknown)}", file=sys.stderr)
-  print(_as_json(results) if as_json else _as_table(results))
+  if as_json:
+    fields = ("id", "score", "caption", "path")
+    ranked = enumerate(results, 1)
+    rows = [{"rank": place} | {name: getattr(result, name) for name in fields} for place, result in ranked]
+    print(json.dumps(rows, indent=2))
+  else:
+    print(_as_table(results))
+  if reference in searcher.index:
+    image = open_thumbnail(searcher.index.get([reference]).thumbnails[0], reference)
+  else:
+    with readable(reference):
+      image = Image.open(reference)
+      image.load()
   picture.parent.mkdir(parents=True, exist_ok=True)
-  results_sheet(_reference_image(searcher, reference), texts, results).save(picture)
+  results_sheet(image, texts, results).save(picture)
   if not as_json:
     print(f"Picture: {picture}")
 
@@ -79,18 +91,3 @@ def _as_table(results: Sequence[Result]) -> str:
   for place, result in enumerate(results, 1):
     lines.append(f"{place:>4} {result.score:>7.4f}  {result.id:<{width}}  {result.caption}".rstrip())
   return "\n".join(lines)
-
-
-def _as_json(results: Sequence[Result]) -> str:
-  fields = ("id", "score", "caption", "path")
-  rows = [{"rank": place} | {name: getattr(result, name) for name in fields} for place, result in enumerate(results, 1)]
-  return json.dumps(rows, indent=2)
-
-
-def _reference_image(searcher: Searcher, reference: str) -> Image.Image:
-  if reference in searcher.index:
-    return open_thumbnail(searcher.index.get([reference]).thumbnails[0], reference)
-  with readable(reference):
-    image = Image.open(reference)
-    image.load()
-  return image

@@ -116,7 +116,8 @@ class Searcher:
     if not queries:
       return []
     composed, norms = self._compose(queries, texts)
-    image_weights, text_weights = (_column(weight, len(queries)) for weight in (image_weight, text_weight))
+    weights = [np.asarray(weight, np.float32) for weight in (image_weight, text_weight)]
+    image_weights, text_weights = (np.broadcast_to(weight, len(queries))[:, None] for weight in weights)
     if image_weights.any():
       composed = composed + image_weights * _features(queries)
     if text_weights.any():
@@ -146,33 +147,25 @@ class Searcher:
     left_out = [{query.reference_id, *exclude} - {None} for query in queries]
     found = self.index.search(_features(queries), k + max(map(len, left_out)))
     kept = [[hit for hit in hits if hit[0] not in out][:k] for hits, out in zip(found, left_out, strict=True)]
-    return self._results(kept)
+    ids = list(dict.fromkeys(id for hits in kept for id, _ in hits))
+    rows = self.index.get(ids)
+    known = dict(zip(ids, zip(rows.entries, rows.thumbnails, strict=True), strict=True))
+    return [
+      [Result(id, score, known[id][0].caption, known[id][0].path, known[id][1]) for id, score in hits] for hits in kept
+    ]
 
   def _compose(self, queries: Sequence[Query], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     if self.bundle.composes_features:
       norms = np.array([query.norm for query in queries], np.float32)
       return self.bundle.compose_features_with_norms(_features(queries), texts, norms)
-    if any(query.image is None for query in queries):
+    images = [query.image for query in queries if query.image is not None]
+    if len(images) < len(queries):
       raise InputError(
         "this bundle's composer needs the reference image itself: it cannot turn a composed query further, nor start "
         "from an image of the index whose file is not known"
       )
-    return self.bundle.compose_with_norms([query.image for query in queries], texts)
-
-  def _results(self, hits: Sequence[Sequence[tuple[str, float]]]) -> list[list[Result]]:
-    ids = list(dict.fromkeys(id for found in hits for id, _ in found))
-    rows = self.index.get(ids)
-    known = dict(zip(ids, zip(rows.entries, rows.thumbnails, strict=True), strict=True))
-    return [[_result(score, *known[id]) for id, score in found] for found in hits]
-
-
-def _result(score, entry, thumbnail) -> Result:
-  return Result(entry.id, score, entry.caption, entry.path, thumbnail)
+    return self.bundle.compose_with_norms(images, texts)
 
 
 def _features(queries: Sequence[Query]) -> np.ndarray:
   return np.stack([query.feature for query in queries])
-
-
-def _column(weights: Weights, num: int) -> np.ndarray:
-  return np.broadcast_to(np.asarray(weights, np.float32), num)[:, None]

@@ -1,6 +1,7 @@
 """A bundle that is open: encodes images and composes them with texts."""
 
 from collections.abc import Callable, Mapping, Sequence
+import os
 import pathlib
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 import safetensors
 
-from composeret_jax.serving.bundle.inputs import batch_pixels, ImageInput, Images, read_tokens, TokenBatches
+from composeret_jax.serving.bundle.inputs import ImageInput, Images, read_tokens, to_pixels, TokenBatches
 from composeret_jax.serving.bundle.layout import (
   check_files,
   COMPOSE_FEATURES,
@@ -38,6 +39,9 @@ class Bundle:
   lengths, and `feature * norm` is the raw feature. Images are paths, bytes, PIL images or uint8 arrays [height, width,
   3] of any size. Any number of rows; they go through the device in batches of BATCH_SIZES, each compiled on first use.
   May be called from several threads.
+
+  `image_size` is the side in pixels to which `resizing` brings images. `composes_features` says whether
+  `compose_features` works: not for a composer of the image encoder's maps, which needs the image.
   """
 
   def __init__(
@@ -51,29 +55,13 @@ class Bundle:
     """`info` is bundle.json's content and `fingerprint` its SHA-256, by which an index knows whose features it has."""
     self.info = info
     self.fingerprint = fingerprint
+    self.feature_dim: int = info["feature_dim"]
+    self.image_size: int = info["image_size"]
+    self.resizing = Resizing(info["resize"], info["interpolation"])
+    self.composes_features = COMPOSE_FEATURES in programs
     self._programs = programs
     self._weights = weights
     self._tokens = tokens
-
-  @property
-  def feature_dim(self) -> int:
-    """The width of a feature."""
-    return self.info["feature_dim"]
-
-  @property
-  def image_size(self) -> int:
-    """The side in pixels to which images are brought."""
-    return self.info["image_size"]
-
-  @property
-  def resizing(self) -> Resizing:
-    """How images are brought to it."""
-    return Resizing(self.info["resize"], self.info["interpolation"])
-
-  @property
-  def composes_features(self) -> bool:
-    """Whether `compose_features` works: not for a composer of the image encoder's maps, which needs the image."""
-    return COMPOSE_FEATURES in self._programs
 
   def encode(self, images: Images) -> np.ndarray:
     """The features of gallery images; raises InputError with an image's path or number when it cannot be read."""
@@ -126,32 +114,32 @@ class Bundle:
     return self._run(COMPOSE_TEXTS, len(texts), lambda rows: [self._tokens(texts[rows])])[0]
 
   def _pixels(self, images: Images, rows: slice) -> np.ndarray:
-    return batch_pixels(images[rows], rows.start, self.image_size, self.resizing)
+    """uint8 pixels [num, image_size, image_size, 3]; an image without a name goes by its number."""
+    numbered = enumerate(images[rows], rows.start)
+    pixels = [to_pixels(image, self.image_size, self.resizing, f"image {number}") for number, image in numbered]
+    return np.stack(pixels)
 
   def _run(self, program: str, num_rows: int, inputs: Callable[[slice], list[np.ndarray]]) -> FeaturesAndNorms:
     """A program over all rows; `inputs` gives its arguments for some of them."""
-    parts = [(np.zeros((0, self.feature_dim), np.float32), np.zeros(0, np.float32))]
+    parts: list[FeaturesAndNorms] = [(np.zeros((0, self.feature_dim), np.float32), np.zeros(0, np.float32))]
     for start in range(0, num_rows, BATCH_SIZES[-1]):
       arrays = inputs(slice(start, min(start + BATCH_SIZES[-1], num_rows)))
       count = len(arrays[0])
       batch_size = next(size for size in BATCH_SIZES if size >= count)
-      padded = [_padded(array, batch_size) for array in arrays]
-      parts.append(tuple(array[:count] for array in self._call(program, padded)))
-    features, norms = zip(*parts, strict=True)
-    return np.concatenate(features), np.concatenate(norms)
-
-  def _call(self, program: str, rows: list[np.ndarray]) -> FeaturesAndNorms:
-    try:
-      features, norms = map(np.asarray, self._programs[program](self._weights, *rows))
-    except (RuntimeError, ValueError, TypeError) as error:
-      reason = str(error).partition("\n")[0][:200]
-      raise InputError(f"the bundle's program {program} cannot be run: {reason}") from error
-    if not (np.isfinite(features).all() and np.isfinite(norms).all()):
-      raise InputError(f"the bundle's program {program} gives features that are not finite")
-    return features, norms
+      padded = [np.concatenate([array, np.repeat(array[-1:], batch_size - count, axis=0)]) for array in arrays]
+      try:
+        features, norms = map(np.asarray, self._programs[program](self._weights, *padded))
+      except (RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(f"the bundle's program {program} cannot be run: {reason}") from error
+      if not (np.isfinite(features).all() and np.isfinite(norms).all()):
+        raise InputError(f"the bundle's program {program} gives features that are not finite")
+      parts.append((features[:count], norms[:count]))
+    all_features, all_norms = zip(*parts, strict=True)
+    return np.concatenate(all_features), np.concatenate(all_norms)
 
 
-def load(folder: str | pathlib.Path) -> Bundle:
+def load(folder: str | os.PathLike) -> Bundle:
   """Opens a bundle that `launch.py --mode=export` wrote.
 
   Raises InputError, with the file, for a folder that is no bundle or one of another format version, for a file that is
@@ -173,28 +161,20 @@ def _read_arrays(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str, j
   """All arrays on the default device; types and shapes are looked at in the file's header, before any is read."""
   try:
     with safetensors.safe_open(file, framework="numpy") as tensors:
-      names = list(tensors.keys())
-      found = {name: _describe_slice(tensors.get_slice(name)) for name in names}
+      slices = {name: tensors.get_slice(name) for name in list(tensors.keys())}
+      found = {name: {"dtype": array.get_dtype(), "shape": array.get_shape()} for name, array in slices.items()}
       if found != expected:
         wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         raise InputError(f"{file} holds other arrays than bundle.json says: {', '.join(wrong)[:300]}")
-      return {name: jax.device_put(_finite(file, name, tensors.get_tensor(name))) for name in names}
+      arrays = {}
+      for name in slices:
+        array = tensors.get_tensor(name)
+        if not np.isfinite(array).all():
+          raise InputError(f"{file} has numbers in {name} that are not finite")
+        arrays[name] = jax.device_put(array)
+      return arrays
   except (safetensors.SafetensorError, OSError) as error:
     raise InputError(f"{file} cannot be read as safetensors: {str(error)[:300]}") from error
-
-
-def _describe_slice(tensor) -> dict[str, Any]:
-  return {"dtype": tensor.get_dtype(), "shape": tensor.get_shape()}
-
-
-def _finite(file: pathlib.Path, name: str, array: np.ndarray) -> np.ndarray:
-  if not np.isfinite(array).all():
-    raise InputError(f"{file} has numbers in {name} that are not finite")
-  return array
-
-
-def _padded(rows: np.ndarray, size: int) -> np.ndarray:
-  return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
 def _rows(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

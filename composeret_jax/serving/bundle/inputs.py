@@ -26,15 +26,12 @@ ImageInput = str | os.PathLike | bytes | Image.Image | np.ndarray
 Images = Sequence[ImageInput] | np.ndarray
 
 
-def batch_pixels(images: Images, first: int, size: int, resizing: Resizing) -> np.ndarray:
-  """uint8 pixels [num, size, size, 3]; the first image is called number `first` where it has no name of its own."""
-  return np.stack([to_pixels(image, size, resizing, f"image {number}") for number, image in enumerate(images, first)])
-
-
 def to_pixels(image: ImageInput, size: int, resizing: Resizing, name: str) -> np.ndarray:
   """uint8 pixels [size, size, 3], resized and cropped as in training; raises InputError with the path or the `name`."""
   if isinstance(image, np.ndarray):
-    image = _from_array(image, name)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+      raise InputError(f"{name} is an array {image.dtype}{list(image.shape)}, expected uint8[height, width, 3]")
+    image = Image.fromarray(np.ascontiguousarray(image))
   if isinstance(image, Image.Image):
     with readable(name):
       return square_pixels(image, size, resizing)
@@ -52,12 +49,6 @@ def to_pixels(image: ImageInput, size: int, resizing: Resizing, name: str) -> np
   return decode_image(encoded, size, str(image), resizing)
 
 
-def _from_array(array: np.ndarray, name: str) -> Image.Image:
-  if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
-    raise InputError(f"{name} is an array {array.dtype}{list(array.shape)}, expected uint8[height, width, 3]")
-  return Image.fromarray(np.ascontiguousarray(array))
-
-
 SHORTEST = 8
 
 
@@ -73,32 +64,23 @@ class TokenBatches:
     if isinstance(self.reader, WordPieces):
       self.reader.warn_of_cuts(texts)
     else:
-      self._check_known(texts)
-    tokens = self._cut(self.reader.encode(texts))
-    length = min(power_of_two(max(tokens.shape[1], SHORTEST)), self.max_length)
-    return np.pad(tokens, ((0, 0), (0, length - tokens.shape[1])), constant_values=PADDING)
-
-  def unknown(self, text: str) -> list[str]:
-    """The words of a text that the model has never seen, each once; none where it reads word pieces."""
-    return self.reader.unknown(text) if isinstance(self.reader, Vocabulary) else []
-
-  def _check_known(self, texts: Sequence[str]) -> None:
-    for text in texts:
-      unknown = self.unknown(text)
-      if unknown and not any(self.reader.ids(text)):
-        raise InputError(f"no word of {text[:50]!r} is known to the model: {', '.join(unknown[:10])[:200]}")
-
-  def _cut(self, tokens: np.ndarray) -> np.ndarray:
+      for text in texts:
+        unknown = self.unknown(text)
+        if unknown and not any(self.reader.ids(text)):
+          raise InputError(f"no word of {text[:50]!r} is known to the model: {', '.join(unknown[:10])[:200]}")
+    tokens = self.reader.encode(texts)
     if tokens.shape[1] > self.max_length:
       num_cut = int((tokens[:, self.max_length] != PADDING).sum())
       message = "%d of %d texts have more than the %d words that this bundle takes; the rest of each is cut off"
       logging.getLogger(__name__).warning(message, num_cut, len(tokens), self.max_length)
-    return tokens[:, : self.max_length]
+      tokens = tokens[:, : self.max_length]
+    power_of_two = 1 << (max(tokens.shape[1], SHORTEST) - 1).bit_length()
+    padding = min(power_of_two, self.max_length) - tokens.shape[1]
+    return np.pad(tokens, ((0, 0), (0, padding)), constant_values=PADDING)
 
-
-def power_of_two(number: int) -> int:
-  """The smallest one that is at least `number`."""
-  return 1 << (number - 1).bit_length()
+  def unknown(self, text: str) -> list[str]:
+    """The words of a text that the model has never seen, each once; none where it reads word pieces."""
+    return self.reader.unknown(text) if isinstance(self.reader, Vocabulary) else []
 
 
 def read_tokens(folder: pathlib.Path, text: Mapping[str, Any]) -> TokenBatches:

@@ -56,60 +56,57 @@ MAX_IMAGE_SIZE = 4_096
 MAX_NAME = 255  # of a file; no longer one is there
 
 
-def _is_text(value: Any) -> bool:
-  return isinstance(value, str)
-
-
-def _is_dict(value: Any) -> bool:
-  return isinstance(value, dict)
-
-
 def _are_programs(value: Any) -> bool:
   """All but that of features, which is not of composers that compose maps."""
   return is_texts(value) and len(value) == len(set(value)) and set(PROGRAMS[:3]) <= set(value) <= set(PROGRAMS)
 
 
 def _are_arrays(value: Any) -> bool:
-  return _is_dict(value) and all(_is_array(array) for array in value.values())
-
-
-def _is_array(value: Any) -> bool:
-  if not _is_dict(value) or value.keys() != {"dtype", "shape"} or not isinstance(value["shape"], list):
-    return False
-  return value["dtype"] in list(DTYPES) and all(is_count(size, most=2**40) for size in value["shape"])
+  return isinstance(value, dict) and all(
+    isinstance(array, dict)
+    and array.keys() == {"dtype", "shape"}
+    and array["dtype"] in list(DTYPES)
+    and isinstance(array["shape"], list)
+    and all(is_count(size, most=2**40) for size in array["shape"])
+    for array in value.values()
+  )
 
 
 def _are_files(value: Any) -> bool:
-  return _is_dict(value) and all(
-    _is_dict(file) and is_count(file.get("size"), most=2**63) and _is_text(file.get("sha256"))
+  return isinstance(value, dict) and all(
+    isinstance(file, dict) and is_count(file.get("size"), most=2**63) and isinstance(file.get("sha256"), str)
     for file in value.values()
   )
 
 
-def _is_text_kind(value: Any) -> bool:
-  return _is_dict(value) and _is_text(value.get("kind")) and is_count(value.get("max_length"), 1, 2**16)
+def _is_reader(value: Any) -> bool:
+  """Which reader of texts is meant, and how many ids a text has at most."""
+  if not isinstance(value, dict):
+    return False
+  return isinstance(value.get("kind"), str) and is_count(value.get("max_length"), 1, 2**16)
 
 
-FIELDS: dict[str, Callable[[Any], bool]] = {
+# The type of each field, or what tells whether a value is right.
+FIELDS: dict[str, type | Callable[[Any], bool]] = {
   "format_version": is_count,
   "step": is_count,
-  "metrics": _is_dict,
-  "config": _is_dict,
+  "metrics": dict,
+  "config": dict,
   "feature_dim": lambda value: is_count(value, 1),
   "mean_norm": lambda value: type(value) in (int, float) and 0 <= value < 1e30,
   "image_size": lambda value: is_count(value, 1, MAX_IMAGE_SIZE),
-  "resize": _is_text,
-  "interpolation": _is_text,
+  "resize": str,
+  "interpolation": str,
   "decoder_version": is_count,
-  "text": _is_text_kind,
+  "text": _is_reader,
   "programs": _are_programs,
   "arrays": _are_arrays,
   "files": _are_files,
-  "jax_version": _is_text,
+  "jax_version": str,
 }
 
 
-OPTIONAL_FIELDS = {"example_texts": is_texts}
+OPTIONAL_FIELDS: dict[str, type | Callable[[Any], bool]] = {"example_texts": is_texts}
 
 
 def program_file(program: str) -> str:
@@ -142,8 +139,13 @@ def read_info(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
     is_same = file.read(len(line) + 1) == line
   if not is_same:
     raise InputError(f"{folder / INFO} or {CHECKSUM} has changed: the SHA-256 of the one is not what the other says")
-  wrong = [name for name, is_right in FIELDS.items() if name not in info or not is_right(info[name])]
-  wrong += [name for name, is_right in OPTIONAL_FIELDS.items() if name in info and not is_right(info[name])]
+  wrong = []
+  for name, expected in (FIELDS | OPTIONAL_FIELDS).items():
+    if name not in info:
+      is_right = name in OPTIONAL_FIELDS
+    else:
+      is_right = isinstance(info[name], expected) if isinstance(expected, type) else expected(info[name])
+    wrong += [] if is_right else [name]
   if wrong:
     raise InputError(f"{folder / INFO} lacks or has of another type: {', '.join(wrong)}")
   return info, hashlib.sha256(content).hexdigest()
@@ -151,7 +153,10 @@ def read_info(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
 
 def check_files(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
   """Raises InputError that names a file which is missing, outside the folder, or not the one that was exported."""
-  lacking = required_files(info) - info["files"].keys()
+  kind = info["text"]["kind"]
+  if kind not in TEXT_FILES:
+    raise InputError(f"{INFO} has texts of kind {kind!r}, expected {' or '.join(TEXT_FILES)}")
+  lacking = {WEIGHTS, TEXT_FILES[kind], *map(program_file, info["programs"])} - info["files"].keys()
   if lacking:
     raise InputError(f"{folder / INFO} lists no {', '.join(sorted(lacking))}")
   paths = {name: _inside(folder, name) for name in info["files"]}
@@ -162,14 +167,6 @@ def check_files(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
   for name, path in paths.items():
     if file_sha256(path) != info["files"][name]["sha256"]:
       raise InputError(f"{path} has changed since it was exported: its SHA-256 is not what {INFO} says")
-
-
-def required_files(info: Mapping[str, Any]) -> set[str]:
-  """The names of the files that a bundle with these fields is loaded from."""
-  kind = info["text"]["kind"]
-  if kind not in TEXT_FILES:
-    raise InputError(f"{INFO} has texts of kind {kind!r}, expected {' or '.join(TEXT_FILES)}")
-  return {WEIGHTS, TEXT_FILES[kind], *map(program_file, info["programs"])}
 
 
 def describe_file(path: pathlib.Path) -> dict[str, Any]:

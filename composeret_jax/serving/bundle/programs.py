@@ -1,6 +1,6 @@
 """A bundle's exported programs, looked at before one of them runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 import pathlib
 import re
 from typing import Any
@@ -43,7 +43,7 @@ def read_program(folder: pathlib.Path, name: str, info: Mapping[str, Any]) -> Ca
   try:
     exported = export.deserialize(bytearray(file.read_bytes()))
     calls = {first or second for first, second in CALL.findall(exported.mlir_module())}
-    found = [_described(aval) for aval in exported.in_avals], [_described(aval) for aval in exported.out_avals]
+    found = [[_described(aval) for aval in avals] for avals in (exported.in_avals, exported.out_avals)]
   except Exception as error:  # whatever a damaged file makes its parsers run into
     reason = str(error).partition("\n")[0][:200]
     version = f"exported by jax {info['jax_version']}, cannot be read by {jax.__version__}"
@@ -51,32 +51,28 @@ def read_program(folder: pathlib.Path, name: str, info: Mapping[str, Any]) -> Ca
   if calls - ALLOWED_CALLS:
     raise InputError(f"{file} calls {', '.join(sorted(calls - ALLOWED_CALLS))}, expected a program that only computes")
   weights = {key: (DTYPES[array["dtype"]], tuple(array["shape"])) for key, array in info["arrays"].items()}
-  rows = _rows(name, info)
-  _, structure = jax.tree.flatten(((weights, *rows), {}), is_leaf=_is_described)
-  expected = [*(weights[key] for key in sorted(weights)), *rows], _results(info)
-  if exported.in_tree != structure or found != expected or exported.nr_devices != 1:
+  rows, results = _rows_and_results(name, info)
+  structure = jax.tree.structure(((dict.fromkeys(weights, 0), *(0 for _ in rows)), {}))
+  expected = [[*(weights[key] for key in sorted(weights)), *rows], results]
+  if (exported.in_tree, found, exported.nr_devices) != (structure, expected, 1):
     raise InputError(f"{file} takes or gives other arrays than bundle.json says")
   return jax.jit(exported.call)
 
 
-def _rows(name: str, info: Mapping[str, Any]) -> Sequence[Shape]:
+def _rows_and_results(name: str, info: Mapping[str, Any]) -> tuple[list[Shape], list[Shape]]:
+  """What a program takes beside the weights, and what it gives: features and their lengths."""
   size = info["image_size"]
-  pixels, tokens = ("uint8", (ANY, size, size, 3)), ("int32", (ANY, ANY))
-  return {
+  pixels: Shape = "uint8", (ANY, size, size, 3)
+  tokens: Shape = "int32", (ANY, ANY)
+  results: list[Shape] = [("float32", (ANY, info["feature_dim"])), ("float32", (ANY,))]
+  rows: dict[str, list[Shape]] = {
     ENCODE_GALLERY: [pixels],
     COMPOSE_QUERY: [pixels, tokens],
     COMPOSE_TEXTS: [tokens],
-    COMPOSE_FEATURES: [*_results(info), tokens],
-  }[name]
-
-
-def _results(info: Mapping[str, Any]) -> list[Shape]:
-  return [("float32", (ANY, info["feature_dim"])), ("float32", (ANY,))]
+    COMPOSE_FEATURES: [*results, tokens],
+  }
+  return rows[name], results
 
 
 def _described(aval: jax.core.ShapedArray) -> Shape:
   return np.dtype(aval.dtype).name, tuple(dim if isinstance(dim, int) else ANY for dim in aval.shape)
-
-
-def _is_described(value: Any) -> bool:
-  return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)

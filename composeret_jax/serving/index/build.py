@@ -49,12 +49,12 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Read:
-  """An image that was read; `pixels` is None where the index has its feature already."""
+class _New:
+  """An image that was read, and whose feature the index lacks; of the others the entry is enough."""
 
   entry: Entry
-  pixels: np.ndarray | None = None
-  thumbnail: bytes = b""
+  pixels: np.ndarray
+  thumbnail: bytes
 
 
 def build(
@@ -70,10 +70,10 @@ def build(
   known, summary = index.entries(), Summary()
   with tqdm.tqdm(total=len(images), desc="index", unit=" images") as bar:
 
-    def good_images() -> Iterator[_Read]:
+    def good_images() -> Iterator[_New | Entry]:
       for image in _read_ahead(images, known, bundle.image_size, bundle.resizing):
         bar.update()
-        if isinstance(image, _Read):
+        if not isinstance(image, InputError):
           yield image
         elif on_bad_image == "skip":
           summary.bad_images.append(str(image))
@@ -88,16 +88,18 @@ def build(
   return summary
 
 
-def _sort_out(images: Iterable[_Read], index: Index, known: Mapping[str, Entry], summary: Summary) -> Iterator[_Read]:
+def _sort_out(
+  images: Iterable[_New | Entry], index: Index, known: Mapping[str, Entry], summary: Summary
+) -> Iterator[_New]:
   """The images that have to be encoded; those of which only the description has changed are put back with it."""
   described = []
   for image in images:
-    if image.pixels is not None:
+    if isinstance(image, _New):
       yield image
-    elif image.entry == known[image.entry.id]:
+    elif image == known[image.id]:
       summary.num_skipped += 1
     else:
-      described.append(image.entry)
+      described.append(image)
   for start in range(0, len(described), COMMIT_ROWS):
     entries = described[start : start + COMMIT_ROWS]
     rows = index.get([entry.id for entry in entries])
@@ -105,7 +107,7 @@ def _sort_out(images: Iterable[_Read], index: Index, known: Mapping[str, Entry],
   summary.num_described = len(described)
 
 
-def _write(bundle: Bundle, index: Index, images: Iterator[_Read], summary: Summary) -> None:
+def _write(bundle: Bundle, index: Index, images: Iterator[_New], summary: Summary) -> None:
   batches, last_time = [], time.monotonic()
   for batch in iter(lambda: list(itertools.islice(images, BATCH)), []):
     features, norms = bundle.encode_with_norms(np.stack([image.pixels for image in batch]))
@@ -126,10 +128,10 @@ def _commit(index: Index, batches: Sequence[Rows], summary: Summary) -> None:
 
 def _read_ahead(
   images: Sequence[SourceImage], known: Mapping[str, Entry], size: int, resizing: Resizing
-) -> Iterator[_Read | InputError]:
+) -> Iterator[_New | Entry | InputError]:
   """Each image in its order, or what is wrong with it; threads read the next ones meanwhile."""
   with concurrent.futures.ThreadPoolExecutor(NUM_READERS) as readers:
-    pending = deque()
+    pending: deque[concurrent.futures.Future[_New | Entry | InputError]] = deque()
     try:
       for image in images:
         pending.append(readers.submit(_read, image, known.get(image.id), size, resizing))
@@ -141,15 +143,15 @@ def _read_ahead(
       readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(image: SourceImage, known: Entry | None, size: int, resizing: Resizing) -> _Read | InputError:
+def _read(image: SourceImage, known: Entry | None, size: int, resizing: Resizing) -> _New | Entry | InputError:
   name = image.path or image.id
   try:
     encoded = image.read()
     entry = Entry(image.id, hashlib.sha256(encoded).hexdigest(), image.caption, image.path)
     entry.check_text()
     if known is not None and known.sha256 == entry.sha256:
-      return _Read(entry)
-    return _Read(entry, decode_image(encoded, size, name, resizing), thumbnail(encoded, name))
+      return entry
+    return _New(entry, decode_image(encoded, size, name, resizing), thumbnail(encoded, name))
   except OSError as error:
     return InputError(f"{name} cannot be read: {error.strerror}")
   except InputError as error:

@@ -50,9 +50,15 @@ class ExactIndex:
     self._folder = folder
     self._lock = lock
     self._manifest = read_manifest(folder)
-    infos = {info.name: info for info in self._manifest.segments}
-    self._segments = {name: open_segment(folder, info, self.feature_dim) for name, info in infos.items()}
-    self._places = self._read_places(infos.values())
+    self.fingerprint, self.feature_dim = self._manifest.fingerprint, self._manifest.feature_dim
+    infos = self._manifest.segments
+    self._segments = {info.name: open_segment(folder, info, self.feature_dim) for info in infos}
+    self._places: dict[str, Place] = {}
+    for name, row in ((info.name, row) for info in infos for row in _live_rows(info)):
+      id = self._segments[name].entries[row].id
+      if id in self._places:
+        raise InputError(f"{folder / name} has {id!r}, which another segment has too")
+      self._places[id] = name, row
     self._searching = threading.Lock()
 
   @classmethod
@@ -84,21 +90,13 @@ class ExactIndex:
       if not (folder / MANIFEST).exists():
         write_manifest(folder, Manifest(fingerprint, feature_dim))
       index = cls(folder, lock)
-      index._remove_leftovers()
+      for path in [*folder.glob("segment-*"), *folder.glob(".segment-*.partial*")]:
+        if path.name not in index._segments:  # a killed change has left it behind
+          shutil.rmtree(path)
     except BaseException:
       lock.release()
       raise
     return index
-
-  @property
-  def fingerprint(self) -> str:
-    """That of the bundle whose features these are."""
-    return self._manifest.fingerprint
-
-  @property
-  def feature_dim(self) -> int:
-    """The width of a feature."""
-    return self._manifest.feature_dim
 
   def __len__(self) -> int:
     return len(self._places)
@@ -114,13 +112,9 @@ class ExactIndex:
     """Adds images, in place of those with the same ids: all of them or, when killed, none."""
     self._check_writing()
     rows.check(self.feature_dim)
-    if not len(rows):
-      return
-    info = write_segment(self._folder, self._next_name(), rows)
-    segment = open_segment(self._folder, info, self.feature_dim)
-    replaced = [self._places[entry.id] for entry in rows.entries if entry.id in self._places]
-    self._commit((*_with_dead(self._manifest.segments, replaced), info), {info.name: segment})
-    self._places |= {entry.id: (info.name, row) for row, entry in enumerate(rows.entries)}
+    if len(rows):
+      replaced = [self._places[entry.id] for entry in rows.entries if entry.id in self._places]
+      self._append(_with_dead(self._manifest.segments, replaced), rows)
 
   def delete(self, ids: Sequence[str]) -> None:
     """Removes images; raises InputError with the ids that are not there, and then removes none."""
@@ -137,7 +131,8 @@ class ExactIndex:
   def find(self, words: str, limit: int) -> list[str]:
     """Ids of images that have every one of the words, in any case, in their caption or id; spread over all that do."""
     wanted = words.casefold().split()
-    found = sorted(id for id, entry in self.entries().items() if _has(entry, wanted))
+    texts = {id: f"{entry.caption}\n{id}".casefold() for id, entry in self.entries().items()}
+    found = sorted(id for id, text in texts.items() if all(word in text for word in wanted))
     step = max(1, len(found) // limit)
     return found[::step][:limit]
 
@@ -166,7 +161,7 @@ class ExactIndex:
     ids = sorted(self._places)
     names = list(self._segments)
     number = {name: i for i, name in enumerate(names)}
-    places = np.array([(number[name], row) for name, row in map(self._places.get, ids)])
+    places = np.array([(number[name], row) for name, row in (self._places[id] for id in ids)])
 
     def read(start: int, stop: int) -> np.ndarray:
       segments, rows = places[start:stop].T
@@ -198,7 +193,13 @@ class ExactIndex:
       [segment.thumbnail(row) for segment, row in found],
     )
 
-  def _commit(self, segments: Iterable[SegmentInfo], added: Mapping[str, Segment]) -> None:
+  def _append(self, others: Iterable[SegmentInfo], rows: Rows) -> None:
+    """Writes a segment of these rows; the index is the other segments and this one."""
+    info = write_segment(self._folder, f"segment-{self._manifest.num_written + 1:08d}", rows)
+    self._commit((*others, info), {info.name: open_segment(self._folder, info, self.feature_dim)})
+    self._places |= {entry.id: (info.name, row) for row, entry in enumerate(rows.entries)}
+
+  def _commit(self, segments: Iterable[SegmentInfo], added: dict[str, Segment]) -> None:
     """The change happens here: the manifest is replaced. What it no longer names is removed after that."""
     kept = tuple(info for info in segments if info.live)
     manifest = Manifest(self.fingerprint, self.feature_dim, self._manifest.num_written + len(added), kept)
@@ -215,31 +216,9 @@ class ExactIndex:
     for group in _groups(small):
       if len(group) == 1 and len(group[0].dead) <= group[0].live:
         continue
-      places = [(info.name, row) for info in group for row in _live_rows(info)]
-      rows = self._rows(places)
-      info = write_segment(self._folder, self._next_name(), rows)
+      rows = self._rows([(info.name, row) for info in group for row in _live_rows(info)])
       names = {old.name for old in group}
-      others = [old for old in self._manifest.segments if old.name not in names]
-      self._commit((*others, info), {info.name: open_segment(self._folder, info, self.feature_dim)})
-      self._places |= {entry.id: (info.name, row) for row, entry in enumerate(rows.entries)}
-
-  def _read_places(self, infos: Iterable[SegmentInfo]) -> dict[str, Place]:
-    places = {}
-    for info in infos:
-      entries = self._segments[info.name].entries
-      for row in _live_rows(info):
-        if entries[row].id in places:
-          raise InputError(f"{self._folder / info.name} has {entries[row].id!r}, which another segment has too")
-        places[entries[row].id] = info.name, row
-    return places
-
-  def _next_name(self) -> str:
-    return f"segment-{self._manifest.num_written + 1:08d}"
-
-  def _remove_leftovers(self) -> None:
-    for path in [*self._folder.glob("segment-*"), *self._folder.glob(".segment-*.partial*")]:
-      if path.name not in self._segments:
-        shutil.rmtree(path)
+      self._append([old for old in self._manifest.segments if old.name not in names], rows)
 
   def _check_writing(self) -> None:
     if self._lock is None:
@@ -250,11 +229,6 @@ def _check_sane(features: np.ndarray, folder: pathlib.Path) -> None:
   """NaN, infinite and very large ones would win every search, or none."""
   if features.size and not np.abs(features).max() <= LARGEST:
     raise InputError(f"{folder} has features that are not finite, or far from length 1")
-
-
-def _has(entry: Entry, words: Sequence[str]) -> bool:
-  text = f"{entry.caption}\n{entry.id}".casefold()
-  return all(word in text for word in words)
 
 
 def _with_dead(segments: Iterable[SegmentInfo], places: Iterable[Place]) -> list[SegmentInfo]:
@@ -273,7 +247,8 @@ def _live_rows(info: SegmentInfo) -> list[int]:
 
 def _groups(segments: Iterable[SegmentInfo]) -> list[list[SegmentInfo]]:
   """Segments in a row that together have about MERGED_ROWS rows."""
-  groups, num_rows = [], MERGED_ROWS
+  groups: list[list[SegmentInfo]] = []
+  num_rows = MERGED_ROWS
   for info in segments:
     if num_rows + info.live > MERGED_ROWS:
       groups.append([])

@@ -67,15 +67,8 @@ class Rows:
 class Index(Protocol):
   """Unit features of one bundle, by id. One process writes, any number read what was there when they opened it."""
 
-  @property
-  def fingerprint(self) -> str:
-    """That of the bundle whose features these are."""
-    ...
-
-  @property
-  def feature_dim(self) -> int:
-    """The width of a feature."""
-    ...
+  fingerprint: str  # of the bundle whose features these are
+  feature_dim: int
 
   def __len__(self) -> int: ...
 

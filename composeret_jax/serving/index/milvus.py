@@ -5,10 +5,10 @@ collection's description nor its properties, so that the collection's name says 
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
-import functools
 import hashlib
+import itertools
 import json
 import logging
 import pathlib
@@ -38,19 +38,9 @@ MOST_BYTES = 65_535  # in a text, by Milvus; thumbnails are texts too, as it has
 ROWS_PER_REQUEST = 500
 
 
-def _milvus_errors(method: Callable) -> Callable:
-  """Turns what Milvus refuses, or that it is not there, into the one error for the user."""
-
-  @functools.wraps(method)
-  def call(*arguments):
-    with _as_input_error():
-      return method(*arguments)
-
-  return call
-
-
 @contextlib.contextmanager
 def _as_input_error() -> Iterator[None]:
+  """Turns what Milvus refuses, or that it is not there, into the one error for the user; a decorator too."""
   try:
     yield
   except MilvusException as error:
@@ -89,25 +79,25 @@ class MilvusIndex:
       collection = _find_collection(client, address) or _create_collection(client, fingerprint, feature_dim)
       return cls(client, collection)
 
-  @_milvus_errors
+  @_as_input_error()
   def __len__(self) -> int:
     return self._client.query(self._collection, filter="", output_fields=["count(*)"])[0]["count(*)"]
 
-  @_milvus_errors
+  @_as_input_error()
   def __contains__(self, id: str) -> bool:
-    return bool(self._fetch([id], ["id"]))
+    return bool(self._client.get(self._collection, ids=[_key(id)], output_fields=["id"]))
 
-  @_milvus_errors
+  @_as_input_error()
   def entries(self) -> Mapping[str, Entry]:
     """All images by id."""
     pages = self._client.query_iterator(self._collection, batch_size=1000, output_fields=list(TEXT_FIELDS))
-    found = {}
+    found: dict[str, Entry] = {}
     for page in iter(pages.next, []):
       found |= {row["id"]: _entry(row) for row in page}
     pages.close()
     return found
 
-  @_milvus_errors
+  @_as_input_error()
   def put(self, rows: Rows) -> None:
     """Adds images, in place of those with the same ids; when killed, some of them may be there."""
     rows.check(self.feature_dim)
@@ -116,24 +106,24 @@ class MilvusIndex:
       | {"key": _key(entry.id), "feature": feature, "norm": float(norm), "thumbnail": base64.b64encode(jpeg).decode()}
       for entry, feature, norm, jpeg in zip(rows.entries, rows.features, rows.norms, rows.thumbnails, strict=True)
     ]
-    for document in documents:
-      _check_lengths(document)
+    for document, name in itertools.product(documents, (*TEXT_FIELDS, "thumbnail")):
+      length = len(document[name].encode())
+      if length > MOST_BYTES:
+        raise InputError(f"{document['id']}: its {name} has {length:,} bytes, Milvus takes {MOST_BYTES:,}")
     for start in range(0, len(documents), ROWS_PER_REQUEST):
       self._client.upsert(self._collection, documents[start : start + ROWS_PER_REQUEST])
 
-  @_milvus_errors
+  @_as_input_error()
   def delete(self, ids: Sequence[str]) -> None:
     """Removes images; raises InputError with the ids that are not there, and then removes none."""
-    self._check_found(ids, self._fetch(ids, ["id"]))
+    self._fetch(ids, ["id"])
     for keys in _keys_in_parts(ids):
       self._client.delete(self._collection, ids=keys)
 
-  @_milvus_errors
+  @_as_input_error()
   def get(self, ids: Sequence[str]) -> Rows:
     """What is kept of these images, in this order; raises InputError with the ids that are not there."""
-    found = self._fetch(ids, [*TEXT_FIELDS, "feature", "norm", "thumbnail"])
-    self._check_found(ids, found)
-    rows = [found[id] for id in ids]
+    rows = self._fetch(ids, [*TEXT_FIELDS, "feature", "norm", "thumbnail"])
     return Rows(
       [_entry(row) for row in rows],
       np.array([row["feature"] for row in rows], np.float32).reshape(-1, self.feature_dim),
@@ -141,15 +131,16 @@ class MilvusIndex:
       [base64.b64decode(row["thumbnail"]) for row in rows],
     )
 
-  @_milvus_errors
+  @_as_input_error()
   def find(self, words: str, limit: int) -> list[str]:
     """Ids of images that have every one of the words, upper and lower case as there, in their caption or id."""
-    patterns = [_like(word) for word in words.split()]
+    escaped = [re.sub(r"[%_\\]", r"\\\g<0>", word) for word in words.split()]  # nothing in a word is special
+    patterns = [json.dumps(f"%{word}%", ensure_ascii=False) for word in escaped]
     condition = " and ".join(f"(caption like {like} or id like {like})" for like in patterns) or 'key != ""'
     rows = self._client.query(self._collection, filter=condition, output_fields=["id"], limit=limit)
     return [row["id"] for row in rows]
 
-  @_milvus_errors
+  @_as_input_error()
   def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """The ids and inner products of the `k` images with the largest; equal ones that are found are in order of id.
 
@@ -167,16 +158,15 @@ class MilvusIndex:
     """Closes the connection."""
     self._client.close()
 
-  def _fetch(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
-    found = {}
+  def _fetch(self, ids: Sequence[str], fields: Sequence[str]) -> list[dict[str, Any]]:
+    """These fields of the images, in this order; raises InputError with the ids that are not there."""
+    found: dict[str, dict[str, Any]] = {}
     for keys in _keys_in_parts(ids):
       found |= {row["id"]: row for row in self._client.get(self._collection, ids=keys, output_fields=list(fields))}
-    return found
-
-  def _check_found(self, ids: Sequence[str], found: Mapping[str, Any]) -> None:
     missing = [id for id in ids if id not in found]
     if missing:
       raise InputError(f"the index has no {', '.join(missing[:5])}{' and others' if missing[5:] else ''}")
+    return [found[id] for id in ids]
 
 
 def _connect(address: str) -> MilvusClient:
@@ -217,12 +207,6 @@ def _key(id: str) -> str:
   return hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _like(word: str) -> str:
-  """A quoted pattern for what contains the word; nothing in the word is special."""
-  escaped = re.sub(r"[%_\\]", r"\\\g<0>", word)
-  return json.dumps(f"%{escaped}%", ensure_ascii=False)
-
-
 def _keys_in_parts(ids: Sequence[str]) -> Iterator[list[str]]:
   for start in range(0, len(ids), ROWS_PER_REQUEST):
     yield [_key(id) for id in ids[start : start + ROWS_PER_REQUEST]]
@@ -230,10 +214,3 @@ def _keys_in_parts(ids: Sequence[str]) -> Iterator[list[str]]:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
   return Entry(**{name: row[name] for name in TEXT_FIELDS})
-
-
-def _check_lengths(document: Mapping[str, Any]) -> None:
-  for name in (*TEXT_FIELDS, "thumbnail"):
-    length = len(document[name].encode())
-    if length > MOST_BYTES:
-      raise InputError(f"{document['id']}: its {name} has {length:,} bytes, Milvus takes {MOST_BYTES:,}")

@@ -1,6 +1,6 @@
 """Exact search of features that may be more than memory holds: in blocks of rows, on the default device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,9 @@ class Nearest:
     self._read = read
     self._num_rows = num_rows
     self._block_rows = min(BLOCK_ROWS, _power_of_two(num_rows))
+    self._starts = range(0, num_rows, self._block_rows)
     stays = num_rows * dim * 4 <= RESIDENT_BYTES
-    self._resident = [self._place(start) for start in self._starts()] if stays else None
+    self._resident = [self._place(start) for start in self._starts] if stays else None
 
   def __call__(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Scores and rows, float32 and int32 [num, min(k, num_rows)], best first; ties keep the order of the rows."""
@@ -42,17 +43,13 @@ class Nearest:
     padded[: len(queries)] = queries
     vectors = jnp.asarray(padded)
     best = np.full((len(padded), width), -np.inf, np.float32), np.full((len(padded), width), -1, np.int32)
-    for start, block in zip(self._starts(), self._blocks(), strict=True):
+    blocks = map(self._place, self._starts) if self._resident is None else self._resident
+    for start, block in zip(self._starts, blocks, strict=True):
       best = _merge(best, vectors, block, np.int32(start), np.int32(self._num_rows))
       if self._resident is None:
         jax.block_until_ready(best)  # no more than two blocks on the device
-    return tuple(np.asarray(array)[: len(queries)] for array in best)
-
-  def _blocks(self) -> Iterator[jax.Array]:
-    return iter(self._resident) if self._resident is not None else map(self._place, self._starts())
-
-  def _starts(self) -> range:
-    return range(0, self._num_rows, self._block_rows)
+    scores, rows = (np.asarray(array)[: len(queries)] for array in best)
+    return scores, rows
 
   def _place(self, start: int) -> jax.Array:
     rows = self._read(start, min(start + self._block_rows, self._num_rows))

@@ -1,6 +1,6 @@
 """Rows of an index that were written together: a folder of four files, whole or not there, never changed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import json
 import pathlib
@@ -145,10 +145,14 @@ class Segment:
 
 def write_segment(folder: pathlib.Path, name: str, rows: Rows) -> SegmentInfo:
   """Writes a segment, whole or not at all."""
+  lines, end = [], 0
+  for entry, thumbnail in zip(rows.entries, rows.thumbnails, strict=True):
+    end += len(thumbnail)
+    lines.append(json.dumps(dataclasses.asdict(entry) | {"thumbnail_end": end}) + "\n")
   contents = {
     FEATURES: rows.features.astype(FLOAT).tobytes(),
     NORMS: rows.norms.astype(FLOAT).tobytes(),
-    ENTRIES: "".join(_lines(rows)).encode(),
+    ENTRIES: "".join(lines).encode(),
     THUMBNAILS: b"".join(rows.thumbnails),
   }
   with replaced(folder / name) as partial:
@@ -165,7 +169,11 @@ def open_segment(folder: pathlib.Path, info: SegmentInfo, feature_dim: int) -> S
   if (folder / info.name).is_symlink():
     raise InputError(f"{folder / info.name} is a link: the segments of an index are in its folder")
   for name, file in files.items():
-    _check_size(file, expected.get(name))
+    if file.is_symlink() or not file.is_file():
+      raise InputError(f"{file} is missing, or a link: the index is not whole")
+    size = file.stat().st_size
+    if size != expected.get(name):
+      raise InputError(f"{file} has {size:,} bytes, expected {expected.get(name)}: it is not what was written")
   entries, ends = _read_entries(files[ENTRIES], info.rows, expected[THUMBNAILS])
   norms = np.fromfile(files[NORMS], FLOAT, info.rows)
   if not np.isfinite(norms).all() or norms.min() < 0:
@@ -178,20 +186,6 @@ def open_segment(folder: pathlib.Path, info: SegmentInfo, feature_dim: int) -> S
     np.memmap(files[THUMBNAILS], np.uint8, "r") if expected[THUMBNAILS] else np.zeros(0, np.uint8),
     ends,
   )
-
-
-def _lines(rows: Rows) -> Iterable[str]:
-  end = 0
-  for entry, thumbnail in zip(rows.entries, rows.thumbnails, strict=True):
-    end += len(thumbnail)
-    yield json.dumps(dataclasses.asdict(entry) | {"thumbnail_end": end}) + "\n"
-
-
-def _check_size(file: pathlib.Path, expected: int | None) -> None:
-  if file.is_symlink() or not file.is_file():
-    raise InputError(f"{file} is missing, or a link: the index is not whole")
-  if file.stat().st_size != expected:
-    raise InputError(f"{file} has {file.stat().st_size:,} bytes, expected {expected}: it is not what was written")
 
 
 def _check_unchanged(file: pathlib.Path, expected: int) -> None:

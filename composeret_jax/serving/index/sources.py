@@ -6,7 +6,6 @@ import hashlib
 import pathlib
 import re
 import sys
-from typing import NamedTuple
 
 from composeret_jax.serving.index.locations import MILVUS
 from data_pipelines.datasets.annotations import check_inside, check_unicode, excerpt
@@ -45,15 +44,9 @@ def folder_images(folder: pathlib.Path, captions_file: pathlib.Path | None = Non
   unknown = sorted(captions.keys() - files.keys())
   if unknown:
     raise InputError(f"{captions_file} has captions of {len(unknown):,} images that {folder} lacks: {unknown[0]}")
-  return [
-    SourceImage(id, captions.get(id, _default_caption(id)), str(file.absolute()), file.read_bytes)
-    for id, file in files.items()
-  ]
-
-
-def _default_caption(id: str) -> str:
-  path = pathlib.PurePosixPath(id)
-  return path.parent.name or path.stem
+  paths = {id: pathlib.PurePosixPath(id) for id in files}
+  captions = {id: path.parent.name or path.stem for id, path in paths.items()} | captions
+  return [SourceImage(id, captions[id], str(file.absolute()), file.read_bytes) for id, file in files.items()]
 
 
 def _read_captions(file: pathlib.Path) -> dict[str, str]:
@@ -70,7 +63,8 @@ def _read_captions(file: pathlib.Path) -> dict[str, str]:
   return captions
 
 
-class Shard(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Shard:
   """The `number`-th of `count` shards, from 0."""
 
   number: int
@@ -78,7 +72,9 @@ class Shard(NamedTuple):
 
   def of(self, images: Sequence[SourceImage]) -> list[SourceImage]:
     """The images of this shard: by their ids, so that an image that comes or goes moves no other."""
-    return [image for image in images if _number_of(image.id) % self.count == self.number]
+    digests = [hashlib.sha256(image.id.encode("utf-8", "surrogateescape")).digest() for image in images]
+    numbers = [int.from_bytes(digest[:8], "big") % self.count for digest in digests]
+    return [image for image, number in zip(images, numbers, strict=True) if number == self.number]
 
 
 def parse_shard(text: str) -> Shard:
@@ -96,7 +92,3 @@ def check_shards(location: str, *, prune: bool) -> None:
     raise InputError(f"--shard: one process writes the index at {location}, several need --index=milvus:...")
   if prune:
     raise InputError("--prune with --shard would remove the other shards' images: prune once, without --shard")
-
-
-def _number_of(id: str) -> int:
-  return int.from_bytes(hashlib.sha256(id.encode("utf-8", "surrogateescape")).digest()[:8], "big")
