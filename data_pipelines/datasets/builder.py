@@ -247,11 +247,14 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
   def _generate_examples(self, split: str) -> Any:
     """One by one, or a transform of Beam: rows are read and checked here, its workers read the images."""
     table, rows = self.builder_config.name, self.checked_rows(split)
-    return beam_rows(rows, _example, table) if self.on_beam else self._one_by_one(split, table, rows)
+    if self.on_beam:
+      return beam_rows(rows, _example, table)
 
-  def _one_by_one(self, split: str, table: str, rows: Sequence[Image] | Sequence[Query]) -> Iterator[tuple[int, dict]]:
-    for i, row in enumerate(tqdm.tqdm(rows, desc=f"{self.name} {split} {table}", unit=" rows")):
-      yield i, _example(table, row)
+    def one_by_one() -> Iterator[tuple[int, dict]]:
+      for i, row in enumerate(tqdm.tqdm(rows, desc=f"{self.name} {split} {table}", unit=" rows")):
+        yield i, _example(table, row)
+
+    return one_by_one()
 
 
 def _example(table: str, row: Image | Query) -> dict:

@@ -1,6 +1,6 @@
 """FashionIQ from its captions, its splits and a folder of images, of which many are no longer to be had."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import pathlib
 import posixpath
 from typing import Any, ClassVar, NamedTuple
@@ -64,12 +64,7 @@ class FashionIQ(TableBuilder):
   def missing_images(cls, folder: pathlib.Path | None, options: Mapping[str, Any]) -> Sequence[str]:
     """The names of gallery images, and of images that training triplets name, without a file; sorted."""
     folder = named(folder)
-    wanted = {
-      name
-      for split in _FILE_SPLITS
-      for category in options["categories"]
-      for name in read_names(folder, category, split)
-    }
+    wanted = {name for split in _FILE_SPLITS for _, name in read_names(folder, options["categories"], split)}
     return sorted(wanted - images_on_disk(folder).keys())
 
   def num_left_out(self) -> Mapping[str, int]:
@@ -77,17 +72,20 @@ class FashionIQ(TableBuilder):
     missing = set(self.missing_images(self.folder, self.options))
     num_left_out: dict[str, int] = {}
     for split, infix in (("test", ""), ("train", "train_")):
-      lacking = [not missing.isdisjoint(annotation[:2]) for _, annotation in self._annotations(split)]
-      num_left_out[f"num_missing_{infix}images"] = sum(name in missing for _, name in self._entries(split))
+      names = read_names(self.folder, self.options["categories"], split)
+      queries = read_annotations(self.folder, self.options["categories"], split)
+      lacking = [query.reference in missing or query.target in missing for query in queries]
+      num_left_out[f"num_missing_{infix}images"] = sum(name in missing for _, name in names)
       num_left_out[f"num_missing_{infix}queries"] = sum(lacking)
     return num_left_out
 
   def read_images(self, split: str) -> Sequence[Image]:
     """Of every category the images that are on the disk."""
-    root = self.folder
-    paths = images_on_disk(root)
+    paths = images_on_disk(self.folder)
     return [
-      Image(paths[name], name, root / paths[name], category) for category, name in self._entries(split) if name in paths
+      Image(paths[name], name, self.folder / paths[name], category)
+      for category, name in read_names(self.folder, self.options["categories"], split)
+      if name in paths
     ]
 
   def read_queries(self, split: str) -> Sequence[Query]:
@@ -96,8 +94,8 @@ class FashionIQ(TableBuilder):
     Raises InputError when a category has none, or a query names an image that its category's split does not list.
     """
     rows = {(image.group, image.label): row for row, image in enumerate(self.read_images(split))}
-    listed, queries = set(self._entries(split)), []
-    for category, (reference, target, captions) in self._annotations(split):
+    listed, queries = set(read_names(self.folder, self.options["categories"], split)), []
+    for category, reference, target, captions in read_annotations(self.folder, self.options["categories"], split):
       for name in (reference, target):
         if (category, name) not in listed:
           raise InputError(
@@ -112,20 +110,11 @@ class FashionIQ(TableBuilder):
       raise InputError(f"{self.raw_folder}: no {split} query of {', '.join(sorted(without))} has both its images")
     return queries
 
-  def _entries(self, split: str) -> Iterator[tuple[str, str]]:
-    for category in self.options["categories"]:
-      for name in read_names(self.folder, category, split):
-        yield category, name
-
-  def _annotations(self, split: str) -> Iterator[tuple[str, "Annotation"]]:
-    for category in self.options["categories"]:
-      for annotation in read_annotations(self.folder, category, split):
-        yield category, annotation
-
 
 class Annotation(NamedTuple):
-  """One query: two image names, and how two people said what to change."""
+  """One query of a category: two image names, and how two people said what to change."""
 
+  category: str
   reference: str
   target: str
   captions: Sequence[str]
@@ -142,40 +131,44 @@ def complete_text(category: str, captions: Sequence[str]) -> str:
   return f"{category} {' and it '.join(captions)}".lower()
 
 
-def read_annotations(folder: pathlib.Path, category: str, split: str) -> list[Annotation]:
-  """The queries of a category; raises InputError when the file is not as published."""
-  path = folder / "captions" / f"cap.{category}.{_FILE_SPLITS[split]}.json"
+def read_annotations(folder: pathlib.Path, categories: Sequence[str], split: str) -> list[Annotation]:
+  """The queries of each category in turn; raises InputError when a file is not as published."""
   annotations = []
-  for number, query in enumerate(read_json(path, list)):
-    where, fields = f"{path}: query {number}", query if isinstance(query, dict) else {}
-    names, captions = [fields.get(field) for field in ("candidate", "target")], fields.get("captions")
-    if not is_texts(names) or not captions or not is_texts(captions):
-      raise InputError(f"{where}: expected candidate, captions and target, found {excerpt(query)}")
-    for name in names:
-      check_inside(name, where)
-    check_text(" ".join(captions).strip(".?, "), where)  # of two captions one may be blank, as published ones are
-    annotations.append(Annotation(names[0], names[1], tuple(captions)))
+  paths = {category: folder / "captions" / f"cap.{category}.{_FILE_SPLITS[split]}.json" for category in categories}
+  for category, path in paths.items():
+    for number, query in enumerate(read_json(path, list)):
+      where, fields = f"{path}: query {number}", query if isinstance(query, dict) else {}
+      names, captions = [fields.get(field) for field in ("candidate", "target")], fields.get("captions")
+      if not is_texts(names) or not captions or not is_texts(captions):
+        raise InputError(f"{where}: expected candidate, captions and target, found {excerpt(query)}")
+      for name in names:
+        check_inside(name, where)
+      check_text(" ".join(captions).strip(".?, "), where)  # of two captions one may be blank, as published ones are
+      annotations.append(Annotation(category, names[0], names[1], tuple(captions)))
   return annotations
 
 
-def read_names(folder: pathlib.Path, category: str, split: str) -> list[str]:
-  """The image names of a category: the gallery that its split file lists, or what its training triplets name.
+def read_names(folder: pathlib.Path, categories: Sequence[str], split: str) -> list[tuple[str, str]]:
+  """Category and image name of the galleries that split files list, or of what training triplets name.
 
-  Raises InputError when the split file is not as published.
+  Raises InputError when a file is not as published.
   """
   if split == "train":
-    annotations = read_annotations(folder, category, split)
-    return list(dict.fromkeys(name for annotation in annotations for name in annotation[:2]))
-  path = folder / "image_splits" / f"split.{category}.{_FILE_SPLITS[split]}.json"
-  names = read_json(path, list)
-  for name in names:
-    if not isinstance(name, str):
-      raise InputError(f"{path}: expected a list of image names, found {excerpt(name)} in it")
-    check_inside(name, str(path))
-  if len(set(names)) < len(names):
-    twice = next(name for name in names if names.count(name) > 1)
-    raise InputError(f"{path}: {excerpt(twice)} is listed twice: a gallery holds an image once")
-  return names
+    annotations = read_annotations(folder, categories, split)
+    return list(dict.fromkeys((own.category, name) for own in annotations for name in (own.reference, own.target)))
+  entries: list[tuple[str, str]] = []
+  for category in categories:
+    path = folder / "image_splits" / f"split.{category}.{_FILE_SPLITS[split]}.json"
+    names = read_json(path, list)
+    for name in names:
+      if not isinstance(name, str):
+        raise InputError(f"{path}: expected a list of image names, found {excerpt(name)} in it")
+      check_inside(name, str(path))
+    if len(set(names)) < len(names):
+      twice = next(name for name in names if names.count(name) > 1)
+      raise InputError(f"{path}: {excerpt(twice)} is listed twice: a gallery holds an image once")
+    entries += [(category, name) for name in names]
+  return entries
 
 
 def images_on_disk(folder: pathlib.Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import hashlib
-import pathlib
 from typing import NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt
@@ -12,6 +11,9 @@ from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.paths import local_path
 from data_pipelines.texts.words import unicode_words
+
+FIELDS = "config.data.triplets or captions"  # that name a source
+
 
 SPLITS = ("train", "test")
 
@@ -59,7 +61,7 @@ def read_captions(source: str) -> Source:
 
 def source_fingerprint(source: str) -> str:
   """Changes with the rows of a file or a saved data set. Of one on the hub the name has to do."""
-  path = _path(source)
+  path = local_path(source.removeprefix(PREFIX), FIELDS)
   files = sorted(path.rglob("state.json")) if is_hub(source) else [path] if source else []
   try:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
@@ -72,12 +74,11 @@ def is_hub(source: str) -> bool:
   return source.startswith(PREFIX)
 
 
-def _path(source: str) -> pathlib.Path:
-  return local_path(source.removeprefix(PREFIX), "config.data.triplets or captions")
-
-
 def _read(source: str, columns: Columns, image_columns: Sequence[str], text_column: str) -> Source:
-  rows, images = read_hub_rows(source, columns) if is_hub(source) else (read_rows(_path(source), columns), {})
+  if is_hub(source):
+    rows, images = read_hub_rows(source, columns)
+  else:
+    rows, images = read_rows(local_path(source, FIELDS), columns), {}
   examples, wordless = [], []
   for where, fields in rows:
     text, names = fields[text_column], [fields[column] for column in image_columns]
