@@ -1,18 +1,18 @@
 """Evaluates a model on a data set's test queries: encode the gallery, compose the queries, rank, count."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 
 import jax
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int
 import ml_collections
 import numpy as np
 import tqdm
 
 from composeret_jax.distributed import full_batch, in_full_batches
-from composeret_jax.evaluation.answerable import check_gallery, unanswerable_queries
 from composeret_jax.evaluation.protocols import answers_of, count
+from composeret_jax.evaluation.query_checks import check_gallery, unanswerable_queries
 from composeret_jax.evaluation.ranking import Ranking
 from composeret_jax.evaluation.reranking import cosines, rerank
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery, rank_subsets
@@ -39,7 +39,7 @@ class Evaluation:
   `ranks` are never reranked.
   """
 
-  metrics: dict[str, float]
+  metrics: Mapping[str, float]
   ranks: Int[np.ndarray, "num_queries ranked"]
 
 
@@ -135,20 +135,22 @@ class Evaluator:
     if not len(self._dataset.queries):
       check_features(gallery=features.gallery)
       return Evaluation(self._left_out, np.zeros((0, 0), int))
-    ranks = self.rank(features)
+    composed, gallery = self.rank(features), features.gallery
     check_features(text_only=features.text_only)
-    gallery = features.gallery
-    halves = {
-      "image_only": self._rank(gallery[self._dataset.queries.references], gallery),
-      "text_only": self._rank(features.text_only, gallery),
-    }
-    metrics = self._count(ranks)
-    for name in HALVES:
-      metrics |= {f"{name}/{key}": value for key, value in self._count(halves[name]).items()}
-    if self._config.eval.rerank:
-      reranked = self._count(self._rerank(ranks, features))
-      metrics |= {f"{RERANKED}/{key}": value for key, value in reranked.items()}
-    return Evaluation(metrics | self._left_out, ranks.gallery.rows)
+    halves = gallery[self._dataset.queries.references], features.text_only
+    found = {"": composed} | {f"{name}/": self._rank(half, gallery) for name, half in zip(HALVES, halves, strict=True)}
+    if features.read_texts is not None:
+      check_features(text=features.texts, decoded_text=features.read_texts)
+      first = composed.gallery.rows[:, : self._config.eval.rerank]
+      scores = cosines(features.composed, gallery, first)
+      similarities = cosines(features.texts, features.read_texts, first)
+      reranked = rerank(composed.gallery, scores, similarities, self._config.eval.rerank_weight)
+      found[f"{RERANKED}/"] = dataclasses.replace(composed, gallery=reranked)
+    metrics: dict[str, float] = {}
+    for prefix, ranks in found.items():
+      counted = count(self._protocol, ranks.gallery, self._dataset.queries.groups, ranks.subsets)
+      metrics |= {f"{prefix}{name}": value for name, value in counted.items()}
+    return Evaluation(metrics | self._left_out, composed.gallery.rows)
 
   def rank(self, features: Features) -> Ranks:
     """What the composed queries find; raises NonFiniteError for features that are not finite."""
@@ -163,13 +165,17 @@ class Evaluator:
     Each batch of the gallery is composed with the queries that refer to it and then let go: where references are maps,
     those of a whole gallery can be more than memory holds.
     """
-    reference_of = self._dataset.queries.references
-    images, total, done, composed = [], 0.0, [], []
-    for first, pixels in self._gallery_batches():
+    reference_of, size = self._dataset.queries.references, self._batch_size
+    batches = image_batches(self._pixels, batch_size=size, num_workers=num_loaders(self._config.data))
+    firsts = range(0, len(self._pixels), size)
+    images, total, done, composed = [], np.zeros(()), [], []
+    for first, pixels in zip(firsts, tqdm.tqdm(batches, "evaluate", len(firsts), leave=False), strict=True):
       references = self._in_batches(self._encode_references, variables, pixels)
       images.append(self._in_batches(self._pool_references, variables, references))
       total = total + references.sum(axis=0, dtype=np.float64)
-      for queries in self._queries_from(first, len(pixels)):
+      referring = np.flatnonzero((reference_of >= first) & (reference_of < first + len(pixels)))
+      for start in range(0, len(referring), size):
+        queries = referring[start : start + size]
         own = references[reference_of[queries] - first]
         composed.append(self._in_batches(self._compose, variables, own, texts[queries]))
         done.append(queries)
@@ -178,19 +184,6 @@ class Evaluator:
     in_order = np.argsort(np.concatenate(done))
     mean = (total / len(self._dataset.gallery)).astype(np.float32)
     return np.concatenate(images), np.concatenate(composed)[in_order], mean
-
-  def _gallery_batches(self) -> Iterator[tuple[int, Num[np.ndarray, "batch ..."]]]:
-    """Batches of gallery images, each with its first image's row."""
-    num_workers = num_loaders(self._config.data)
-    batches = image_batches(self._pixels, batch_size=self._batch_size, num_workers=num_workers)
-    firsts = range(0, len(self._pixels), self._batch_size)
-    return zip(firsts, tqdm.tqdm(batches, "evaluate", len(firsts), leave=False), strict=True)
-
-  def _queries_from(self, first: int, count: int) -> Iterator[Int[np.ndarray, " num"]]:
-    """The queries whose reference is one of the `count` gallery rows from `first`, at most a batch at a time."""
-    references = self._dataset.queries.references
-    queries = np.flatnonzero((references >= first) & (references < first + count))
-    return (queries[start : start + self._batch_size] for start in range(0, len(queries), self._batch_size))
 
   def _in_batches(self, function: Callable, variables: Variables, *arrays: np.ndarray) -> Float[np.ndarray, "num ..."]:
     if not len(arrays[0]):
@@ -213,17 +206,6 @@ class Evaluator:
     )
     subsets = None if self._subsets is None else rank_subsets(queries, gallery, self._subsets, self._answers)
     return Ranks(ranking, subsets)
-
-  def _rerank(self, ranks: Ranks, features: Features) -> Ranks:
-    check_features(text=features.texts, decoded_text=features.read_texts)
-    first = ranks.gallery.rows[:, : self._config.eval.rerank]
-    scores = cosines(features.composed, features.gallery, first)
-    similarities = cosines(features.texts, features.read_texts, first)
-    reranked = rerank(ranks.gallery, scores, similarities, self._config.eval.rerank_weight)
-    return dataclasses.replace(ranks, gallery=reranked)
-
-  def _count(self, ranks: Ranks) -> dict[str, float]:
-    return count(self._protocol, ranks.gallery, self._dataset.queries.groups, ranks.subsets)
 
 
 def subset_rows(gallery: ImageTable, queries: QueryTable) -> Int[np.ndarray, "num_queries num_members"] | None:

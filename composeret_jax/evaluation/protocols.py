@@ -60,6 +60,8 @@ def count(
     is_tied |= tied_at(ranking, protocol.average_precision_at, sense)
     metrics |= _means(values, "mAP", protocol.average_precision_at)
   if protocol.subset_recall_at:
+    if subset is None:
+      raise ValueError("subset is None, expected a ranking: the protocol counts recalls in each query's subset")
     values = recalls(subset, protocol.subset_recall_at)
     is_tied |= _is_between(values)
     metrics = with_subset(metrics, _means(values, "R", protocol.subset_recall_at))
@@ -67,7 +69,7 @@ def count(
 
 
 def _is_between(values: Float[np.ndarray, "num_queries at"]) -> Bool[np.ndarray, " num_queries"]:
-  return ((values > 0) & (values < 1)).any(axis=1)
+  return np.any((values > 0) & (values < 1), axis=1)
 
 
 def _means(values: Float[np.ndarray, "num_queries at"], name: str, at: Sequence[int]) -> dict[str, float]:

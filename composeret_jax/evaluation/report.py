@@ -1,6 +1,6 @@
 """A picture of what queries find: reference, text, and the top five, the right ones framed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 import sys
 import textwrap
 
@@ -67,20 +67,16 @@ def results_picture(
 
 def _draw_row(canvas, pen, font, dataset: Dataset, query: int, found: np.ndarray, y: int) -> None:
   queries, gallery = dataset.queries, dataset.gallery
-  canvas.paste(_tile(dataset, int(queries.references[query])), (GAP, y))
+  canvas.paste(Image.fromarray(load_pixels(gallery, int(queries.references[query]), TILE)), (GAP, y))
   text = textwrap.fill(queries.texts[query], 22)
   pen.multiline_text((GAP + TILE + GAP, y + TILE / 2), text, fill=INK, font=font, anchor="lm")
   right = queries.right_labels[query] if queries.right_labels else (queries.target_labels[query],)
   for place, row in enumerate(found[found != NO_ROW]):
     x = GAP + TILE + TEXT_WIDTH + place * (TILE + GAP)
-    canvas.paste(_tile(dataset, int(row)), (x, y))
+    canvas.paste(Image.fromarray(load_pixels(gallery, int(row), TILE)), (x, y))
     if gallery.labels[row] in right:
       box = (x - FRAME, y - FRAME, x + TILE + FRAME - 1, y + TILE + FRAME - 1)
       pen.rectangle(box, outline=RIGHT, width=FRAME)
-
-
-def _tile(dataset: Dataset, row: int) -> Image.Image:
-  return Image.fromarray(load_pixels(dataset.gallery, row, TILE))
 
 
 def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None:
@@ -100,9 +96,19 @@ def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None
 def recall_table(metrics: Mapping[str, float]) -> str:
   """In percent: a line for the composed query and for each part, then the same for each half of the query.
 
-  Recalls, then average precisions where the protocol has them, then headlines.
+  Recalls, then average precisions where the protocol has them, then headlines. Each measure has a heading with every
+  K, and a line has a gap where it has no such K.
   """
-  lines = [line for measure in ("R", "mAP") for line in _lines(metrics, measure)]
+  lines = []
+  for measure in ("R", "mAP"):
+    found = [name.rpartition("/") for name in metrics if name.rpartition("/")[2].startswith(f"{measure}@")]
+    columns = sorted({int(name.partition("@")[2]) for _, _, name in found})
+    if columns:
+      lines.append(" " * 22 + "".join(f"{f'{measure}@{k}':>8}" for k in columns))
+    for group in dict.fromkeys(group + slash for group, slash, _ in found):
+      names = [f"{group}{measure}@{k}" for k in columns]
+      cells = "".join(f"{100 * metrics[name]:8.1f}" if name in metrics else " " * 8 for name in names)
+      lines.append(f"{_title(group):<22}{cells}".rstrip())
   lines += [f"{_title(name):<22}{100 * metrics[name]:8.1f}" for name in metrics if name.endswith("headline")]
   return "\n".join(lines)
 
@@ -114,18 +120,6 @@ def ties_line(metrics: Mapping[str, float]) -> str:
   }
   many = ", ".join(f"{title} {share:.1%}" for title, share in shares.items() if share > FEW_TIED)
   return f"Queries whose recall is an expectation, as right and wrong images have equal scores: {many}" if many else ""
-
-
-def _lines(metrics: Mapping[str, float], measure: str) -> Iterator[str]:
-  """A heading with every K of `measure`, and the lines below it, with a gap where one has no such K."""
-  found = [name.rpartition("/") for name in metrics if name.rpartition("/")[2].startswith(f"{measure}@")]
-  columns = sorted({int(name.partition("@")[2]) for _, _, name in found})
-  if columns:
-    yield " " * 22 + "".join(f"{f'{measure}@{k}':>8}" for k in columns)
-  for group in dict.fromkeys(group + slash for group, slash, _ in found):
-    names = [f"{group}{measure}@{k}" for k in columns]
-    cells = "".join(f"{100 * metrics[name]:8.1f}" if name in metrics else " " * 8 for name in names)
-    yield f"{_title(group):<22}{cells}".rstrip()
 
 
 def _title(group: str) -> str:

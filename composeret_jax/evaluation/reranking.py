@@ -24,7 +24,10 @@ def rerank(
   """
   k = scores.shape[1]
   first, own_levels = ranking.rows[:, :k], ranking.levels[:, :k]
-  is_sure = (first != NO_ROW) & (own_levels < _level_after(ranking, k)[:, None])
+  # The level of the image after the first k; above every level where there is none.
+  has_more = k < ranking.levels.shape[1]
+  level_after = ranking.levels[:, k] if has_more else ranking.levels[:, -1] + (ranking.tied_after[:, 0] == 0)
+  is_sure = (first != NO_ROW) & (own_levels < level_after[:, None])
   sums = np.where(is_sure, scores + weight * similarities, -np.inf)
   order = np.argsort(-sums, axis=1, kind="stable")
   sums, own_levels, first = (np.take_along_axis(array, order, axis=1) for array in (sums, own_levels, first))
@@ -36,25 +39,16 @@ def rerank(
   )
 
 
-def _level_after(ranking: Ranking, k: int) -> Int[np.ndarray, " num_queries"]:
-  """The level of the image after the first k; above every level where there is none."""
-  if k < ranking.levels.shape[1]:
-    return ranking.levels[:, k]
-  return ranking.levels[:, -1] + (ranking.tied_after[:, 0] == 0)
-
-
 def cosines(
   queries: Float[np.ndarray, "num_queries dim"],
   gallery: Float[np.ndarray, "num_gallery dim"],
   rows: Int[np.ndarray, "num_queries k"],
 ) -> Float[np.ndarray, "num_queries k"]:
   """Of each query with its own rows of the gallery; 0 for vectors of length 0."""
-  queries, gallery = _unit(queries), _unit(gallery)
+  tiny = np.finfo(np.float32).tiny
+  queries, gallery = (
+    vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), tiny) for vectors in (queries, gallery)
+  )
   starts = range(0, len(queries), BLOCK)
   blocks = (slice(start, start + BLOCK) for start in starts)
   return np.concatenate([np.einsum("qd,qkd->qk", queries[block], gallery[rows[block]]) for block in blocks])
-
-
-def _unit(vectors: Float[np.ndarray, "num dim"]) -> Float[np.ndarray, "num dim"]:
-  lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-  return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -78,8 +78,8 @@ def _stream(
   def place_block(arrays, start, size, sharding):
     return tuple(_place(array, start, size, sharding) for array in arrays)
 
-  images = _place(images, 0, len(images), on_every_device(mesh))
-  merge = functools.partial(_merge, images=images, chunk=chunk, mesh=mesh, **static)
+  numbers = _place(images, 0, len(images), on_every_device(mesh))
+  merge = functools.partial(_merge, images=numbers, chunk=chunk, mesh=mesh, **static)
   starts = range(0, len(queries[0]), query_block)
   placed_queries = [place_block(queries, start, query_block, on_every_device(mesh)) for start in starts]
   nothing = np.full((query_block, width), -np.inf, np.float32), np.full((query_block, width), NO_ROW, np.int32)

@@ -40,7 +40,7 @@ def weighted_losses(
     terms["text_reconstruction"] = reconstruction_loss(model.composer.decode_text(composed), text)
   if weights["rotational_symmetry"]:
     terms["rotational_symmetry"] = loss(model.on_sphere(turned_back), model.on_sphere(reference))
-  total = sum(weights[name] * value for name, value in terms.items())
+  total = jnp.asarray(sum(weights[name] * value for name, value in terms.items()))
   return {"total": total, **terms}
 
 

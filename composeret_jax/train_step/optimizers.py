@@ -58,17 +58,7 @@ def peak_learning_rate(config: ml_collections.ConfigDict) -> float:
   return config.learning_rate * scaling(config.batch_size / config.learning_rate_batch_size)
 
 
-def _step_decay(config: ml_collections.ConfigDict) -> optax.Schedule:
-  peak = peak_learning_rate(config)
-  return optax.exponential_decay(peak, config.decay_every_steps, config.decay_factor, staircase=True)
-
-
-def _cosine_decay(config: ml_collections.ConfigDict) -> optax.Schedule:
-  num_steps = max(config.num_train_steps - config.num_warmup_steps, 1)  # a run of no steps has an optimiser too
-  return optax.cosine_decay_schedule(peak_learning_rate(config), num_steps)
-
-
-DECAYS = {"step": _step_decay, "cosine": _cosine_decay}
+DECAYS = ("step", "cosine")
 
 
 def learning_rate_schedule(config: ml_collections.ConfigDict) -> optax.Schedule:
@@ -77,11 +67,14 @@ def learning_rate_schedule(config: ml_collections.ConfigDict) -> optax.Schedule:
   "step" takes `decay_factor` for every `decay_every_steps` steps done since the warm-up; "cosine" falls along half a
   cosine to zero at `num_train_steps`.
   """
-  decay = DECAYS[config.decay](config)
-  num_steps = config.num_warmup_steps
+  peak, num_steps = peak_learning_rate(config), config.num_warmup_steps
+  if config.decay == "cosine":
+    # A run of no steps has an optimiser too.
+    decay = optax.cosine_decay_schedule(peak, max(config.num_train_steps - num_steps, 1))
+  else:
+    decay = optax.exponential_decay(peak, config.decay_every_steps, config.decay_factor, staircase=True)
   if not num_steps:
     return decay
-  peak = peak_learning_rate(config)
   return optax.join_schedules([optax.linear_schedule(peak / num_steps, peak, num_steps - 1), decay], [num_steps])
 
 
@@ -146,11 +139,9 @@ def parameter_groups(params: Mapping) -> Mapping:
 
 def scale_layers(factor: float) -> optax.GradientTransformation:
   """Multiplies updates of the trunks' parameters by `factor`, as often as there are layers above them."""
-
-  def scaled(updates: Mapping, _) -> Mapping:
-    return jax.tree.map(lambda update, depth: update * factor**depth, updates, layers_above(updates))
-
-  return optax.stateless(scaled)
+  return optax.stateless(
+    lambda updates, _: jax.tree.map(lambda update, depth: update * factor**depth, updates, layers_above(updates))
+  )
 
 
 def layers_above(params: Mapping) -> Mapping:

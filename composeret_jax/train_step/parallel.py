@@ -59,7 +59,7 @@ class Parallel:
     """This process's rows, [batch, ...] or [steps, batch, ...], on its devices."""
     batch_axis = int(self.steps_per_call > 1)
     if self.kind == "pmap":
-      rows = split_axis(rows, batch_axis, len(self.mesh.local_devices))
+      rows = np.stack(np.split(rows, len(self.mesh.local_devices), batch_axis))  # devices first
       batch_axis = 0
     spec = PartitionSpec(*[None] * batch_axis, AXIS)
     return jax.make_array_from_process_local_data(NamedSharding(self.mesh, spec), rows)
@@ -72,8 +72,3 @@ def scanned(step: TrainStep) -> Callable:
     return jax.lax.scan(lambda state, batch: step(state, batch, images), state, batches)
 
   return steps
-
-
-def split_axis(rows: Shaped[np.ndarray, "..."], axis: int, count: int) -> Shaped[np.ndarray, "count ..."]:
-  """`rows` in `count` equal parts of `axis`, side by side on a new first axis."""
-  return np.stack(np.split(rows, count, axis))

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree, Shaped
+from jaxtyping import Array, Float, PyTree
 import ml_collections
 import optax
 
@@ -35,21 +35,19 @@ def in_microbatches(
   """
   if count == 1:
     return function(carry, *arrays)
-  pieces = jax.tree.map(lambda rows: _split(rows, count, num_shards), arrays)
+
+  def split(rows):
+    by_shard = rows.reshape(num_shards, count, -1, *rows.shape[1:])  # [shards, count, batch / shards / count, ...]
+    return by_shard.swapaxes(0, 1).reshape(count, -1, *rows.shape[1:])
+
+  def join(pieces):
+    by_shard = pieces.reshape(count, num_shards, -1, *pieces.shape[2:])
+    return by_shard.swapaxes(0, 1).reshape(-1, *pieces.shape[2:])
+
   # Inside the loop nothing can be merged with the first computation, which prevent_cse guards against.
   again = jax.checkpoint(lambda carry, piece: function(carry, *piece), prevent_cse=False)
-  carry, features = jax.lax.scan(again, carry, pieces)
-  return carry, jax.tree.map(lambda rows: _join(rows, num_shards), features)
-
-
-def _split(rows: Shaped[Array, "batch ..."], count: int, num_shards: int) -> Shaped[Array, "count piece ..."]:
-  by_shard = rows.reshape(num_shards, count, -1, *rows.shape[1:])  # [shards, count, batch / shards / count, ...]
-  return by_shard.swapaxes(0, 1).reshape(count, -1, *rows.shape[1:])
-
-
-def _join(pieces: Shaped[Array, "count piece ..."], num_shards: int) -> Shaped[Array, "batch ..."]:
-  by_shard = pieces.reshape(len(pieces), num_shards, -1, *pieces.shape[2:])
-  return by_shard.swapaxes(0, 1).reshape(-1, *pieces.shape[2:])
+  carry, features = jax.lax.scan(again, carry, jax.tree.map(split, arrays))
+  return carry, jax.tree.map(join, features)
 
 
 Batch = Mapping[str, Array]
@@ -112,12 +110,10 @@ def _make_loss(
     trained.set_attributes(BatchNorm, axis_name=axis_name, raise_if_not_found=False)
     return trained
 
-  def statistics(trained):
-    return nnx.as_pure(nnx.state(trained, nnx.BatchStat))
-
   def loss_fn(params, batch_stats, frozen, table, batch, images, key):
     text_key, composer_key, loss_key = jax.random.split(key, 3)
-    rows = global_rows(len(batch["reference"]), axis_name)
+    num_rows = len(batch["reference"])
+    rows = jnp.arange(num_rows) + (jax.lax.axis_index(axis_name) * num_rows if axis_name else 0)  # of the global batch
 
     def encode(batch_stats, rows, batch):
       trained = in_training(params, batch_stats, frozen)
@@ -126,7 +122,7 @@ def _make_loss(
       if table:
         own_keys = RowKeys(loss_key, rows)
         negatives = encode_negatives(trained, table, batch["target"], images, augmented, own_keys)
-      return statistics(trained), (features, negatives)
+      return nnx.as_pure(nnx.state(trained, nnx.BatchStat)), (features, negatives)
 
     batch_stats, (features, negatives) = in_microbatches(
       encode, batch_stats, (rows, batch), config.train.num_microbatches, num_shards
@@ -142,7 +138,7 @@ def _make_loss(
     losses = weighted_losses(
       trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows), negatives=negatives
     )
-    return losses["total"], (losses, statistics(trained))
+    return losses["total"], (losses, nnx.as_pure(nnx.state(trained, nnx.BatchStat)))
 
   return loss_fn
 
@@ -154,19 +150,20 @@ def skip_nonfinite(before: TrainState, after: TrainState, losses: Losses) -> tup
   """
   finite = jnp.isfinite(losses["total"]) & jnp.isfinite(losses["gradient_norm"])
   skipped = 1 - finite.astype(jnp.int32)
-  changed = ("variables", "optimizer_state")
-  kept = {
-    name: jax.tree.map(lambda old, new: jnp.where(finite, new, old), getattr(before, name), getattr(after, name))
-    for name in changed
-  }
+  variables, optimizer_state = jax.tree.map(
+    lambda old, new: jnp.where(finite, new, old),
+    (before.variables, before.optimizer_state),
+    (after.variables, after.optimizer_state),
+  )
   counts = {
     "num_skipped": before.num_skipped + skipped,
     "num_skipped_in_a_row": (before.num_skipped_in_a_row + 1) * skipped,
   }
-  return dataclasses.replace(after, **kept, **counts), losses | counts
-
-
-def global_rows(num_rows: int, axis_name: str | None) -> Int[Array, " batch"]:
-  """Which rows of the global batch a device sees; the batch's own without `axis_name`."""
-  first = jax.lax.axis_index(axis_name) * num_rows if axis_name else 0
-  return first + jnp.arange(num_rows)
+  kept = dataclasses.replace(
+    after,
+    variables=variables,
+    optimizer_state=optimizer_state,
+    num_skipped=counts["num_skipped"],
+    num_skipped_in_a_row=counts["num_skipped_in_a_row"],
+  )
+  return kept, losses | counts

@@ -21,24 +21,19 @@ def soft_triplet_loss(
   the backward pass too; without, the [2 batch, 2 batch] inner products exist.
   """
   vectors = jnp.concatenate([composed, targets])
+
+  def of_vectors(triplets):
+    anchor, positive, negative = (vectors[triplets[:, i]] for i in range(3))
+    difference = jnp.square(anchor - positive).sum(axis=-1) - jnp.square(anchor - negative).sum(axis=-1)
+    return jax.nn.softplus(difference)
+
   if block_rows:
-    return mean_in_blocks(lambda rows: _of_vectors(vectors, rows), (triplets,), block_rows)
-  return _of_products(vectors, triplets).mean()
-
-
-def _of_vectors(vectors: Float[Array, "rows dim"], triplets: Int[Array, "num 3"]) -> Float[Array, " num"]:
-  """Each triplet's term from its three vectors."""
-  anchor, positive, negative = (vectors[triplets[:, i]] for i in range(3))
-  difference = jnp.square(anchor - positive).sum(axis=-1) - jnp.square(anchor - negative).sum(axis=-1)
-  return jax.nn.softplus(difference)
-
-
-def _of_products(vectors: Float[Array, "rows dim"], triplets: Int[Array, "num 3"]) -> Float[Array, " num"]:
-  """The same from all inner products: |a - p|^2 - |a - n|^2 = (|p|^2 - 2 a.p) - (|n|^2 - 2 a.n)."""
+    return mean_in_blocks(of_vectors, (triplets,), block_rows)
+  # From all inner products: |a - p|^2 - |a - n|^2 = (|p|^2 - 2 a.p) - (|n|^2 - 2 a.n).
   anchor, positive, negative = triplets.T
   products = _inner_products(vectors)
   distances = jnp.diagonal(products) - 2 * products  # but for |a|^2, which falls away
-  return jax.nn.softplus(distances[anchor, positive] - distances[anchor, negative])
+  return jax.nn.softplus(distances[anchor, positive] - distances[anchor, negative]).mean()
 
 
 @jax.custom_vjp
@@ -48,11 +43,10 @@ def _inner_products(vectors: Float[Array, "rows dim"]) -> Float[Array, "rows row
   return jnp.matmul(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def _inner_products_backward(vectors, slopes):
-  return (jnp.matmul(slopes + slopes.T, vectors, precision=jax.lax.Precision.HIGHEST),)
-
-
-_inner_products.defvjp(lambda vectors: (_inner_products(vectors), vectors), _inner_products_backward)
+_inner_products.defvjp(
+  lambda vectors: (_inner_products(vectors), vectors),
+  lambda vectors, slopes: (jnp.matmul(slopes + slopes.T, vectors, precision=jax.lax.Precision.HIGHEST),),
+)
 
 
 LOSS = Loss(soft_triplet_loss, draws_triplets=True)

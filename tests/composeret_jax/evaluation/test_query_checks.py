@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from composeret_jax.evaluation.answerable import check_gallery, unanswerable_queries
 from composeret_jax.evaluation.evaluator import Evaluator
+from composeret_jax.evaluation.query_checks import check_gallery, unanswerable_queries
 from composeret_jax.training.resume import newest_state
 from data_pipelines.input_error import InputError
 from data_pipelines.tables import ImageTable, QueryTable

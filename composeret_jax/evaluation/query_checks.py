@@ -1,4 +1,4 @@
-"""Refuses to count what no ranking can answer: recalls over such queries would be numbers of something else."""
+"""Checks that images of the gallery answer the queries: no ranking can find what is not there."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -32,7 +32,14 @@ def unanswerable_queries(
   """
   if not len(queries):
     raise InputError("there are no queries, expected one or more to evaluate")
-  rows = _unanswerable(gallery, queries, groups, excludes_reference)
+  query_groups, gallery_groups = (group.tolist() for group in groups)
+  of_image = list(zip(gallery_groups, gallery.labels, strict=True))
+  num_right = Counter(of_image)
+  rows = []
+  for row, wanted in enumerate(zip(query_groups, queries.target_labels, strict=True)):
+    is_own_reference = excludes_reference and of_image[queries.references[row]] == wanted
+    if num_right[wanted] <= is_own_reference:
+      rows.append(row)
   if not rows:
     return {}
   shown = _some(f"query {row} ({queries.texts[row]!r}, target {queries.target_labels[row]!r})" for row in rows)
@@ -42,18 +49,6 @@ def unanswerable_queries(
   if is_first():
     print(f"{message}. They count as misses.", file=sys.stderr)
   return {"num_unanswerable_queries": len(rows)}
-
-
-def _unanswerable(gallery: ImageTable, queries: QueryTable, groups: Groups, excludes_reference: bool) -> list[int]:
-  query_groups, gallery_groups = (group.tolist() for group in groups)
-  of_image = list(zip(gallery_groups, gallery.labels, strict=True))
-  num_right = Counter(of_image)
-  rows = []
-  for row, wanted in enumerate(zip(query_groups, queries.target_labels, strict=True)):
-    is_own_reference = excludes_reference and of_image[queries.references[row]] == wanted
-    if num_right[wanted] <= is_own_reference:
-      rows.append(row)
-  return rows
 
 
 def _some(texts: Iterable[str]) -> str:
