@@ -6,7 +6,18 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
   """The defaults; `model`, `data.dataset` and `protocol` are for a data set's own file to set."""
   config = ml_collections.ConfigDict()
+  set_run(config)
+  set_hard_negatives(config)
+  set_optimizer(config)
+  set_reports_and_checkpoints(config)
+  set_data(config)
+  set_steps(config)
+  set_evaluation(config)
+  return config
 
+
+def set_run(config: ml_collections.ConfigDict) -> None:
+  """What is trained, and with which loss."""
   config.seed = 0  # initial weights, order of the data, dropout, negatives
   config.batch_size = 32  # over all devices
   config.num_train_steps = 160_000  # 0 evaluates the model as it is built
@@ -18,12 +29,18 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.loss_block_rows = 0  # rows of the batch x batch similarities held at once (soft triplet: triplets); 0: all
 
+
+def set_hard_negatives(config: ml_collections.ConfigDict) -> None:
+  """Images that stand against a query's target beside the batch."""
   config.hard_negatives = ml_collections.ConfigDict()
   # Every so many steps each training image gets the `num` images of another label that the model finds most like it:
   # batch-based classification sees those of a query's target as well. Needs data.placement "device"; 0: none.
   config.hard_negatives.every_steps = 0
   config.hard_negatives.num = 1
 
+
+def set_optimizer(config: ml_collections.ConfigDict) -> None:
+  """The optimiser, its learning rate and what it does to gradients and parameters."""
   config.optimizer = "sgd"  # or "adamw", "lars", "lamb"
   config.learning_rate = 0.01
   config.learning_rate_batch_size = 32  # what learning_rate is for
@@ -39,6 +56,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.max_gradient_norm = 0.0  # a longer gradient is shortened to it; 0: none is
   config.ema_decay = 0.0  # evaluates an exponential moving average of the parameters; 0: the parameters
 
+
+def set_reports_and_checkpoints(config: ml_collections.ConfigDict) -> None:
+  """How often a run reports, evaluates and saves, and what it measures."""
   config.log_every_steps = 50
   config.eval_every_steps = 5_000
   config.checkpoint_every_steps = 1_000
@@ -50,6 +70,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.profile_steps = ""  # "10:15" writes a profiler trace of steps 10 to 14 to the workdir's profile/
   config.peak_flops = 0.0  # what one device can do in a second, for speed/mfu; 0: from the table of known devices
 
+
+def set_data(config: ml_collections.ConfigDict) -> None:
+  """Images, and how they come to the devices; `data.dataset` is for a data set's own file."""
   config.data = ml_collections.ConfigDict()
   config.data.dir = ""  # the raw files, for data sets that have to be downloaded by hand
   config.data.prepared_dir = ""  # prepared data sets; by default composeret_jax in the user's cache folder
@@ -62,6 +85,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.on_bad_image = "fail"  # or "skip": leaves out what cannot be decoded, with its queries, and counts it
   config.data.num_workers = 2  # processes that decode; 0 decodes in this one
 
+
+def set_steps(config: ml_collections.ConfigDict) -> None:
+  """Changes of training images, and how steps run."""
   config.augment = ml_collections.ConfigDict()
   config.augment.min_crop_area = 1.0  # share of the image in a random part that stands for it; 1: the image itself
   config.augment.flip = False  # mirrors every other image
@@ -73,6 +99,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.train.on_nonfinite = "stop"  # or "skip": what to do with a step whose loss or gradient is not finite
   config.train.max_skipped_in_a_row = 10  # a run that has skipped so many steps one after the other stops
 
+
+def set_evaluation(config: ml_collections.ConfigDict) -> None:
+  """How the test queries are ranked."""
   config.eval = ml_collections.ConfigDict()
   config.eval.batch_size = 128  # images, texts or queries in one call
   config.eval.query_block = 256  # similarities held at once: query_block x gallery_block, over all devices
@@ -82,4 +111,3 @@ def get_config() -> ml_collections.ConfigDict:
   # rerank_weight * cosine(text, what the text decoder reads from the image); 0: not.
   config.eval.rerank = 0
   config.eval.rerank_weight = 0.5
-  return config

@@ -10,11 +10,13 @@ from jaxtyping import Array, Shaped
 import ml_collections
 
 from composeret_jax.distributed import on_every_device, place
+from composeret_jax.pretrained.image_encoder import ImageFeatures
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.training.run import Run
 from data_pipelines import loader
 from data_pipelines.dataset import Dataset, num_loaders
 from data_pipelines.input_error import InputError
+from data_pipelines.pixels.store import PixelStore
 
 
 def train_batches(
@@ -49,6 +51,8 @@ def resident_images(
   if data_config.placement != "device":
     return None
   images = dataset.train_pixels
+  if not isinstance(images, PixelStore | ImageFeatures):
+    raise InputError(f"config.data.pixels is {data_config.pixels}, expected store with data.placement = device")
   share = data_config.device_memory_share
   need, room = images.array.nbytes, share * device_memory(mesh)
   if need > room:
@@ -67,6 +71,7 @@ def device_memory(mesh: Mesh) -> int:
   """The bytes that each device can hold; devices that do not say are taken to share the host's memory."""
   devices = mesh.local_devices
   limits = [(device.memory_stats() or {}).get("bytes_limit") for device in devices]
-  if all(limits):
-    return min(limits)
+  known = [limit for limit in limits if limit]
+  if len(known) == len(devices):
+    return min(known)
   return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(devices)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Int, Num
 import ml_collections
 import numpy as np
 import tqdm
@@ -13,7 +13,7 @@ import tqdm
 from composeret_jax.distributed import data_mesh, full_batch, in_full_batches, is_first, on_every_device, place
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery
 from composeret_jax.models.retrieval_model import RetrievalModel
-from composeret_jax.models.variables import in_eval_mode, Variables
+from composeret_jax.models.variables import in_eval_mode
 from composeret_jax.train_step.state import TrainState
 from data_pipelines.input_error import InputError
 
@@ -46,12 +46,22 @@ class NegativesMiner:
     """Whether to mine after `step` steps: this alone, with the state, decides which negatives the next step sees."""
     return step % self.every_steps == 0
 
-  def mine(self, state: TrainState, images: Num[Array, "num_images ..."]) -> TrainState:
+  def mine(self, state: TrainState, images: Num[Array, "num_images ..."] | None) -> TrainState:
     """The state with the nearest images of another label for each of `images`, by the state's own parameters.
 
-    Raises NonFiniteError for features that are not finite.
+    Raises NonFiniteError for features that are not finite, and InputError for images that are not on the devices.
     """
-    features = self._features(state.variables, images)
+    if images is None:
+      raise InputError("config.hard_negatives mine images on the devices, expected config.data.placement = device")
+    rows = np.arange(len(images), dtype=np.int32)
+    progress = tqdm.tqdm(total=len(rows), desc="mine negatives", leave=False, disable=not is_first())
+
+    def encode(rows):
+      progress.update(len(rows))
+      return self._encode(state.variables, images, rows)
+
+    with progress:
+      features = in_full_batches(encode, full_batch(self._eval.batch_size), rows)
     check_features(training=features)
     ranking = rank_gallery(
       features,
@@ -65,17 +75,3 @@ class NegativesMiner:
     )
     placed = place(ranking.rows.astype(np.int32), on_every_device(data_mesh()))
     return dataclasses.replace(state, negatives={**state.negatives, "rows": placed})
-
-  def _features(
-    self, variables: Variables, images: Num[Array, "num_images ..."]
-  ) -> Float[np.ndarray, "num_images dim"]:
-    """On the sphere, as an evaluation computes them."""
-    rows = np.arange(len(images), dtype=np.int32)
-    progress = tqdm.tqdm(total=len(rows), desc="mine negatives", leave=False, disable=not is_first())
-
-    def encode(rows):
-      progress.update(len(rows))
-      return self._encode(variables, images, rows)
-
-    with progress:
-      return in_full_batches(encode, full_batch(self._eval.batch_size), rows)

@@ -1,13 +1,11 @@
 """Turns a checkpoint of the original PyTorch programs into the first checkpoint of a run."""
 
-from collections.abc import Mapping
 import dataclasses
 import pathlib
 
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 import optax
 
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
@@ -28,7 +26,16 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, 
   and when its weights are not those of the model that `config` describes.
   """
   check_config(config, jax.device_count())
-  _check_same_layers(config.model)
+  # What the original programs lack would stay untrained, or have no trunk to fill.
+  projection_dim = config.model.text_encoder.projection_dim
+  if config.model.text_encoder.name == "bert" and projection_dim:
+    raise InputError(
+      f"config.model.text_encoder.projection_dim is {projection_dim}, expected 0: the original has no such layer"
+    )
+  if config.model.image_encoder.frozen:
+    raise InputError("config.model.image_encoder.frozen is True, expected False: the checkpoint has a trunk of its own")
+  if not config.model.train_radius:
+    raise InputError("config.model.train_radius is False, expected True: the checkpoint has a learned radius")
   save_checkpoint(open_run(config, workdir), read_checkpoint(path))
   print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
 
@@ -38,7 +45,15 @@ def save_checkpoint(run: Run, checkpoint: OriginalCheckpoint) -> None:
   newest = run.checkpoints.latest_step()
   if newest is not None:
     raise InputError(f"{run.checkpoints.path(newest)} is there already: import into an empty --workdir")
-  _check_vocabulary(checkpoint.state_dict, run)
+  encoder, embedding = run.model.text_encoder, checkpoint.state_dict.get(EMBEDDING)
+  # Other texts made it, which a mere wrong shape would not say.
+  if isinstance(encoder, LstmTextEncoder) and embedding is not None and len(embedding) != len(encoder.embedding):
+    raise InputError(
+      f"{EMBEDDING} has {len(embedding)} rows, expected {len(encoder.embedding)}: the words of "
+      f"{run.config.data.dataset}'s training texts (config.text_query={run.config.text_query}) in order of first "
+      "appearance, and one for unknown words. Import with the data set and the text query that the checkpoint was "
+      "trained on."
+    )
   if run.miner and not run.miner.is_due(checkpoint.step):
     raise InputError(
       f"config.hard_negatives.every_steps is {run.miner.every_steps}, expected a divisor of {checkpoint.step}, the "
@@ -51,28 +66,3 @@ def save_checkpoint(run: Run, checkpoint: OriginalCheckpoint) -> None:
   optimizer_state = optax.tree.set(state.optimizer_state, count=step)
   with run.checkpoints as checkpoints:
     checkpoints.save(checkpoint.step, dataclasses.replace(state, step=step, optimizer_state=optimizer_state))
-
-
-def _check_same_layers(model: ml_collections.ConfigDict) -> None:
-  """Names what the original programs lack: it would stay untrained, or have no trunk to fill."""
-  if model.text_encoder.name == "bert" and model.text_encoder.projection_dim:
-    dim = model.text_encoder.projection_dim
-    raise InputError(f"config.model.text_encoder.projection_dim is {dim}, expected 0: the original has no such layer")
-  if model.image_encoder.frozen:
-    raise InputError("config.model.image_encoder.frozen is True, expected False: the checkpoint has a trunk of its own")
-  if not model.train_radius:
-    raise InputError("config.model.train_radius is False, expected True: the checkpoint has a learned radius")
-
-
-def _check_vocabulary(state_dict: Mapping[str, np.ndarray], run: Run) -> None:
-  """Says what a mere wrong shape would not: the two were made from different texts."""
-  encoder = run.model.text_encoder
-  if EMBEDDING not in state_dict or not isinstance(encoder, LstmTextEncoder):
-    return
-  num_words, size = len(state_dict[EMBEDDING]), len(encoder.embedding)
-  if num_words != size:
-    raise InputError(
-      f"{EMBEDDING} has {num_words} rows, expected {size}: the words of {run.config.data.dataset}'s training texts "
-      f"(config.text_query={run.config.text_query}) in order of first appearance, and one for unknown words. "
-      "Import with the data set and the text query that the checkpoint was trained on."
-    )

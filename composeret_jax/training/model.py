@@ -1,6 +1,7 @@
 """The retrieval model: two encoders, a composer, and the sphere on which composed and target features meet."""
 
 from collections.abc import Callable
+from typing import Any
 
 from flax import nnx
 import ml_collections
@@ -12,7 +13,7 @@ from composeret_jax.pretrained.image_encoder import build_image_encoder
 
 def build_model(
   config: ml_collections.ConfigDict,
-  build_text_encoder: Callable[[nnx.Rngs], nnx.Module],
+  build_text_encoder: Callable[[nnx.Rngs], Any],
   seed: int,
   image_size: int = 224,
   *,
@@ -24,9 +25,9 @@ def build_model(
   a learned bias.
   """
   rngs = nnx.Rngs(seed)
-  image_encoder = build_image_encoder(config.image_encoder, image_size, rngs)
+  image_encoder: Any = build_image_encoder(config.image_encoder, image_size, rngs)
   text_encoder = build_text_encoder(rngs)
-  composer_class = COMPOSERS[config.composer]
+  composer_class: Any = COMPOSERS[config.composer]
   image_dim = image_encoder.trunk.num_channels if composer_class.composes_maps else image_encoder.feature_dim
   composer = composer_class(image_dim, text_encoder.feature_dim, **config.get("composer_options", {}), rngs=rngs)
   return RetrievalModel(

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ class Preemption:
     self._grace_seconds = grace_seconds
     self._signal: int | None = None
     self._steps_go_on = False
-    self._before: dict[int, object] = {}
+    self._before: dict[int, Any] = {}
     self._agreement: jax.Array | None = None
 
   def __enter__(self) -> "Preemption":
@@ -66,7 +67,10 @@ class Preemption:
     """
     if jax.process_count() == 1:
       return self._signal is not None
-    known, self._agreement = self._agreement, _anywhere(self._signal is not None)
+    known = self._agreement
+    own = np.full(jax.local_device_count(), self._signal is not None)
+    flags = jax.make_array_from_process_local_data(rows_split(data_mesh()), own)
+    self._agreement = jax.jit(jnp.any)(flags)  # does not wait
     return known is not None and bool(fetch(known))
 
   def stop(self, step: int) -> None:
@@ -99,15 +103,3 @@ class Preemption:
       if not numbers or set(numbers) & set(SIGNALS):
         return numbers
     return None
-
-
-def _anywhere(flag: bool) -> jax.Array:
-  """Whether the flag is set in any process; does not wait."""
-  sharding = rows_split(data_mesh())
-  own = np.full(jax.local_device_count(), flag)
-  return _any(jax.make_array_from_process_local_data(sharding, own))
-
-
-@jax.jit
-def _any(flags):
-  return jnp.any(flags)

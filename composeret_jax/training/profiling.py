@@ -5,10 +5,9 @@ import contextlib
 import pathlib
 import re
 import time
-from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, JaxprEqn
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 import ml_collections
 import optax
 
@@ -40,14 +39,6 @@ class Speed:
     `flops_per_step` gives one step's operations for the same arguments.
     """
 
-    def first_call(*args):
-      with self.paused():
-        self._flops_per_step = flops_per_step(*args)
-        start = time.perf_counter()
-        outputs = program(*args)
-        self._compile_seconds = time.perf_counter() - start
-      return outputs
-
     is_compiled = False
 
     def call(*args):
@@ -55,7 +46,12 @@ class Speed:
       if is_compiled:
         return program(*args)
       is_compiled = True
-      return first_call(*args)
+      with self.paused():
+        self._flops_per_step = flops_per_step(*args)
+        start = time.perf_counter()
+        outputs = program(*args)
+        self._compile_seconds = time.perf_counter() - start
+      return outputs
 
     return call
 
@@ -69,24 +65,25 @@ class Speed:
 
   def images_per_second(self) -> float:
     """Since the last report."""
-    return self._steps_per_second() * self._images_per_step
-
-  def _steps_per_second(self) -> float:
-    return self._steps / (time.perf_counter() - self._start)
+    return self._steps / (time.perf_counter() - self._start) * self._images_per_step
 
   def report(self) -> dict[str, float]:
     """The metrics since the last report; starts anew. Those that cannot be known here are left out."""
-    steps_per_second = self._steps_per_second()
+    seconds = time.perf_counter() - self._start
+    steps_per_second = self._steps / seconds
     metrics = {
       "speed/steps_per_second": steps_per_second,
       "speed/images_per_second": steps_per_second * self._images_per_step,
-      "speed/data_wait_fraction": self._waited / (time.perf_counter() - self._start),
+      "speed/data_wait_fraction": self._waited / seconds,
     }
     if self._flops_per_step:
       metrics["speed/model_flops_per_second"] = steps_per_second * self._flops_per_step
       if self._peak_flops:
         metrics["speed/mfu"] = metrics["speed/model_flops_per_second"] / self._peak_flops
-    metrics |= _peak_memory()
+    peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in jax.local_devices()]
+    known = [peak for peak in peaks if peak is not None]  # CPUs do not say
+    if known:
+      metrics["speed/peak_memory_bytes"] = max(known)
     if self._compile_seconds is not None:
       metrics["speed/compile_seconds"] = self._compile_seconds
       self._compile_seconds = None  # reported once
@@ -110,13 +107,6 @@ class Speed:
     with self.paused():
       yield
     self._mining_seconds += time.perf_counter() - start
-
-
-def _peak_memory() -> dict[str, float]:
-  """The most memory that any device of this process has held at once; CPUs do not say."""
-  peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in jax.local_devices()]
-  known = [peak for peak in peaks if peak is not None]
-  return {"speed/peak_memory_bytes": max(known)} if known else {}
 
 
 def new_speed(config: ml_collections.ConfigDict) -> Speed:
@@ -171,20 +161,16 @@ def _loops(program: Jaxpr) -> Iterator[tuple[int, int, ClosedJaxpr]]:
     if equation.primitive.name == "scan":
       yield equation.params["length"], equation.params["unroll"], equation.params["jaxpr"]
       continue
-    for part in _parts(equation):
+    platforms = equation.params.get("branches_platforms")
+    parts = jax.tree.leaves(list(equation.params.values()))
+    if platforms:  # a choice by platform: the branch that runs here alone, as XLA has it
+      pairs = zip(platforms, equation.params["branches"], strict=True)
+      parts = [next(branch for names, branch in pairs if names is None or jax.default_backend() in names)]
+    for part in parts:
       if isinstance(part, ClosedJaxpr):
         yield from _loops(part.jaxpr)
       elif isinstance(part, Jaxpr):
         yield from _loops(part)
-
-
-def _parts(equation: JaxprEqn) -> list[Any]:
-  """All its parameters, programs among them; of a choice by platform the branch that runs here alone, as XLA has it."""
-  platforms = equation.params.get("branches_platforms")
-  if not platforms:
-    return jax.tree.leaves(list(equation.params.values()))
-  pairs = zip(platforms, equation.params["branches"], strict=True)
-  return [next(branch for names, branch in pairs if names is None or jax.default_backend() in names)]
 
 
 # Dense FLOP/s of one device (bfloat16, float32) by jax's device_kind, as makers state them; sparsity would double most.

@@ -89,11 +89,15 @@ def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:
     return
   kept, unreadable = [], []
   for number, line in enumerate(metrics_file.read_bytes().split(b"\n")[:-1], start=1):
-    step = _step(line.strip(b"\0"))
-    if step is None:
+    text = line.strip(b"\0")
+    try:
+      step = json.loads(text)["step"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+      step = None
+    if type(step) is not int:
       unreadable.append((number, line))
     elif step <= last_step:
-      kept.append(line.strip(b"\0") + b"\n")
+      kept.append(text + b"\n")
   if unreadable:
     aside = metrics_file.with_name(f"unreadable_{metrics_file.name}")
     with aside.open("ab") as file:
@@ -101,14 +105,6 @@ def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:
     numbers = ", ".join(str(number) for number, _ in unreadable[:5]) + (", ..." if unreadable[5:] else "")
     print(f"{metrics_file}: {len(unreadable):,} lines are damaged, moved to {aside} (lines {numbers})", file=sys.stderr)
   write_whole(metrics_file, b"".join(kept))
-
-
-def _step(line: bytes) -> int | None:
-  try:
-    step = json.loads(line)["step"]
-  except (ValueError, TypeError, KeyError, RecursionError):
-    return None
-  return step if type(step) is int else None
 
 
 def say(message: str) -> None:

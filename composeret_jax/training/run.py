@@ -108,7 +108,7 @@ def _open(
   has_bias = LOSSES[config.loss].has_bias
   model = build_model(config.model, texts.build_encoder, config.seed, config.data.image_size, has_bias=has_bias)
   mines = config.hard_negatives.every_steps > 0
-  sources = texts.made_with | trunk_made_with(config)
+  sources = {**texts.made_with, **trunk_made_with(config)}
   return Run(
     config=config,
     workdir=workdir,

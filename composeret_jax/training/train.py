@@ -37,13 +37,21 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   with Preemption(config.preemption_grace_seconds) as preemption, locked(workdir):
     run = open_run(config, workdir)
     state = newest_state(run)
-    if int(state.step) < config.num_train_steps:
-      _train(run, state, preemption)
-    else:
-      _evaluate_without_steps(run, state)
+    step, is_new = int(state.step), run.checkpoints.latest_step() is None
+    if step < config.num_train_steps:
+      _run_steps(run, state, preemption)
+      return
+    if not is_new:
+      say(f"{workdir} has reached config.num_train_steps={config.num_train_steps}; raise it to go on.")
+    evaluation = run.evaluator(evaluated_variables(state))
+    if is_new:  # not trained at all: saved and reported as of step 0
+      with run.checkpoints as checkpoints, open_reporter(workdir, config, step) as reporter:
+        reporter.evaluation(step, evaluation, run.dataset)
+        checkpoints.save(step, state, evaluation.metrics)
+    show_evaluation(step, evaluation, run.dataset)
 
 
-def _train(run: Run, state: TrainState, preemption: Preemption) -> None:
+def _run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
   """Trains from `state` to `num_train_steps`; reports, evaluates and saves on the way; shows the last evaluation."""
   config, first_step, last_step = run.config, int(state.step), run.config.num_train_steps
   steps_per_call = config.train.steps_per_call
@@ -102,19 +110,6 @@ def _train(run: Run, state: TrainState, preemption: Preemption) -> None:
   if stopping:
     preemption.stop(step)
   show_evaluation(last_step, evaluation, run.dataset)
-
-
-def _evaluate_without_steps(run: Run, state: TrainState) -> None:
-  """Evaluates the state; a model that is not trained at all is saved and reported as of step 0."""
-  step, is_new = int(state.step), run.checkpoints.latest_step() is None
-  if not is_new:
-    say(f"{run.workdir} has reached config.num_train_steps={run.config.num_train_steps}; raise it to go on.")
-  evaluation = run.evaluator(evaluated_variables(state))
-  if is_new:
-    with run.checkpoints as checkpoints, open_reporter(run.workdir, run.config, step) as reporter:
-      reporter.evaluation(step, evaluation, run.dataset)
-      checkpoints.save(step, state, evaluation.metrics)
-  show_evaluation(step, evaluation, run.dataset)
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

@@ -1,6 +1,5 @@
 """Whether a run can start with a configuration: every field's type and range, and what goes together."""
 
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -11,7 +10,7 @@ from composeret_jax.training.config.same_run import flatten
 from composeret_jax.training.config.together import even_batch, TOGETHER
 from data_pipelines.datasets.builder import TableBuilder
 from data_pipelines.datasets.prepare import BUILDERS
-from data_pipelines.field_rules import nearest, Together
+from data_pipelines.field_rules import nearest
 from data_pipelines.input_error import InputError
 
 COMPOSER_OPTIONS = "model.composer_options."
@@ -38,20 +37,14 @@ def check_config(config: ml_collections.ConfigDict, num_devices: int) -> None:
       problems.append(f"config.{name} is no option of {composer}, which has: {known}{nearest(option, options)}")
   expected = {name: rule(fields[name]) for name, rule in rules.items() if name in fields}
   problems += [_mistake(name, fields[name], wanted) for name, wanted in expected.items() if wanted]
+  # What goes together is asked of fields that are right by themselves.
   right = {name: fields[name] for name, wanted in expected.items() if not wanted}
-  problems += _apart((*TOGETHER, *(rule.below("data.") for rule in builder.TOGETHER), even_batch(num_devices)), right)
+  for together in (*TOGETHER, *(rule.below("data.") for rule in builder.TOGETHER), even_batch(num_devices)):
+    names = (together.field, *together.others)
+    if right.keys() >= set(names) and (wanted := together.expected(*(right[name] for name in names))):
+      problems.append(_mistake(together.field, right[together.field], wanted))
   if problems:
     raise InputError("\n".join(problems))
-
-
-def _apart(rules: Sequence[Together], right: Mapping[str, Any]) -> Iterator[str]:
-  """The mistakes of fields that are right by themselves."""
-  for rule in rules:
-    names = (rule.field, *rule.others)
-    if right.keys() >= set(names):
-      expected = rule.expected(*(right[name] for name in names))
-      if expected:
-        yield _mistake(rule.field, right[rule.field], expected)
 
 
 def _mistake(name: str, value: Any, expected: str) -> str:

@@ -44,19 +44,6 @@ def even_batch(num_devices: int) -> Together:
   return Together("batch_size", ("train.num_microbatches",), expected)
 
 
-def _whole_calls(period: int, steps_per_call: int) -> str:
-  return f"a multiple of config.train.steps_per_call = {steps_per_call}" if period % steps_per_call else ""
-
-
-def _shorter_warmup(num_warmup_steps: int, num_steps: int) -> str:
-  return f"less than the {num_steps} steps" if num_steps and num_warmup_steps >= num_steps else ""
-
-
-def _negatives_in_batch(batch_size: int, loss: str) -> str:
-  too_small = LOSSES[loss].draws_triplets and batch_size < MIN_BATCH_SIZE
-  return f"at least {MIN_BATCH_SIZE}: {loss} needs negatives" if too_small else ""
-
-
 def _loss_of_hard_negatives(loss: str, every_steps: int) -> str:
   if not every_steps or LOSSES[loss].takes_hard_negatives:
     return ""
@@ -71,40 +58,15 @@ def _weight_of(loss: str) -> Callable[[float, str], str]:
   )
 
 
-def _something_to_learn(*weights: float) -> str:
-  return "" if any(weights) else "above 0, as all other config.model.loss_weights are 0: there is nothing to learn"
-
-
 def _no_maps(composer: str, image_encoder: str, frozen: bool) -> str:
   if not COMPOSERS[composer].composes_maps or image_encoder == "resnet" and not frozen:
     return ""
   return "one that composes features: of a tower, and of a frozen encoder, there are no maps"
 
 
-def _width_of_composer(feature_dim: int, composer: str) -> str:
-  return COMPOSERS[composer].expected_image_dim(feature_dim)
-
-
-def _frozen_weights(pretrained: str, frozen: bool) -> str:
-  return f"weights {FROZEN}" if frozen and not pretrained else ""
-
-
-def _tower_folder(pretrained: str, name: str) -> str:
-  return "the tower's folder or hub repository" if name == "tower" and not pretrained else ""
-
-
 def _text_encoder_folder(path: str, name: str) -> str:
   owner = {"lstm": "", "bert": "BERT", "tower": "the tower"}[name]
   return f"{owner}'s folder or hub repository" if owner and not path else ""
-
-
-def _width_of_resnet(feature_dim: int, name: str) -> str:
-  return "at least 1 with the resnet" if name == "resnet" and not feature_dim else ""
-
-
-def _ranks_to_rerank(num: int, protocol: str) -> str:
-  num_ranked = PROTOCOLS[protocol].num_ranked
-  return f"at most {num_ranked}, which {protocol} looks at" if num > num_ranked else ""
 
 
 def _text_of_dataset(text_query: str, dataset: str) -> str:
@@ -127,14 +89,33 @@ def _known_metric(metric: str, protocol: str, dataset: str, num_reranked: int, c
 
 
 TOGETHER: tuple[Together, ...] = (
-  *(Together(period, ("train.steps_per_call",), _whole_calls) for period in PERIODS),
+  *(
+    Together(
+      period,
+      ("train.steps_per_call",),
+      lambda steps, per_call: f"a multiple of config.train.steps_per_call = {per_call}" if steps % per_call else "",
+    )
+    for period in PERIODS
+  ),
   Together(
     "data.pixels",
     ("data.placement",),
     only("store", when=lambda placement: placement == "device", why="with data.placement = device"),
   ),
-  Together("num_warmup_steps", ("num_train_steps",), _shorter_warmup),
-  Together("batch_size", ("loss",), _negatives_in_batch),
+  Together(
+    "num_warmup_steps",
+    ("num_train_steps",),
+    lambda num_warmup, num: f"less than the {num} steps" if num and num_warmup >= num else "",
+  ),
+  Together(
+    "batch_size",
+    ("loss",),
+    lambda size, loss: (
+      f"at least {MIN_BATCH_SIZE}: {loss} needs negatives"
+      if LOSSES[loss].draws_triplets and size < MIN_BATCH_SIZE
+      else ""
+    ),
+  ),
   Together(
     "data.placement",
     ("hard_negatives.every_steps",),
@@ -146,21 +127,51 @@ TOGETHER: tuple[Together, ...] = (
     (f"{WEIGHT}text_reconstruction",),
     only(0, when=lambda weight: not weight, why="without a text decoder that text_reconstruction trains"),
   ),
-  Together("eval.rerank", ("protocol",), _ranks_to_rerank),
-  Together(f"{IMAGE}pretrained", (f"{IMAGE}frozen",), _frozen_weights),
+  Together(
+    "eval.rerank",
+    ("protocol",),
+    lambda num, protocol: (
+      f"at most {PROTOCOLS[protocol].num_ranked}, which {protocol} looks at"
+      if num > PROTOCOLS[protocol].num_ranked
+      else ""
+    ),
+  ),
+  Together(
+    f"{IMAGE}pretrained",
+    (f"{IMAGE}frozen",),
+    lambda pretrained, frozen: f"weights {FROZEN}" if frozen and not pretrained else "",
+  ),
   Together("augment.flip", (f"{IMAGE}frozen",), only(False, when=bool, why=FROZEN)),
   Together("augment.min_crop_area", (f"{IMAGE}frozen",), only(1, when=bool, why=FROZEN)),
   Together("data.pixels", (f"{IMAGE}frozen",), only("store", when=bool, why=FROZEN)),
   Together("model.composer", (f"{IMAGE}name", f"{IMAGE}frozen"), _no_maps),
   *(Together(WEIGHT + loss, ("model.composer",), _weight_of(loss)) for loss in LOSS_WEIGHTS),
-  Together(f"{IMAGE}feature_dim", ("model.composer",), _width_of_composer),
-  Together(WEIGHT + LOSS_WEIGHTS[0], tuple(WEIGHT + loss for loss in LOSS_WEIGHTS[1:]), _something_to_learn),
+  Together(
+    f"{IMAGE}feature_dim",
+    ("model.composer",),
+    lambda feature_dim, composer: COMPOSERS[composer].expected_image_dim(feature_dim),
+  ),
+  Together(
+    WEIGHT + LOSS_WEIGHTS[0],
+    tuple(WEIGHT + loss for loss in LOSS_WEIGHTS[1:]),
+    lambda *weights: (
+      "" if any(weights) else "above 0, as all other config.model.loss_weights are 0: there is nothing to learn"
+    ),
+  ),
   Together(f"{TEXT}path", (f"{TEXT}name",), _text_encoder_folder),
   Together(f"{TEXT}dtype", (f"{TEXT}name",), only("float32", when=lambda name: name == "lstm", why="with the lstm")),
   Together(f"{TEXT}remat", (f"{TEXT}name",), only(False, when=lambda name: name == "lstm", why="with the lstm")),
   Together(f"{IMAGE}remat", (f"{IMAGE}name",), only(False, when=lambda name: name == "resnet", why="with the resnet")),
-  Together(f"{IMAGE}feature_dim", (f"{IMAGE}name",), _width_of_resnet),
-  Together(f"{IMAGE}pretrained", (f"{IMAGE}name",), _tower_folder),
+  Together(
+    f"{IMAGE}feature_dim",
+    (f"{IMAGE}name",),
+    lambda feature_dim, name: "at least 1 with the resnet" if name == "resnet" and not feature_dim else "",
+  ),
+  Together(
+    f"{IMAGE}pretrained",
+    (f"{IMAGE}name",),
+    lambda pretrained, name: "the tower's folder or hub repository" if name == "tower" and not pretrained else "",
+  ),
   Together("text_query", ("data.dataset",), _text_of_dataset),
   Together("protocol", ("data.dataset",), _protocol_of_dataset),
   Together("best_metric", ("protocol", "data.dataset", "eval.rerank"), _known_metric),
