@@ -90,7 +90,7 @@ class Preemption:
     try:
       if self._received_within(None):
         time.sleep(ONE_REQUEST_SECONDS)
-        self._received_within(0)
+        self._received_within(0.0)
         if self._received_within(self._grace_seconds) != b"":
           os._exit(EXIT_CODE)
     finally:
