@@ -1,5 +1,6 @@
 """Pretrained image encoders: torchvision's ResNets, from safetensors files with torchvision's names."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from composeret_jax.models.encoders.resnet import ResNet, Trunk
@@ -31,18 +32,14 @@ def resnet_slots(encoder: ResNet, head: str) -> Slots:
 def trunk_slots(trunk: Trunk) -> Slots:
   """torchvision's names of all but the classifier."""
   slots = {**prefixed("conv1.", conv2d_slots(trunk.stem)), **prefixed("bn1.", batch_norm_slots(trunk.stem_norm))}
-  blocks = iter(trunk.blocks)
+  blocks: Iterator[Any] = iter(trunk.blocks)
   for stage, num_blocks in enumerate(trunk.stage_sizes, start=1):
     for index in range(num_blocks):
-      slots |= prefixed(f"layer{stage}.{index}.", _block_slots(next(blocks)))
-  return slots
-
-
-def _block_slots(block: Any) -> Slots:
-  slots: Slots = {}
-  for i, (conv, norm) in enumerate(block.convolutions(), start=1):
-    slots |= {**prefixed(f"conv{i}.", conv2d_slots(conv)), **prefixed(f"bn{i}.", batch_norm_slots(norm))}
-  if block.shortcut:
-    slots |= prefixed("downsample.0.", conv2d_slots(block.shortcut.conv))
-    slots |= prefixed("downsample.1.", batch_norm_slots(block.shortcut.norm))
+      block, name = next(blocks), f"layer{stage}.{index}."
+      for i in range(1, block.num_convolutions + 1):
+        slots |= prefixed(f"{name}conv{i}.", conv2d_slots(getattr(block, f"conv{i}")))
+        slots |= prefixed(f"{name}bn{i}.", batch_norm_slots(getattr(block, f"norm{i}")))
+      if block.shortcut:
+        slots |= prefixed(f"{name}downsample.0.", conv2d_slots(block.shortcut.conv))
+        slots |= prefixed(f"{name}downsample.1.", batch_norm_slots(block.shortcut.norm))
   return slots

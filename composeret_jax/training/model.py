@@ -28,7 +28,7 @@ def build_model(
   image_encoder: Any = build_image_encoder(config.image_encoder, image_size, rngs)
   text_encoder = build_text_encoder(rngs)
   composer_class: Any = COMPOSERS[config.composer]
-  image_dim = image_encoder.trunk.num_channels if composer_class.composes_maps else image_encoder.feature_dim
+  image_dim = image_encoder.trunk.feature_dim if composer_class.composes_maps else image_encoder.feature_dim
   composer = composer_class(image_dim, text_encoder.feature_dim, **config.get("composer_options", {}), rngs=rngs)
   return RetrievalModel(
     image_encoder,

@@ -33,12 +33,6 @@ class AutoencoderComposer(Composer):
     self.image_decoder = NormedMlp(image_dim, image_dim, image_dim, rngs=rngs)
     self.text_decoder = NormedMlp(image_dim, text_dim, text_dim, rngs=rngs)
 
-  def weighted_sum(
-    self, linear: Float[Array, "batch *ways image_dim"], convolutional: Float[Array, "batch *ways image_dim"]
-  ) -> Float[Array, "batch *ways image_dim"]:
-    """The composed feature, from what the two paths give."""
-    return self.linear_weight * linear + self.conv_weight * convolutional
-
   def decode_image(
     self, composed: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]
   ) -> Float[Array, "batch image_dim"]:
@@ -88,7 +82,7 @@ class ComposeAE(AutoencoderComposer):
 
   def _turn(self, images, text, signs, rngs):
     linear = self.linear_path(images, text, signs, rngs=rngs)
-    return self.weighted_sum(linear, self.conv_path(images, text, signs, rngs=rngs))
+    return self.linear_weight * linear + self.conv_weight * self.conv_path(images, text, signs, rngs=rngs)
 
 
 class Rotation(nnx.Module):
@@ -182,7 +176,7 @@ class RealSpaceConcatAE(AutoencoderComposer):
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
     both = jnp.concatenate([image, text], axis=-1)
-    return self.weighted_sum(self.linear_path(both), self.conv_path(both))
+    return self.linear_weight * self.linear_path(both) + self.conv_weight * self.conv_path(both)
 
 
 class SignalPath(nnx.Module):

@@ -65,7 +65,8 @@ class Rotor(Composer):
   ) -> Float[Array, "batch image_dim"]:
     """Returns the composed feature; there is no dropout for `rngs` to feed."""
     image, text = self.scaled(image), normalised(text)
-    return self.moved(image, text, *self.motion(text))
+    angles, shift = self.motion(text)
+    return turn_partly(image, angles, self.openness(image, text)) + shift
 
   @staticmethod
   def expected_image_dim(image_dim: int) -> str:
@@ -92,16 +93,6 @@ class Rotor(Composer):
     angles = jnp.pi * jnp.tanh(self.angle(text)) if self.angle else jnp.zeros((len(text), half))
     return angles, self.shift(text) if self.shift else jnp.zeros((len(text), 2 * half))
 
-  def moved(
-    self,
-    image: Float[Array, "batch image_dim"],
-    text: Float[Array, "batch text_dim"],
-    angles: Float[Array, "batch half"],
-    shift: Float[Array, "batch image_dim"],
-  ) -> Float[Array, "batch image_dim"]:
-    """A scaled image feature turned, as far as the gate lets it, and shifted, by the motion of a normalised text."""
-    return turn_partly(image, angles, self.openness(image, text)) + shift
-
   def both_ways(
     self,
     reference: Float[Array, "batch image_dim"],
@@ -113,8 +104,8 @@ class Rotor(Composer):
     """The reference composed, and the target moved back, by one motion that is computed once."""
     reference, target, text = self.scaled(reference), self.scaled(target), normalised(text)
     angles, shift = self.motion(text)
-    back = turn_partly(target - shift, -angles, self.openness(target, -text))
-    return self.moved(reference, text, angles, shift), back
+    composed = turn_partly(reference, angles, self.openness(reference, text)) + shift
+    return composed, turn_partly(target - shift, -angles, self.openness(target, -text))
 
   def decode_image(
     self, composed: Float[Array, "batch image_dim"], text: Float[Array, "batch text_dim"]

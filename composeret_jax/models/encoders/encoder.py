@@ -11,10 +11,8 @@ from composeret_jax.models.layers.dropout import RowKeys
 class ImageEncoder(Protocol):
   """Images to raw features. Images are pixels or, where a trunk is frozen, its features."""
 
-  @property
-  def feature_dim(self) -> int:
-    """The width of a feature."""
-    ...
+  feature_dim: int
+  """The width of a feature."""
 
   def __call__(self, images: Num[Array, "batch ..."], /) -> Float[Array, "batch ..."]:
     """Returns features that are not on the sphere."""
@@ -25,10 +23,8 @@ class ImageEncoder(Protocol):
 class ImageTrunk(Protocol):
   """The part of an image encoder that has pretrained weights."""
 
-  @property
-  def feature_dim(self) -> int:
-    """The width of a feature."""
-    ...
+  feature_dim: int
+  """The width of a feature."""
 
   def features(self, pixels: Num[Array, "batch height width 3"], /) -> Float[Array, "batch feature_dim"]:
     """One feature for each image."""
@@ -39,15 +35,11 @@ class ImageTrunk(Protocol):
 class TextEncoder(Protocol):
   """Texts to raw features."""
 
-  @property
-  def feature_dim(self) -> int:
-    """The width of a feature."""
-    ...
+  feature_dim: int
+  """The width of a feature."""
 
-  @property
-  def reads(self) -> str:
-    """The name of a batch's entry that holds the texts."""
-    ...
+  reads: str
+  """The name of a batch's entry that holds the texts."""
 
   def __call__(
     self, texts: Int[Array, "batch ..."], /, *, rngs: RowKeys | None = None

@@ -24,7 +24,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class BasicBlock(nnx.Module):
   """Two 3x3 convolutions beside a shortcut."""
 
-  expansion = 1
+  expansion, num_convolutions = 1, 2
 
   def __init__(self, in_features: int, features: int, *, stride: int, dtype, rngs: nnx.Rngs):
     self.conv1 = Conv2d(in_features, features, 3, stride=stride, dtype=dtype, rngs=rngs)
@@ -32,10 +32,6 @@ class BasicBlock(nnx.Module):
     self.conv2 = Conv2d(features, features, 3, dtype=dtype, rngs=rngs)
     self.norm2 = BatchNorm(features)
     self.shortcut = shortcut(in_features, features, stride=stride, dtype=dtype, rngs=rngs)
-
-  def convolutions(self) -> list[tuple[Conv2d, BatchNorm]]:
-    """The convolutions in order, each with its norm."""
-    return [(self.conv1, self.norm1), (self.conv2, self.norm2)]
 
   def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
     """Returns maps of `features` channels, smaller by `stride`."""
@@ -46,7 +42,7 @@ class BasicBlock(nnx.Module):
 class BottleneckBlock(nnx.Module):
   """1x1, 3x3 and 1x1 convolutions beside a shortcut; the last widens fourfold. The stride is in the 3x3 ("v1.5")."""
 
-  expansion = 4
+  expansion, num_convolutions = 4, 3
 
   def __init__(self, in_features: int, features: int, *, stride: int, dtype, rngs: nnx.Rngs):
     out_features = self.expansion * features
@@ -57,10 +53,6 @@ class BottleneckBlock(nnx.Module):
     self.conv3 = Conv2d(features, out_features, 1, dtype=dtype, rngs=rngs)
     self.norm3 = BatchNorm(out_features)
     self.shortcut = shortcut(in_features, out_features, stride=stride, dtype=dtype, rngs=rngs)
-
-  def convolutions(self) -> list[tuple[Conv2d, BatchNorm]]:
-    """The convolutions in order, each with its norm."""
-    return [(self.conv1, self.norm1), (self.conv2, self.norm2), (self.conv3, self.norm3)]
 
   def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch out_height out_width out"]:
     """Returns maps of 4 x `features` channels, smaller by `stride`."""
@@ -111,7 +103,7 @@ class ResNet(nnx.Module):
     rngs: nnx.Rngs,
   ):
     self.trunk = Trunk(width=width, stage_sizes=stage_sizes, block=block, dtype=dtype, rngs=rngs)
-    self.head = linear(self.trunk.num_channels, feature_dim, rngs=rngs)
+    self.head = linear(self.trunk.feature_dim, feature_dim, rngs=rngs)
     self.feature_dim = feature_dim
 
   def __call__(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch feature_dim"]:
@@ -138,7 +130,7 @@ class Trunk(nnx.Module):
         channels = width * 2**stage * block_class.expansion
     self.blocks = nnx.List(blocks)
     self.stage_sizes = tuple(stage_sizes)
-    self.num_channels = channels
+    self.feature_dim = channels
 
   def __call__(
     self, pixels: UInt8[Array, "batch height width 3"]
@@ -149,11 +141,6 @@ class Trunk(nnx.Module):
     for block in self.blocks:
       maps = block(maps)
     return maps.astype(jnp.float32)
-
-  @property
-  def feature_dim(self) -> int:
-    """The width of `features`."""
-    return self.num_channels
 
   def features(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch channels"]:
     """The mean of each image's map."""

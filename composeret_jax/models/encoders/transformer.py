@@ -126,13 +126,9 @@ def apply_layers(
 ) -> Float[Array, "batch length dim"]:
   """The states after all layers, each of which is called with the states and what follows."""
   for layer in layers:
-    call = functools.partial(_apply, layer, arguments, options)
+    call = functools.partial(lambda layer, states: layer(states, *arguments, **options), layer)
     states = (jax.checkpoint(call) if remat else call)(states)
   return states
-
-
-def _apply(layer: nnx.Module, arguments: tuple, options: dict, states: Array) -> Array:
-  return layer(states, *arguments, **options)
 
 
 def _times(states: Float[Array, "batch length dim"], scale: nnx.Param | None) -> Float[Array, "batch length dim"]:

@@ -83,26 +83,27 @@ class Vit(nnx.Module):
     *,
     class_token: bool,
     patch_bias: bool,
+    input_normed: bool = False,
     scaled: bool = False,
     rngs: nnx.Rngs,
   ):
     self.colours = colours
-    self.remat = compute.remat
+    self.dtype, self.remat = compute.dtype, compute.remat
+    self.input_norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs=rngs) if input_normed else None
     self.embeddings = Embeddings(config, class_token=class_token, patch_bias=patch_bias, dtype=compute.dtype, rngs=rngs)
     self.layers = pre_norm_layers(config, scaled=scaled, dtype=compute.dtype, rngs=rngs)
     self.norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs=rngs)
     self.feature_dim = config.hidden_size
 
-  def embed(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch length hidden"]:
-    """What the first layer takes."""
-    return self.embeddings(normalise(pixels, self.colours.mean, self.colours.std))
-
   def features(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch feature_dim"]:
     """As `__call__`: what a table of a frozen tower's features holds."""
     return self(pixels)
 
-  def run(self, states: Float[Array, "batch length hidden"]) -> Float[Array, "batch length hidden"]:
-    """The states after the last layer."""
+  def states(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch length hidden"]:
+    """After the last layer, not normalised."""
+    states = self.embeddings(normalise(pixels, self.colours.mean, self.colours.std))
+    if self.input_norm is not None:
+      states = self.input_norm(states).astype(self.dtype)
     return apply_layers(self.layers, states, remat=self.remat)
 
 
@@ -113,16 +114,13 @@ class ClipVit(Vit):
   """
 
   def __init__(self, config: VitConfig, projection_dim: int, colours: Colours, compute: Compute, *, rngs: nnx.Rngs):
-    super().__init__(config, colours, compute, class_token=True, patch_bias=False, rngs=rngs)
-    self.input_norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs=rngs)
+    super().__init__(config, colours, compute, class_token=True, patch_bias=False, input_normed=True, rngs=rngs)
     self.projection = dense(config.hidden_size, projection_dim, use_bias=False, dtype=compute.dtype, rngs=rngs)
-    self.dtype = compute.dtype
     self.feature_dim = projection_dim
 
   def __call__(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch feature_dim"]:
     """Returns raw features, not on the sphere."""
-    states = self.run(self.input_norm(self.embed(pixels)).astype(self.dtype))
-    return self.projection(self.norm(states[:, 0])).astype(jnp.float32)
+    return self.projection(self.norm(self.states(pixels)[:, 0])).astype(jnp.float32)
 
 
 class SiglipVit(Vit):
@@ -137,7 +135,7 @@ class SiglipVit(Vit):
 
   def __call__(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch feature_dim"]:
     """Returns raw features, not on the sphere."""
-    return self.pool(self.norm(self.run(self.embed(pixels)))).astype(jnp.float32)
+    return self.pool(self.norm(self.states(pixels))).astype(jnp.float32)
 
 
 class AttentionPool(nnx.Module):
@@ -167,4 +165,4 @@ class Dinov2Vit(Vit):
 
   def __call__(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch feature_dim"]:
     """Returns raw features, not on the sphere."""
-    return self.norm(self.run(self.embed(pixels))[:, 0])
+    return self.norm(self.states(pixels)[:, 0])

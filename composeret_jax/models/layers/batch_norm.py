@@ -31,22 +31,20 @@ class BatchNorm(nnx.Module):
   def __call__(self, inputs: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
     """Keeps the dtype of `inputs`; statistics and arithmetic are float32."""
     x = inputs.astype(jnp.float32)
-    mean, var = (self.mean[...], self.var[...]) if self.use_running_average else self._batch_statistics(x)
+    if self.use_running_average:
+      mean, var = self.mean[...], self.var[...]
+    else:
+      axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+      mean = x.mean(axes)
+      if self.axis_name:
+        mean, count = jax.lax.pmean(mean, self.axis_name), count * jax.lax.axis_size(self.axis_name)
+      var = jnp.square(x - mean).mean(axes)
+      var = jax.lax.pmean(var, self.axis_name) if self.axis_name else var
+      unbiased = var * (count / max(count - 1, 1))
+      self.mean[...] += RUNNING_STEP * (jax.lax.stop_gradient(mean) - self.mean[...])
+      self.var[...] += RUNNING_STEP * (jax.lax.stop_gradient(unbiased) - self.var[...])
     factor = self.scale[...] * jax.lax.rsqrt(var + EPSILON)
     return ((x - mean) * factor + self.bias[...]).astype(inputs.dtype)
-
-  def _batch_statistics(self, x: Float[Array, "*batch channels"]):
-    axes = tuple(range(x.ndim - 1))
-    count = x.size // x.shape[-1] * (jax.lax.axis_size(self.axis_name) if self.axis_name else 1)
-    mean = self._over_devices(x.mean(axes))
-    var = self._over_devices(jnp.square(x - mean).mean(axes))
-    unbiased = var * (count / max(count - 1, 1))
-    self.mean[...] += RUNNING_STEP * (jax.lax.stop_gradient(mean) - self.mean[...])
-    self.var[...] += RUNNING_STEP * (jax.lax.stop_gradient(unbiased) - self.var[...])
-    return mean, var
-
-  def _over_devices(self, mean: Float[Array, " channels"]) -> Float[Array, " channels"]:
-    return jax.lax.pmean(mean, self.axis_name) if self.axis_name else mean
 
 
 def each_way(norm: BatchNorm, inputs: Float[Array, "batch ways channels"]) -> Float[Array, "batch ways channels"]:

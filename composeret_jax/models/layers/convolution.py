@@ -89,10 +89,6 @@ def _large_map_convolve(maps, kernel, stride):
   return _xla_convolve(maps, kernel, stride)
 
 
-def _large_map_forward(maps, kernel, stride):
-  return _xla_convolve(maps, kernel, stride), (maps, kernel)
-
-
 def _large_map_backward(stride, kept, gradient):
   maps, kernel = kept
   by_maps = jax.vjp(lambda maps: _xla_convolve(maps, kernel, stride), maps)[1](gradient)[0]
@@ -136,7 +132,9 @@ def _kernel_gradient_at_once(maps, gradient, kernel_shape, stride):
   return product.reshape(kernel_shape)
 
 
-_large_map_convolve.defvjp(_large_map_forward, _large_map_backward)
+_large_map_convolve.defvjp(
+  lambda maps, kernel, stride: (_xla_convolve(maps, kernel, stride), (maps, kernel)), _large_map_backward
+)
 
 
 def _taps_convolve(maps, kernel, stride):
@@ -148,7 +146,11 @@ def _taps_convolve(maps, kernel, stride):
   taps = jnp.unstack(kernel.reshape(-1, in_features, out_features))
   for place, tap in zip(itertools.product(range(size), repeat=2), taps, strict=True):
     shifts = [position - (size - 1) // 2 for position in place]
-    outputs = [_outputs_inside(shift, side, stride) for shift, side in zip(shifts, sides, strict=True)]
+    # The places along each side of the output whose input, `shift` beside it, is on the map.
+    outputs = [
+      [out for out in range(-(-side // stride)) if 0 <= out * stride + shift < side]
+      for shift, side in zip(shifts, sides, strict=True)
+    ]
     if all(outputs):
       rows, columns = (
         slice(out[0] * stride + shift, out[-1] * stride + shift + 1, stride)
@@ -158,8 +160,3 @@ def _taps_convolve(maps, kernel, stride):
       around = [(out[0], side - 1 - out[-1]) for out, side in zip(outputs, out_sides, strict=True)]
       products.append(jnp.pad(product, ((0, 0), *around, (0, 0))))
   return functools.reduce(jnp.add, products).astype(maps.dtype)
-
-
-def _outputs_inside(shift: int, side: int, stride: int) -> list[int]:
-  """The places along a side of the output whose input, `shift` beside it, is on the map."""
-  return [out for out in range(-(-side // stride)) if 0 <= out * stride + shift < side]

@@ -36,13 +36,10 @@ class Mlp(nnx.Module):
     self, inputs: Float[Array, "batch *ways in_features"], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch *ways out_features"]:
     """`rngs` feeds dropout and is only read in training mode."""
-    hidden = nnx.relu(self.dropout(_as_rows(self.hidden, inputs), rngs=rngs))
-    return _as_rows(self.out, hidden)
-
-
-def _as_rows(layer, inputs):
-  """The layer on two-dimensional inputs; of more dimensions XLA transposes them for the weights' gradient."""
-  return layer(inputs.reshape(-1, inputs.shape[-1])).reshape(*inputs.shape[:-1], -1)
+    # Linear layers get two dimensions: of more, XLA transposes their inputs for the weights' gradient.
+    hidden = self.hidden(inputs.reshape(-1, inputs.shape[-1])).reshape(*inputs.shape[:-1], -1)
+    hidden = nnx.relu(self.dropout(hidden, rngs=rngs))
+    return self.out(hidden.reshape(-1, hidden.shape[-1])).reshape(*inputs.shape[:-1], -1)
 
 
 class NormedMlp(nnx.Module):

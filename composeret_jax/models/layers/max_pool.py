@@ -1,5 +1,7 @@
 """The maximum over windows of a map, by the operation whose gradient is the fast one on its platform."""
 
+import functools
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -11,21 +13,13 @@ def max_pool(
 ) -> Float[Array, "batch half_height half_width channels"]:
   """Over 3x3 windows, two apart, padded by one."""
   # The gradient of a pool of windows, select-and-scatter, takes XLA five times as long on a CPU as that of maxima.
-  return jax.lax.platform_dependent(maps, cpu=_of_slices, default=_of_windows)
+  windows = functools.partial(nnx.max_pool, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+  return jax.lax.platform_dependent(maps, cpu=_max_of_slices, default=windows)
 
 
-def _of_windows(maps):
-  return nnx.max_pool(maps, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-
-
-def _of_slices(maps):
+def _max_of_slices(maps):
   """Where several places of a window have its maximum, they share the gradient; elsewhere the first has it."""
   height, width = maps.shape[1:3]
   padded = jnp.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
-  rows = _largest(padded[:, start : start + height : 2] for start in range(3))
-  return _largest(rows[:, :, start : start + width : 2] for start in range(3))
-
-
-def _largest(arrays):
-  first, second, third = arrays
-  return jnp.maximum(jnp.maximum(first, second), third)
+  rows = functools.reduce(jnp.maximum, [padded[:, start : start + height : 2] for start in range(3)])
+  return functools.reduce(jnp.maximum, [rows[:, :, start : start + width : 2] for start in range(3)])

@@ -23,16 +23,13 @@ class PooledConv1d(nnx.Module):
 
   def __call__(self, signals: Float[Array, "in batch length"]) -> Float[Array, "out batch size"]:
     """Returns maxima, channels first as the signals."""
-    places = _in_windows(_neighbours(signals), self.size)
+    length = signals.shape[2]
+    padded = jnp.pad(signals, ((0, 0), (0, 0), (1, 1)))
+    # The place before each, the place itself, and the one behind it.
+    neighbours = jnp.concatenate([padded[:, :, i : i + length] for i in range(3)])
+    places = _in_windows(neighbours, self.size)
     kernel = self.kernel.reshape(-1, self.kernel.shape[-1])
     return _largest_products(kernel, places) + self.bias[:, None, None]  # the same as before the maximum
-
-
-def _neighbours(signals: Float[Array, "in batch length"]) -> Float[Array, "three_in batch length"]:
-  """The place before each, the place itself, and the one behind it, with zeros outside."""
-  length = signals.shape[2]
-  padded = jnp.pad(signals, ((0, 0), (0, 0), (1, 1)))
-  return jnp.concatenate([padded[:, :, i : i + length] for i in range(3)])
 
 
 def _in_windows(signals: Float[Array, "in batch length"], size: int) -> Float[Array, "in num batch size"]:
@@ -54,15 +51,11 @@ def _largest_products(
   kernel: Float[Array, "in out"], places: Float[Array, "in num batch size"]
 ) -> Float[Array, "out batch size"]:
   """The maximum over `num` of each place's product with `kernel`."""
-  return _products(kernel, places).max(axis=1)
-
-
-def _products(kernel, places):
-  return jnp.tensordot(kernel, places, ((0,), (0,)))  # [out, num, batch, size]
+  return _forward(kernel, places)[0]
 
 
 def _forward(kernel, places):
-  products = _products(kernel, places)
+  products = jnp.tensordot(kernel, places, ((0,), (0,)))  # [out, num, batch, size]
   largest = products.max(axis=1)
   return largest, (kernel, places, products, largest)
 
