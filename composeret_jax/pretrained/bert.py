@@ -5,7 +5,7 @@ import pathlib
 
 from flax import nnx
 
-from composeret_jax.models.encoders.bert import Bert, BertConfig, Layer
+from composeret_jax.models.encoders.bert import Bert, BertConfig
 from composeret_jax.models.encoders.transformer import ACTIVATIONS, Compute, DEFAULT_COMPUTE
 from composeret_jax.pretrained.files import read_json, read_safetensors, required, WEIGHTS
 from composeret_jax.pretrained.slots import fill, layer_norm_slots, linear_slots, prefixed, same, Slots
@@ -28,36 +28,30 @@ IGNORED = ("cls.", "pooler.", "embeddings.position_ids")
 def read_config(file: pathlib.Path) -> BertConfig:
   """What a config.json says; raises InputError for a model that is no BERT or one that we cannot compute."""
   fields = read_json(file)
-  _expect(file, fields, "model_type", ("bert",))
-  _expect(file, fields, "hidden_act", tuple(ACTIVATIONS))
-  _expect(file, fields, "position_embedding_type", ("absolute",))
+  expected = {"model_type": ("bert",), "hidden_act": tuple(ACTIVATIONS), "position_embedding_type": ("absolute",)}
+  for name, choices in expected.items():
+    value = fields.get(name, choices[0])
+    if value not in choices:
+      raise InputError(f"{file} has {name} {value!r}, expected {' or '.join(choices)}")
   names = {field.name for field in dataclasses.fields(BertConfig)}
   return BertConfig(**{name: value for name, value in fields.items() if name in names})
 
 
-def _expect(file: pathlib.Path, fields: dict, name: str, choices: tuple[str, ...]) -> None:
-  value = fields.get(name, choices[0])
-  if value not in choices:
-    raise InputError(f"{file} has {name} {value!r}, expected {' or '.join(choices)}")
-
-
 def load_bert(folder: pathlib.Path, pooling: str, compute: Compute = DEFAULT_COMPUTE) -> Bert:
   """The BERT in a folder; raises InputError when a file is missing, broken or does not fit the others."""
-  config = read_config(folder / CONFIG)
+  bert_config = read_config(folder / CONFIG)
   file = required(folder / WEIGHTS)
-  bert = Bert(config, pooling, compute, rngs=nnx.Rngs(0))
-  unread = tuple(f"encoder.layer.{i}." for i in range(len(bert.layers), config.num_hidden_layers))
-  tensors = {_plain(name): tensor for name, tensor in read_safetensors(file).items()}
-  tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(IGNORED + unread)}
+  bert = Bert(bert_config, pooling, compute, rngs=nnx.Rngs(0))
+  unread = tuple(f"encoder.layer.{i}." for i in range(len(bert.layers), bert_config.num_hidden_layers))
+  tensors = {}
+  for original_name, tensor in read_safetensors(file).items():
+    name = original_name.removeprefix(PREFIX)
+    for old, new in OLD_NAMES.items():
+      name = name.replace(old, new)
+    if not name.startswith(IGNORED + unread):
+      tensors[name] = tensor
   fill(tensors, bert_slots(bert), f"{file} and its {CONFIG} disagree: the weights")
   return bert
-
-
-def _plain(name: str) -> str:
-  name = name.removeprefix(PREFIX)
-  for old, new in OLD_NAMES.items():
-    name = name.replace(old, new)
-  return name
 
 
 def bert_slots(bert: Bert) -> Slots:
@@ -69,18 +63,15 @@ def bert_slots(bert: Bert) -> Slots:
     **prefixed("embeddings.LayerNorm.", layer_norm_slots(bert.embeddings.norm)),
   }
   for i, layer in enumerate(bert.layers):
-    slots |= prefixed(f"encoder.layer.{i}.", _layer_slots(layer))
+    layer_slots = {
+      **prefixed("attention.self.query.", linear_slots(layer.attention.query)),
+      **prefixed("attention.self.key.", linear_slots(layer.attention.key)),
+      **prefixed("attention.self.value.", linear_slots(layer.attention.value)),
+      **prefixed("attention.output.dense.", linear_slots(layer.attention.out)),
+      **prefixed("attention.output.LayerNorm.", layer_norm_slots(layer.attention_norm)),
+      **prefixed("intermediate.dense.", linear_slots(layer.widen)),
+      **prefixed("output.dense.", linear_slots(layer.narrow)),
+      **prefixed("output.LayerNorm.", layer_norm_slots(layer.norm)),
+    }
+    slots |= prefixed(f"encoder.layer.{i}.", layer_slots)
   return slots
-
-
-def _layer_slots(layer: Layer) -> Slots:
-  return {
-    **prefixed("attention.self.query.", linear_slots(layer.attention.query)),
-    **prefixed("attention.self.key.", linear_slots(layer.attention.key)),
-    **prefixed("attention.self.value.", linear_slots(layer.attention.value)),
-    **prefixed("attention.output.dense.", linear_slots(layer.attention.out)),
-    **prefixed("attention.output.LayerNorm.", layer_norm_slots(layer.attention_norm)),
-    **prefixed("intermediate.dense.", linear_slots(layer.widen)),
-    **prefixed("output.dense.", linear_slots(layer.narrow)),
-    **prefixed("output.LayerNorm.", layer_norm_slots(layer.norm)),
-  }

@@ -36,34 +36,25 @@ def kept_features(
   path = folder / f"{name}-{hashlib.sha256(everything.encode()).hexdigest()[:16]}.npy"
   # All devices compute them together: either every process does, or none.
   if multihost_utils.process_allgather(np.array(path.exists())).all():
-    return _read(path)
+    try:
+      return np.asarray(np.load(path, mmap_mode="r"))
+    except (EOFError, ValueError) as error:
+      raise InputError(f"{path} is damaged: {error}. Delete it, and it is computed again") from error
   features = compute()
   try:
-    _keep(path, features)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(path.with_suffix(".lock")):
+      if not path.exists():  # else another process of the job, or another run, has kept it meanwhile
+        with open_whole(path) as file:
+          np.save(file, features)
   except OSError as error:
     print(f"{path} cannot be written, the next run computes it again: {error.strerror or error}", file=sys.stderr)
   return features
 
 
-def fields_except(config: ml_collections.ConfigDict, *names: str) -> dict[str, Any]:
+def fields_except(encoder_config: ml_collections.ConfigDict, *names: str) -> dict[str, Any]:
   """An encoder's part of the configuration, for `made_from`, without what no feature depends on."""
-  return {name: value for name, value in config.items() if name not in names}
-
-
-def _read(path: pathlib.Path) -> Float[np.ndarray, "num dim"]:
-  try:
-    return np.asarray(np.load(path, mmap_mode="r"))
-  except (EOFError, ValueError) as error:
-    raise InputError(f"{path} is damaged: {error}. Delete it, and it is computed again") from error
-
-
-def _keep(path: pathlib.Path, features: Float[np.ndarray, "num dim"]) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with one_at_a_time(path.with_suffix(".lock")):
-    if path.exists():  # another process of the job, or another run, has kept it meanwhile
-      return
-    with open_whole(path) as file:
-      np.save(file, features)
+  return {name: value for name, value in encoder_config.items() if name not in names}
 
 
 class FrozenEncoder:

@@ -26,49 +26,45 @@ from data_pipelines.pixels.source import PixelSource
 from data_pipelines.tables import ImageTable
 
 
-def build_image_encoder(config: ml_collections.ConfigDict, image_size: int, rngs: nnx.Rngs) -> nnx.Module:
-  """What `config` (the `image_encoder` part of a model's) describes; its last layer alone where the rest is frozen.
+def build_image_encoder(encoder_config: ml_collections.ConfigDict, image_size: int, rngs: nnx.Rngs) -> nnx.Module:
+  """What `encoder_config` (the `image_encoder` part of a model's) describes; where the trunk is frozen, the head alone.
 
   `image_size` is the side of the images' pixels, which a tower has to know.
   """
-  if config.frozen:
-    return FrozenTrunkHead(trunk_dim(config, image_size), config.feature_dim, rngs=rngs)
-  if config.name == "tower":
-    return ProjectedImageEncoder(build_image_tower(config, image_size), config.feature_dim, rngs=rngs)
-  return ResNet(**trunk_sizes(config), feature_dim=config.feature_dim, rngs=rngs)
+  if encoder_config.frozen:
+    trunk_dim = nnx.eval_shape(lambda: build_trunk(encoder_config, image_size)).feature_dim
+    return FrozenTrunkHead(trunk_dim, encoder_config.feature_dim, rngs=rngs)
+  if encoder_config.name == "tower":
+    return ProjectedImageEncoder(build_image_tower(encoder_config, image_size), encoder_config.feature_dim, rngs=rngs)
+  return ResNet(**trunk_sizes(encoder_config), feature_dim=encoder_config.feature_dim, rngs=rngs)
 
 
-def trunk_sizes(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def trunk_sizes(encoder_config: ml_collections.ConfigDict) -> dict[str, Any]:
   """What a ResNet's trunk is built with."""
   return {
-    "width": config.width,
-    "stage_sizes": config.stage_sizes,
-    "block": config.block,
-    "dtype": jnp.dtype(config.dtype),
+    "width": encoder_config.width,
+    "stage_sizes": encoder_config.stage_sizes,
+    "block": encoder_config.block,
+    "dtype": jnp.dtype(encoder_config.dtype),
   }
 
 
-def build_trunk(config: ml_collections.ConfigDict, image_size: int) -> ImageTrunk:
+def build_trunk(encoder_config: ml_collections.ConfigDict, image_size: int) -> ImageTrunk:
   """The trunk alone, its weights not read yet."""
-  if config.name == "tower":
-    return build_image_tower(config, image_size)
-  return Trunk(**trunk_sizes(config), rngs=nnx.Rngs(0))
+  if encoder_config.name == "tower":
+    return build_image_tower(encoder_config, image_size)
+  return Trunk(**trunk_sizes(encoder_config), rngs=nnx.Rngs(0))
 
 
-def trunk_dim(config: ml_collections.ConfigDict, image_size: int) -> int:
-  """The width of a trunk's feature."""
-  return nnx.eval_shape(lambda: build_trunk(config, image_size)).feature_dim
-
-
-def load_pretrained(config: ml_collections.ConfigDict, trunk: Any) -> None:
-  """Fills the trunk of `config` (the `image_encoder` part of a model's) from its files.
+def load_pretrained(encoder_config: ml_collections.ConfigDict, trunk: Any) -> None:
+  """Fills the trunk of `encoder_config` (the `image_encoder` part of a model's) from its files.
 
   Raises InputError when they are not there or do not fit; the trunk is untouched then.
   """
-  if config.name == "tower":
-    open_image_folder(config.pretrained).load(trunk)
+  if encoder_config.name == "tower":
+    open_image_folder(encoder_config.pretrained).load(trunk)
   else:
-    load_trunk(config.pretrained, trunk)
+    load_trunk(encoder_config.pretrained, trunk)
 
 
 def check_image_trunk(config: ml_collections.ConfigDict) -> None:

@@ -11,8 +11,7 @@ import numpy as np
 from composeret_jax.models.composers import Composer
 from composeret_jax.models.composers.compose_ae import AutoencoderComposer, ComposeAE, RealSpaceConcatAE, Rotation
 from composeret_jax.models.composers.tirg import Tirg
-from composeret_jax.models.encoders.encoder import TextEncoder
-from composeret_jax.models.encoders.lstm import Lstm, LstmTextEncoder
+from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.layers.linear import NormedMlp
 from composeret_jax.models.layers.pooled_convolution import PooledConv1d
 from composeret_jax.models.retrieval_model import RetrievalModel
@@ -46,9 +45,11 @@ def load(state_dict: Mapping[str, np.ndarray], model: RetrievalModel) -> None:
 
 def model_slots(model: RetrievalModel) -> Slots:
   """Every tensor name of an original checkpoint of this kind of model."""
+  text_encoder = model.text_encoder
   return {
     **prefixed("img_model.", resnet_slots(model.image_encoder, head="fc.0")),
-    **text_slots(model.text_encoder),
+    # A BERT's weights are not there: the original ran it as a program of its own.
+    **(prefixed("text_model.", lstm_slots(text_encoder)) if isinstance(text_encoder, LstmTextEncoder) else {}),
     **composer_slots(model),
   }
 
@@ -102,16 +103,14 @@ COMPOSER_SLOTS: dict[type[Composer], Callable[[Any], Slots]] = {
 }
 
 
-def text_slots(encoder: TextEncoder) -> Slots:
-  """The text encoder's names; none for a BERT, which the original ran as a program of its own."""
-  return prefixed("text_model.", lstm_slots(encoder)) if isinstance(encoder, LstmTextEncoder) else {}
-
-
 def lstm_slots(encoder: LstmTextEncoder) -> Slots:
   """The text encoder's names."""
   return {
     "embedding_layer.weight": same(encoder.embedding),
-    **prefixed("lstm.", _lstm(encoder.lstm)),
+    "lstm.weight_ih_l0": transposed(encoder.lstm.input_kernel, (1, 0)),
+    "lstm.weight_hh_l0": transposed(encoder.lstm.hidden_kernel, (1, 0)),
+    "lstm.bias_ih_l0": same(encoder.lstm.input_bias),
+    "lstm.bias_hh_l0": same(encoder.lstm.hidden_bias),
     **prefixed("fc_output.1.", linear_slots(encoder.head)),
   }
 
@@ -148,15 +147,6 @@ def _conv1d(conv: PooledConv1d) -> Slots:
   return {"weight": transposed(conv.kernel, (2, 1, 0)), "bias": same(conv.bias)}
 
 
-def _lstm(lstm: Lstm) -> Slots:
-  return {
-    "weight_ih_l0": transposed(lstm.input_kernel, (1, 0)),
-    "weight_hh_l0": transposed(lstm.hidden_kernel, (1, 0)),
-    "bias_ih_l0": same(lstm.input_bias),
-    "bias_hh_l0": same(lstm.hidden_bias),
-  }
-
-
 @dataclasses.dataclass(frozen=True)
 class OriginalCheckpoint:
   """The steps done, and the parameters by their original names."""
@@ -172,7 +162,6 @@ def read_checkpoint(path: pathlib.Path) -> OriginalCheckpoint:
   """
   if not path.is_file():
     raise InputError(f"--checkpoint={path} is not a file")
-  _check_plain(path)
   checkpoint = _load(path)
   keys = sorted(map(str, checkpoint)) if isinstance(checkpoint, dict) else type(checkpoint).__name__
   if not isinstance(checkpoint, dict) or not {"it", "model_state_dict"} <= checkpoint.keys():
@@ -186,8 +175,8 @@ def read_checkpoint(path: pathlib.Path) -> OriginalCheckpoint:
     raise InputError(f"{path} holds another thing than tensors under model_state_dict and a step under it") from error
 
 
-def _check_plain(path: pathlib.Path) -> None:
-  """PyTorch never compresses; what is compressed may become any size."""
+def _load(path: pathlib.Path) -> Any:
+  """What PyTorch unpickles. It never compresses, and what is compressed may become any size."""
   try:
     if zipfile.is_zipfile(path):
       with zipfile.ZipFile(path) as archive:
@@ -195,9 +184,6 @@ def _check_plain(path: pathlib.Path) -> None:
           raise InputError(f"{path} is a compressed archive, expected a PyTorch file of weights")
   except zipfile.BadZipFile as error:
     raise InputError(f"{path} cannot be read as a PyTorch file of weights: {error}") from error
-
-
-def _load(path: pathlib.Path):
   try:
     import torch
   except ImportError:

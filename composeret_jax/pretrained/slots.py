@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from composeret_jax.models.encoders.text_tower import Embeddings
-from composeret_jax.models.encoders.transformer import Attention, PreNormLayer, Sizes
+from composeret_jax.models.encoders.transformer import PreNormLayer, Sizes
 from composeret_jax.models.layers.batch_norm import BatchNorm
 from composeret_jax.models.layers.convolution import Conv2d
 from data_pipelines.input_error import InputError
@@ -90,22 +90,21 @@ def reshaped(variable: Any, shape: tuple[int, ...]) -> Slot:
 
 def linear_slots(layer: nnx.Linear) -> Slots:
   """torch.nn.Linear's names."""
-  return {"weight": transposed(layer.kernel, (1, 0)), **_bias(layer)}
+  bias = {"bias": same(layer.bias)} if layer.bias is not None else {}
+  return {"weight": transposed(layer.kernel, (1, 0)), **bias}
 
 
 def patches_slots(layer: nnx.Linear) -> Slots:
   """The names of a torch.nn.Conv2d that does not overlap, and is a linear layer on patches here."""
   in_features, out_features = layer.kernel.shape
   size = math.isqrt(in_features // 3)
-
-  def kernel(tensor: np.ndarray) -> list[np.ndarray]:
-    return [tensor.transpose(2, 3, 1, 0).reshape(in_features, out_features)]
-
-  return {"weight": Slot((out_features, 3, size, size), (layer.kernel,), kernel), **_bias(layer)}
-
-
-def _bias(layer: nnx.Linear) -> Slots:
-  return {"bias": same(layer.bias)} if layer.bias is not None else {}
+  kernel = Slot(
+    (out_features, 3, size, size),
+    (layer.kernel,),
+    lambda tensor: [tensor.transpose(2, 3, 1, 0).reshape(in_features, out_features)],
+  )
+  bias = {"bias": same(layer.bias)} if layer.bias is not None else {}
+  return {"weight": kernel, **bias}
 
 
 def layer_norm_slots(norm: nnx.LayerNorm) -> Slots:
@@ -136,25 +135,16 @@ def layers_slots(layers: Sequence[PreNormLayer]) -> Slots:
   """CLIP's and SigLIP's names, after what stands before a layer's number."""
   slots: Slots = {}
   for i, layer in enumerate(layers):
-    slots |= prefixed(f"{i}.", _layer_slots(layer))
-  return slots
-
-
-def _layer_slots(layer: PreNormLayer) -> Slots:
-  return {
-    **prefixed("layer_norm1.", layer_norm_slots(layer.attention_norm)),
-    **prefixed("self_attn.", attention_slots(layer.attention)),
-    **prefixed("layer_norm2.", layer_norm_slots(layer.norm)),
-    **prefixed("mlp.", feed_forward_slots(layer.feed_forward)),
-  }
-
-
-def attention_slots(attention: Attention) -> Slots:
-  """CLIP's and SigLIP's names."""
-  names = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out"}
-  slots: Slots = {}
-  for name, own in names.items():
-    slots |= prefixed(f"{name}.", linear_slots(getattr(attention, own)))
+    layer_slots = {
+      **prefixed("layer_norm1.", layer_norm_slots(layer.attention_norm)),
+      **prefixed("self_attn.q_proj.", linear_slots(layer.attention.query)),
+      **prefixed("self_attn.k_proj.", linear_slots(layer.attention.key)),
+      **prefixed("self_attn.v_proj.", linear_slots(layer.attention.value)),
+      **prefixed("self_attn.out_proj.", linear_slots(layer.attention.out)),
+      **prefixed("layer_norm2.", layer_norm_slots(layer.norm)),
+      **prefixed("mlp.", feed_forward_slots(layer.feed_forward)),
+    }
+    slots |= prefixed(f"{i}.", layer_slots)
   return slots
 
 

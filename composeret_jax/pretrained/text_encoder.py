@@ -45,7 +45,7 @@ class Texts:
 
 
 def open_texts(
-  config: ml_collections.ConfigDict,
+  encoder_config: ml_collections.ConfigDict,
   train_texts: Sequence[str],
   query_texts: Sequence[str],
   batch_size: int,
@@ -53,32 +53,34 @@ def open_texts(
   words: Sequence[str] | None = None,
   kept_in: pathlib.Path | None = None,
 ) -> Texts:
-  """What `config` (the `model.text_encoder` part of a run's configuration) names, for these texts.
+  """What `encoder_config` (the `model.text_encoder` part of a run's configuration) names, for these texts.
 
   A frozen BERT or tower encodes them here, `batch_size` at a time, unless their features are in the folder `kept_in`.
   `words` are those that an LSTM knows, where it was trained on other texts than `train_texts`. Raises InputError when
   files cannot be used.
   """
-  if config.name == "lstm":
-    vocabulary = _vocabulary(config.words, train_texts) if words is None else Vocabulary(tuple(words), config.words)
-    return _lstm(config, vocabulary, [*train_texts, *query_texts])
+  if encoder_config.name == "lstm":
+    splitter = encoder_config.words
+    vocabulary = _vocabulary(splitter, train_texts) if words is None else Vocabulary(tuple(words), splitter)
+    return _lstm(encoder_config, vocabulary, [*train_texts, *query_texts])
   texts = tuple(dict.fromkeys([*train_texts, *query_texts])) or ("",)  # a gallery alone has none
-  encoder, pieces, fingerprints = (_tower if config.name == "tower" else _bert)(config)
+  encoder, pieces, fingerprints = (_tower if encoder_config.name == "tower" else _bert)(encoder_config)
   pieces.warn_of_cuts(texts)
-  if config.fine_tune:
+  if encoder_config.fine_tune:
     trunk: TextEncoder = encoder
     reader: TextReader = TokenReader(pieces, pieces.longest(texts))
   else:
-    made_from = {"sha256": fingerprints, "texts": texts} | fields_except(config, "path", "projection_dim", "words")
+    made_from = fields_except(encoder_config, "path", "projection_dim", "words")
+    made_from |= {"sha256": fingerprints, "texts": texts}
     encode = functools.partial(encode_texts, encoder, pieces, texts, batch_size)
     features = kept_features(kept_in, "texts", made_from, encode) if kept_in else encode()
     trunk = FeatureTable(features)
     reader = RowReader(texts)
 
   def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
-    return ProjectedTextEncoder(trunk, config.projection_dim, rngs=rngs)
+    return ProjectedTextEncoder(trunk, encoder_config.projection_dim, rngs=rngs)
 
-  return Texts(reader, build_encoder, {"path": config.path, "sha256": fingerprints})
+  return Texts(reader, build_encoder, {"path": encoder_config.path, "sha256": fingerprints})
 
 
 NUM_SHOWN, WORDS_FIELD = 5, "config.model.text_encoder.words"
@@ -97,31 +99,34 @@ def _vocabulary(splitter: str, texts: Sequence[str]) -> Vocabulary:
   return vocabulary
 
 
-def _lstm(config: ml_collections.ConfigDict, vocabulary: Vocabulary, texts: Sequence[str]) -> Texts:
+def _lstm(encoder_config: ml_collections.ConfigDict, vocabulary: Vocabulary, texts: Sequence[str]) -> Texts:
   def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
     return LstmTextEncoder(
-      vocabulary_size=vocabulary.size, embedding_dim=config.embedding_dim, feature_dim=config.feature_dim, rngs=rngs
+      vocabulary_size=vocabulary.size,
+      embedding_dim=encoder_config.embedding_dim,
+      feature_dim=encoder_config.feature_dim,
+      rngs=rngs,
     )
 
   length = max(vocabulary.longest(texts), 1)
   return Texts(TokenReader(vocabulary, length), build_encoder, {"words": list(vocabulary.words)})
 
 
-def _bert(config: ml_collections.ConfigDict) -> tuple[TextEncoder, WordPieces, dict[str, str]]:
+def _bert(encoder_config: ml_collections.ConfigDict) -> tuple[TextEncoder, WordPieces, dict[str, str]]:
   """A BERT, its tokenizer, and the SHA-256 of each file that they were read from."""
-  folder = find_folder(config.path, (CONFIG, WEIGHTS, *TOKENIZER_FILES), TEXT_FIELD)
+  folder = find_folder(encoder_config.path, (CONFIG, WEIGHTS, *TOKENIZER_FILES), TEXT_FIELD)
   fields = read_config(folder / CONFIG)
   pieces = WordPieces.from_folder(folder, fields.max_position_embeddings)
   _check_size(folder, pieces, fields.vocab_size)
   names = [CONFIG, WEIGHTS, *TOKENIZER_FILES]
   fingerprints = {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
-  return load_bert(folder, config.pooling, compute_of(config)), pieces, fingerprints
+  return load_bert(folder, encoder_config.pooling, compute_of(encoder_config)), pieces, fingerprints
 
 
-def _tower(config: ml_collections.ConfigDict) -> tuple[Any, WordPieces, dict[str, str]]:
+def _tower(encoder_config: ml_collections.ConfigDict) -> tuple[Any, WordPieces, dict[str, str]]:
   """As `_bert`, of a text tower."""
-  folder = open_text_folder(config.path)
-  tower = load_text_tower(config, folder)
+  folder = open_text_folder(encoder_config.path)
+  tower = load_text_tower(encoder_config, folder)
   num_words, max_length = tower.embeddings.words.shape[0], tower.embeddings.positions.shape[0]
   pieces = tower_pieces(folder.path, max_length, padded=tower.needs_padding)
   _check_size(folder.path, pieces, num_words)

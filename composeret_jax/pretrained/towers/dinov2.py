@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import nnx
 
-from composeret_jax.models.encoders.transformer import Compute, PreNormLayer
+from composeret_jax.models.encoders.transformer import Compute
 from composeret_jax.models.encoders.vit import Colours, Dinov2Vit, VitConfig
 from composeret_jax.pretrained.slots import (
   config_of,
@@ -50,19 +50,16 @@ def vit_slots(tower: Dinov2Vit) -> Slots:
     **prefixed("layernorm.", layer_norm_slots(tower.norm)),
   }
   for i, layer in enumerate(tower.layers):
-    slots |= prefixed(f"encoder.layer.{i}.", _layer_slots(layer))
+    layer_slots = {
+      **prefixed("norm1.", layer_norm_slots(layer.attention_norm)),
+      **prefixed("attention.attention.query.", linear_slots(layer.attention.query)),
+      **prefixed("attention.attention.key.", linear_slots(layer.attention.key)),
+      **prefixed("attention.attention.value.", linear_slots(layer.attention.value)),
+      **prefixed("attention.output.dense.", linear_slots(layer.attention.out)),
+      "layer_scale1.lambda1": same(layer.attention_scale),
+      **prefixed("norm2.", layer_norm_slots(layer.norm)),
+      **prefixed("mlp.", feed_forward_slots(layer.feed_forward)),
+      "layer_scale2.lambda1": same(layer.scale),
+    }
+    slots |= prefixed(f"encoder.layer.{i}.", layer_slots)
   return slots
-
-
-def _layer_slots(layer: PreNormLayer) -> Slots:
-  return {
-    **prefixed("norm1.", layer_norm_slots(layer.attention_norm)),
-    **prefixed("attention.attention.query.", linear_slots(layer.attention.query)),
-    **prefixed("attention.attention.key.", linear_slots(layer.attention.key)),
-    **prefixed("attention.attention.value.", linear_slots(layer.attention.value)),
-    **prefixed("attention.output.dense.", linear_slots(layer.attention.out)),
-    "layer_scale1.lambda1": same(layer.attention_scale),
-    **prefixed("norm2.", layer_norm_slots(layer.norm)),
-    **prefixed("mlp.", feed_forward_slots(layer.feed_forward)),
-    "layer_scale2.lambda1": same(layer.scale),
-  }

@@ -65,13 +65,13 @@ def _colours(file: pathlib.Path, fields: Mapping[str, Any], name: str) -> tuple[
   return tuple(map(float, value))
 
 
-def check_resizing(folder: pathlib.Path, data: ml_collections.ConfigDict) -> None:
-  """Raises InputError with the fields to set where `data` (that part of a configuration) prepares images otherwise."""
+def check_resizing(folder: pathlib.Path, data_config: ml_collections.ConfigDict) -> None:
+  """Raises InputError with the fields to set where `data_config`, the `data` part, prepares images otherwise."""
   published = read_preprocessing(folder).resizing._asdict()
-  wrong = [name for name, value in published.items() if data[name] != value]
+  wrong = [name for name, value in published.items() if data_config[name] != value]
   if wrong:
     settings = " ".join(f"--config.data.{name}={published[name]}" for name in wrong)
-    found = ", ".join(f"config.data.{name} is {data[name]}" for name in wrong)
+    found = ", ".join(f"config.data.{name} is {data_config[name]}" for name in wrong)
     raise InputError(f"{folder / PREPROCESSING} prepares images otherwise ({found}): set {settings}")
 
 

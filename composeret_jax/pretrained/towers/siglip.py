@@ -7,7 +7,7 @@ from flax import nnx
 import numpy as np
 
 from composeret_jax.models.encoders.text_tower import SiglipText, TextTowerConfig
-from composeret_jax.models.encoders.transformer import Attention, Compute
+from composeret_jax.models.encoders.transformer import Compute
 from composeret_jax.models.encoders.vit import AttentionPool, Colours, SiglipVit, VitConfig
 from composeret_jax.pretrained.slots import (
   config_of,
@@ -81,22 +81,17 @@ def text_slots(tower: SiglipText) -> Slots:
 
 
 def _pool_slots(pool: AttentionPool) -> Slots:
-  return {
-    "probe": reshaped(pool.query, (1, 1, pool.query.size)),
-    **prefixed("attention.", _joint_attention_slots(pool.attention)),
-    **prefixed("layernorm.", layer_norm_slots(pool.norm)),
-    **prefixed("mlp.", feed_forward_slots(pool.feed_forward)),
-  }
-
-
-def _joint_attention_slots(attention: Attention) -> Slots:
-  """torch.nn.MultiheadAttention's names: query, key and value are rows of one matrix."""
+  """In `attention`, a torch.nn.MultiheadAttention, query, key and value are rows of one matrix."""
+  attention = pool.attention
   parts: tuple[Any, ...] = attention.query, attention.key, attention.value
   dim = attention.query.kernel.shape[1]
   return {
-    "in_proj_weight": Slot(
+    "probe": reshaped(pool.query, (1, 1, pool.query.size)),
+    "attention.in_proj_weight": Slot(
       (3 * dim, dim), tuple(part.kernel for part in parts), lambda tensor: [rows.T for rows in np.split(tensor, 3)]
     ),
-    "in_proj_bias": Slot((3 * dim,), tuple(part.bias for part in parts), lambda tensor: np.split(tensor, 3)),
-    **prefixed("out_proj.", linear_slots(attention.out)),
+    "attention.in_proj_bias": Slot((3 * dim,), tuple(part.bias for part in parts), lambda tensor: np.split(tensor, 3)),
+    **prefixed("attention.out_proj.", linear_slots(attention.out)),
+    **prefixed("layernorm.", layer_norm_slots(pool.norm)),
+    **prefixed("mlp.", feed_forward_slots(pool.feed_forward)),
   }

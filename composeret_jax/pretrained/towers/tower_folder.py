@@ -154,7 +154,11 @@ class TowerFolder:
     tensors = {name: tensor for name, tensor in self.tensors().items() if not name.endswith(IGNORED)}
     name = self.family.positions
     if name in tensors:
-      tensors[name] = _fitting_positions(tensors[name], slots[name].shape)
+      # As many as the image has patches; a class token's stays as it is.
+      *_, num, dim = slots[name].shape
+      rows = tensors[name].reshape(-1, dim)
+      num_tokens = len(rows) - round(len(rows) ** 0.5) ** 2
+      tensors[name] = resized_positions(rows, num - num_tokens, num_tokens).reshape(slots[name].shape)
     fill(tensors, slots, f"{self.path} disagrees with its {CONFIG}: the weights")
 
   def tensors(self) -> dict[str, np.ndarray]:
@@ -164,13 +168,6 @@ class TowerFolder:
     if optional and not any(name.startswith(optional) for name in tensors):
       return {optional + name: tensor for name, tensor in tensors.items()}
     return tensors
-
-
-def _fitting_positions(positions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-  """As many as the image has patches; a class token's stays as it is."""
-  rows, num = positions.reshape(-1, shape[-1]), shape[-2]
-  num_tokens = len(rows) - round(len(rows) ** 0.5) ** 2
-  return resized_positions(rows, num - num_tokens, num_tokens).reshape(shape)
 
 
 def open_image_folder(where: str) -> TowerFolder:
@@ -210,14 +207,14 @@ def part_of(whole: Mapping[str, Any], part: str) -> dict[str, Any]:
   return dict(fields) | shared
 
 
-def build_image_tower(config: ml_collections.ConfigDict, image_size: int) -> Vit:
-  """The tower that `config` (the `image_encoder` part of a model's) names, its weights zero.
+def build_image_tower(encoder_config: ml_collections.ConfigDict, image_size: int) -> Vit:
+  """The tower that `encoder_config` (the `image_encoder` part of a model's) names, its weights zero.
 
   Raises InputError when an image of `image_size` has no whole patch.
   """
-  folder = open_image_folder(config.pretrained)
+  folder = open_image_folder(encoder_config.pretrained)
   colours = read_preprocessing(folder.path).colours
-  tower = folder.family.build(folder.fields, image_size, colours, compute_of(config))
+  tower = folder.family.build(folder.fields, image_size, colours, compute_of(encoder_config))
   patch_size = tower.embeddings.patch_size
   if image_size < patch_size:
     raise InputError(
@@ -226,13 +223,13 @@ def build_image_tower(config: ml_collections.ConfigDict, image_size: int) -> Vit
   return tower
 
 
-def load_text_tower(config: ml_collections.ConfigDict, folder: TowerFolder) -> TextTower:
-  """The text tower in a folder, computed as `config` (the `text_encoder` part of a model's) says."""
-  tower = folder.family.build(folder.fields, compute_of(config))
+def load_text_tower(encoder_config: ml_collections.ConfigDict, folder: TowerFolder) -> TextTower:
+  """The text tower in a folder, computed as `encoder_config` (the `text_encoder` part of a model's) says."""
+  tower = folder.family.build(folder.fields, compute_of(encoder_config))
   folder.load(tower)
   return tower
 
 
-def compute_of(config: ml_collections.ConfigDict) -> Compute:
+def compute_of(encoder_config: ml_collections.ConfigDict) -> Compute:
   """How an encoder's part of the configuration wants it to be computed."""
-  return Compute(jnp.dtype(config.dtype), config.remat)
+  return Compute(jnp.dtype(encoder_config.dtype), encoder_config.remat)
