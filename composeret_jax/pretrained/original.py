@@ -15,7 +15,7 @@ from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.layers.linear import NormedMlp
 from composeret_jax.models.layers.pooled_convolution import PooledConv1d
 from composeret_jax.models.retrieval_model import RetrievalModel
-from composeret_jax.pretrained.resnet import resnet_slots
+from composeret_jax.pretrained.resnet import trunk_slots
 from composeret_jax.pretrained.slots import (
   batch_norm_slots,
   fill,
@@ -47,7 +47,8 @@ def model_slots(model: RetrievalModel) -> Slots:
   """Every tensor name of an original checkpoint of this kind of model."""
   text_encoder = model.text_encoder
   return {
-    **prefixed("img_model.", resnet_slots(model.image_encoder, head="fc.0")),
+    **prefixed("img_model.", trunk_slots(model.image_encoder.trunk)),
+    **prefixed("img_model.fc.0.", linear_slots(model.image_encoder.head)),
     # A BERT's weights are not there: the original ran it as a program of its own.
     **(prefixed("text_model.", lstm_slots(text_encoder)) if isinstance(text_encoder, LstmTextEncoder) else {}),
     **composer_slots(model),

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from composeret_jax.models.encoders.resnet import ResNet, Trunk
+from composeret_jax.models.encoders.resnet import Trunk
 from composeret_jax.pretrained.files import find_weights, read_safetensors
-from composeret_jax.pretrained.slots import batch_norm_slots, conv2d_slots, fill, linear_slots, prefixed, Slots
+from composeret_jax.pretrained.slots import batch_norm_slots, conv2d_slots, fill, prefixed, Slots
 
 FIELD = "model.image_encoder.pretrained"
 
@@ -22,11 +22,6 @@ def load_trunk(where: str, trunk: Trunk) -> None:
   file = find_weights(where, FIELD)
   tensors = {name: value for name, value in read_safetensors(file).items() if not name.startswith(CLASSIFIER)}
   fill(tensors, trunk_slots(trunk), f"config.model.image_encoder is another network than {file}: its weights")
-
-
-def resnet_slots(encoder: ResNet, head: str) -> Slots:
-  """torchvision's names, with the last linear layer called `head`."""
-  return trunk_slots(encoder.trunk) | prefixed(f"{head}.", linear_slots(encoder.head))
 
 
 def trunk_slots(trunk: Trunk) -> Slots:

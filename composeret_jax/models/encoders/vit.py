@@ -29,11 +29,6 @@ class VitConfig(Sizes):
   image_size: int
   patch_size: int
 
-  @property
-  def num_patches(self) -> int:
-    """How many whole patches an image has."""
-    return (self.image_size // self.patch_size) ** 2
-
 
 @dataclasses.dataclass(frozen=True)
 class Colours:
@@ -51,7 +46,8 @@ class Embeddings(nnx.Module):
     self.patch_size = config.patch_size
     self.patches = dense(3 * config.patch_size**2, dim, use_bias=patch_bias, dtype=dtype, rngs=rngs)
     self.class_token = nnx.Param(jnp.zeros(dim)) if class_token else None
-    self.positions = nnx.Param(jnp.zeros((class_token + config.num_patches, dim)))
+    num_patches = (config.image_size // config.patch_size) ** 2
+    self.positions = nnx.Param(jnp.zeros((class_token + num_patches, dim)))
 
   def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch length hidden"]:
     """Takes normalised images."""
