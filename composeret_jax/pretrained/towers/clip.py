@@ -56,11 +56,12 @@ def build_vit(fields: Mapping[str, Any], image_size: int, colours: Colours, comp
 
 def vit_slots(tower: ClipVit) -> Slots:
   """The names of CLIPModel's image half."""
+  input_norm: Any = tower.input_norm  # every CLIP has one
   return {
     "vision_model.embeddings.class_embedding": same(tower.embeddings.class_token),
     **prefixed("vision_model.embeddings.patch_embedding.", patches_slots(tower.embeddings.patches)),
     "vision_model.embeddings.position_embedding.weight": same(tower.embeddings.positions),
-    **prefixed("vision_model.pre_layrnorm.", layer_norm_slots(tower.input_norm)),  # their spelling
+    **prefixed("vision_model.pre_layrnorm.", layer_norm_slots(input_norm)),  # their spelling
     **prefixed("vision_model.encoder.layers.", layers_slots(tower.layers)),
     **prefixed("vision_model.post_layernorm.", layer_norm_slots(tower.norm)),
     **prefixed("visual_projection.", linear_slots(tower.projection)),
