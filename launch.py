@@ -97,24 +97,30 @@ def _index() -> None:
   elif _IMAGES.value or not _DELETE.value:
     _require(_IMAGES)
     images = folder_images(_path(_IMAGES), _path(_CAPTIONS) if _CAPTIONS.value else None)
-  options = {"delete": _DELETE.value, "on_bad_image": _ON_BAD_IMAGE.value, "prune": _PRUNE.value}
-  options["shard"] = parse_shard(_SHARD.value) if _SHARD.value else None
-  fill_index(load(_BUNDLE.value), _INDEX.value, images, **options)
+  fill_index(
+    load(_text(_BUNDLE)),
+    _text(_INDEX),
+    images,
+    delete=_DELETE.value,
+    on_bad_image=_ON_BAD_IMAGE.value,
+    prune=_PRUNE.value,
+    shard=parse_shard(_SHARD.value) if _SHARD.value else None,
+  )
 
 
 def _search() -> None:
   from composeret_jax.serving.search_command import search
   from composeret_jax.serving.searcher import Searcher
 
-  searcher = Searcher.open(_BUNDLE.value, _INDEX.value)
-  search(searcher, _IMAGE.value, _TEXT.value, k=_K.value, as_json=_JSON.value, picture=_path(_PICTURE))
+  searcher = Searcher.open(_text(_BUNDLE), _text(_INDEX))
+  search(searcher, _text(_IMAGE), _TEXT.value, k=_K.value, as_json=_JSON.value, picture=_path(_PICTURE))
 
 
 def _serve() -> None:
   from composeret_jax.serving.page.server import serve
   from composeret_jax.serving.searcher import Searcher
 
-  serve(Searcher.open(_BUNDLE.value, _INDEX.value), _HOST.value, _PORT.value)
+  serve(Searcher.open(_text(_BUNDLE), _text(_INDEX)), _HOST.value, _PORT.value)
 
 
 # What each mode runs, and the flags that it needs.
@@ -159,6 +165,12 @@ def main(_) -> None:
     if problem is None:
       raise
     sys.exit(f"error: {problem}")
+
+
+def _text(flag: flags.FlagHolder) -> str:
+  """The value of a flag that the mode needs."""
+  _require(flag)
+  return str(flag.value)
 
 
 def _path(flag: flags.FlagHolder) -> pathlib.Path:

@@ -54,11 +54,14 @@ def export(
   if not is_first():
     return
   texts = serving_texts(run)
+  reader = texts.reader
+  if not isinstance(reader, TokenReader):
+    raise TypeError(f"a {type(reader).__name__} reads the texts, expected a TokenReader: a bundle gets any text")
   model, variables = serving_model(config, texts, variables)
   content = Content(
     model=model,
     variables=variables,
-    reader=texts.reader,
+    reader=reader,
     features=features,
     data_config=config.data,
     facts={
@@ -67,7 +70,7 @@ def export(
       "config": config_to_json(config),
       "example_texts": example_texts(run.dataset.queries.texts),
     },
-    samples=sample_queries(run, texts.reader) if onnx else None,
+    samples=sample_queries(run, reader) if onnx else None,
   )
   with replaced(folder) as partial:
     write_bundle(partial, content)

@@ -7,7 +7,6 @@ import ml_collections
 from composeret_jax.serving.index.sources import SourceImage
 from composeret_jax.training.config.check import check_config
 from data_pipelines.dataset import open_dataset
-from data_pipelines.tables import ImageTable
 
 
 def gallery_images(config: ml_collections.ConfigDict) -> list[SourceImage]:
@@ -15,10 +14,6 @@ def gallery_images(config: ml_collections.ConfigDict) -> list[SourceImage]:
   check_config(config, num_devices=1)
   gallery = open_dataset(config.data, config.text_query).gallery
   return [
-    SourceImage(name, label, "", functools.partial(_encoded, gallery, row))
+    SourceImage(name, label, "", functools.partial(gallery.encoded.__getitem__, row))
     for row, (name, label) in enumerate(zip(gallery.names, gallery.labels, strict=True))
   ]
-
-
-def _encoded(gallery: ImageTable, row: int) -> bytes:
-  return gallery.encoded[row]

@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import pathlib
 import traceback
+from typing import Any
 
 from flax import nnx
 import jax
@@ -42,23 +43,10 @@ def _unchanged(equation, *inputs):
   return outputs if equation.primitive.multiple_results else [outputs]
 
 
-def _platform(equation):
-  """The number of the branch for a platform that none of the others names."""
-  return [next(i for i, names in enumerate(equation.params["platforms"]) if names is None)]
-
-
 def _branch(equation, index, *inputs):
   if not isinstance(index, int):  # it depends on the inputs
     return _unchanged(equation, index, *inputs)
   return evaluated(equation.params["branches"][index], *inputs)
-
-
-def _inlined(equation, *inputs):
-  return evaluated(equation.params["jaxpr"], *inputs)
-
-
-def _custom_derivative(equation, *inputs):
-  return evaluated(equation.params["call_jaxpr"], *inputs)
 
 
 def _max_pool(equation, maps):
@@ -68,38 +56,33 @@ def _max_pool(equation, maps):
   return [nnx.max_pool(padded, window_shape=sizes[1:-1], strides=strides[1:-1], padding="VALID")]
 
 
-def _pad(equation, array, value):
-  """jax2onnx pads no array with an open size; `evaluated`'s programs have no gaps between elements."""
-  return [_padded(array, value, [(int(before), int(after)) for before, after, _ in equation.params["padding_config"]])]
-
-
 def _padded(array, value, widths: Sequence[tuple[int, int]]):
+  """jax2onnx pads no array with an open size; `evaluated`'s programs have no gaps between elements."""
   for axis, (before, after) in enumerate(widths):
-    sides = [_filled(array, value, axis, width) for width in (before, after)]
-    array = jax.lax.concatenate([part for part in (sides[0], array, sides[1]) if part is not None], axis)
+    first, last = (
+      [jax.lax.full((*array.shape[:axis], width, *array.shape[axis + 1 :]), value, array.dtype)] if width else []
+      for width in (before, after)
+    )
+    array = jax.lax.concatenate([*first, array, *last], axis)
   return array
 
 
-def _filled(array, value, axis: int, width: int):
-  if not width:
-    return None
-  return jax.lax.full((*array.shape[:axis], width, *array.shape[axis + 1 :]), value, array.dtype)
-
-
-def _stack(equation, *inputs):
-  axis = equation.params["axis"]
-  return [jax.lax.concatenate([jax.lax.expand_dims(array, [axis]) for array in inputs], axis)]
-
-
 RULES: dict[str, Callable] = {
-  "platform_index": _platform,
+  # The number of the branch for a platform that none of the others names.
+  "platform_index": lambda equation: [next(i for i, names in enumerate(equation.params["platforms"]) if names is None)],
   "cond": _branch,
-  "jit": _inlined,
-  "custom_jvp_call": _custom_derivative,
-  "custom_vjp_call": _custom_derivative,
+  "jit": lambda equation, *inputs: evaluated(equation.params["jaxpr"], *inputs),
+  "custom_jvp_call": lambda equation, *inputs: evaluated(equation.params["call_jaxpr"], *inputs),
+  "custom_vjp_call": lambda equation, *inputs: evaluated(equation.params["call_jaxpr"], *inputs),
   "reduce_window_max": _max_pool,
-  "pad": _pad,
-  "stack": _stack,
+  "pad": lambda equation, array, value: [
+    _padded(array, value, [(int(before), int(after)) for before, after, _ in equation.params["padding_config"]])
+  ],
+  "stack": lambda equation, *inputs: [
+    jax.lax.concatenate(
+      [jax.lax.expand_dims(array, [equation.params["axis"]]) for array in inputs], equation.params["axis"]
+    )
+  ],
 }
 
 
@@ -140,15 +123,15 @@ def write_onnx(
   Each is run on `pixels`, uint8 [rows, size, size, 3], and `tokens`, int32 [rows, length], and on the first row alone.
   Raises InputError with the program, and the operation that cannot be converted, or how far results are off.
   """
-  weights = {name: jnp.asarray(array) for name, array in weights.items()}
-  features, norms = jax.jit(programs[ENCODE_GALLERY])(weights, pixels)
+  arrays = {name: jnp.asarray(array) for name, array in weights.items()}
+  features, norms = jax.jit(programs[ENCODE_GALLERY])(arrays, pixels)
   rows = {"pixels": pixels, "tokens": tokens, "reference_features": features, "reference_norms": norms}
   for name, program in programs.items():
     file = folder / onnx_file(name)
-    file.write_bytes(convert(name, program, weights, shapes[name]))
+    file.write_bytes(convert(name, program, arrays, shapes[name]))
     inputs = {field: np.asarray(rows[field]) for field in INPUTS[name]}
     for count in (len(pixels), 1):
-      _check(name, file, program, weights, {field: array[:count] for field, array in inputs.items()})
+      _check(name, file, program, arrays, {field: array[:count] for field, array in inputs.items()})
 
 
 def convert(
@@ -172,7 +155,7 @@ def convert(
 
 def failed_operation(error: Exception) -> str:
   """The operation that jax2onnx was at when it raised; it has no public way to ask."""
-  local = [frame.f_locals.get("eqn") for frame, _ in traceback.walk_tb(error.__traceback__)]
+  local: list[Any] = [frame.f_locals.get("eqn") for frame, _ in traceback.walk_tb(error.__traceback__)]
   names = [equation.primitive.name for equation in local if hasattr(equation, "primitive")]
   return names[-1] if names else "(unknown)"
 

@@ -1,8 +1,6 @@
 """What a bundle computes, as programs that need none of the modules that they were traced from."""
 
-from collections.abc import Callable, Iterator, Mapping
-import contextlib
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from flax import nnx
 import jax
@@ -35,12 +33,8 @@ Program = Callable[..., tuple[Float[Array, "batch dim"], Float[Array, " batch"]]
 
 def named_weights(variables: Variables) -> dict[str, np.ndarray]:
   """The parameters and statistics of a serving model by their paths: `params/image_encoder/head/kernel`."""
-  paths, _ = jax.tree.flatten_with_path(_stored(variables))
+  paths, _ = jax.tree.flatten_with_path({"params": variables.params, "batch_stats": variables.batch_stats})
   return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in paths}
-
-
-def _stored(variables: Variables) -> dict[str, Any]:
-  return {"params": variables.params, "batch_stats": variables.batch_stats}
 
 
 def serving_programs(model: RetrievalModel, variables: Variables) -> dict[str, Program]:
@@ -51,7 +45,7 @@ def serving_programs(model: RetrievalModel, variables: Variables) -> dict[str, P
   """
   structure = nnx.graphdef(model)
   names = list(named_weights(variables))
-  treedef = jax.tree.structure(_stored(variables))
+  treedef = jax.tree.structure({"params": variables.params, "batch_stats": variables.batch_stats})
 
   def merged(weights: Weights) -> RetrievalModel:
     trees = jax.tree.unflatten(treedef, [weights[name] for name in names])
@@ -75,7 +69,11 @@ def serving_programs(model: RetrievalModel, variables: Variables) -> dict[str, P
     model = merged(weights)
     return unit_and_norm(model.compose(features * norms[:, None], model.encode_texts(tokens)))
 
-  programs = {ENCODE_GALLERY: encode_gallery, COMPOSE_QUERY: compose_query, COMPOSE_TEXTS: compose_texts}
+  programs: dict[str, Program] = {
+    ENCODE_GALLERY: encode_gallery,
+    COMPOSE_QUERY: compose_query,
+    COMPOSE_TEXTS: compose_texts,
+  }
   return programs if model.composer.composes_maps else programs | {COMPOSE_FEATURES: compose_features}
 
 
@@ -103,18 +101,14 @@ def row_shapes(image_size: int, feature_dim: int, max_length: int) -> dict[str, 
 
 
 def export_program(program: Program, weights: Mapping[str, np.ndarray], rows: list[jax.ShapeDtypeStruct]) -> bytes:
-  """The serialised program for all PLATFORMS; weights keep their names."""
+  """The serialised program for all PLATFORMS; weights keep their names.
+
+  It names no file of this machine, and is the same whichever code calls this.
+  """
   shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
-  with _without_callers():
-    return bytes(export.export(jax.jit(program), platforms=PLATFORMS)(shapes, *rows).serialize())
-
-
-@contextlib.contextmanager
-def _without_callers() -> Iterator[None]:
-  """Programs exported meanwhile name no file of this machine, and are the same whoever asks for them."""
   before = getattr(jax.config, CALLERS)
   jax.config.update(CALLERS, 0)
   try:
-    yield
+    return bytes(export.export(jax.jit(program), platforms=PLATFORMS)(shapes, *rows).serialize())
   finally:
     jax.config.update(CALLERS, before)

@@ -68,8 +68,7 @@ def problems(content: bytes, file: SubmissionFile, queries: QueryTable, gallery_
   if not content.lstrip().startswith(b"{"):
     return ["expected a JSON object"]
   found = dict(pairs)
-  wrong = list(_of_the_whole(content, pairs, found, file))
-  wrong += _ids(found.keys() - file.header.keys(), queries.ids)
+  wrong = list(_of_the_whole(content, pairs, file, queries.ids))
   gallery = frozenset(gallery_labels)
   for row, query in enumerate(queries.ids):
     if query in found:
@@ -79,7 +78,8 @@ def problems(content: bytes, file: SubmissionFile, queries: QueryTable, gallery_
   return wrong
 
 
-def _of_the_whole(content: bytes, pairs: list, found: Mapping[str, Any], file: SubmissionFile) -> Iterator[str]:
+def _of_the_whole(content: bytes, pairs: list, file: SubmissionFile, expected: Sequence[str]) -> Iterator[str]:
+  found = dict(pairs)
   if file.max_bytes is not None and len(content) > file.max_bytes:
     yield f"{len(content):,} bytes, expected at most {file.max_bytes:,}"
   if len(found) < len(pairs):
@@ -87,13 +87,11 @@ def _of_the_whole(content: bytes, pairs: list, found: Mapping[str, Any], file: S
   for name, value in file.header.items():
     if found.get(name) != value:
       yield f"{name} is {excerpt(found.get(name))}, expected {value!r}"
-
-
-def _ids(found: Collection[str], expected: Sequence[str]) -> Iterator[str]:
-  missing = [query for query in expected if query not in found]
+  ids = found.keys() - file.header.keys()
+  missing = [query for query in expected if query not in ids]
   if missing:
     yield f"{len(missing):,} of {len(expected):,} queries are missing: {_some(missing)}"
-  foreign = sorted(found - set(expected))
+  foreign = sorted(ids - set(expected))
   if foreign:
     yield f"{len(foreign):,} ids are of no query: {_some(map(excerpt, foreign))}"
 
@@ -167,7 +165,10 @@ def submitted(
   file: SubmissionFile, ranks: Ranks, queries: QueryTable, gallery_labels: Sequence[str]
 ) -> Mapping[str, Any]:
   """What `file` says: its header, and the first images of each query, by its id."""
-  rows = (ranks.subsets if file.of_subset else ranks.gallery).rows[:, : file.num_answers]
+  ranking = ranks.subsets if file.of_subset else ranks.gallery
+  if ranking is None:
+    raise InputError(f"the data set's queries have no subsets, expected those that {file.name} is of")
+  rows = ranking.rows[:, : file.num_answers]
   names = np.array([int(label) for label in gallery_labels] if file.as_numbers else gallery_labels)
   answers = {query: names[own[own != NO_ROW]].tolist() for query, own in zip(queries.ids, rows, strict=True)}
   return {**file.header, **answers}
