@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import re
+from typing import SupportsFloat
 
 from composeret_jax.serving.page.batching import Batching
 from composeret_jax.serving.page.conversation import answer, Change, Conversation, MAX_TURNS, Reference
@@ -77,7 +78,14 @@ class Page:
     of a JPEG). Raises InputError for what cannot be searched for.
     """
     # Everything that costs little first.
-    changes = [change(text, image_weight, text_weight) for text in _list(texts)]
+    if not isinstance(texts, list | None):
+      raise InputError(f"The texts are a {type(texts).__name__}, expected a list")
+    texts = texts or []
+    if len(texts) >= MAX_TURNS:
+      raise InputError(
+        f"A search has at most {MAX_TURNS} turns, its image one of them; this one has {len(texts) + 1:,}."
+      )
+    changes = [change(text, image_weight, text_weight) for text in texts]
     k = _number_of_images(k)
     start = self.from_id(reference) if reference else self.from_upload(_from_base64(image), "image")
     results = self.found(Conversation((start,)).said(*changes), k)
@@ -179,17 +187,9 @@ def to_int(value: object) -> int:
 
 def _number(value: object) -> float:
   try:
-    return float(value)
+    return float(value) if isinstance(value, str | SupportsFloat) else math.nan
   except (TypeError, ValueError, OverflowError):
     return math.nan
-
-
-def _list(texts: object) -> list:
-  if not isinstance(texts, list | None):
-    raise InputError(f"The texts are a {type(texts).__name__}, expected a list")
-  if texts and len(texts) >= MAX_TURNS:
-    raise InputError(f"A search has at most {MAX_TURNS} turns, its image one of them; this one has {len(texts) + 1:,}.")
-  return texts or []
 
 
 def public_message(error: InputError) -> str:

@@ -27,19 +27,16 @@ class Batching(Generic[Item, Answer]):
 
   def __call__(self, item: Item) -> Answer:
     """The item's answer; raises what `function` raises for it, never what it raises for another thread's."""
-    future = concurrent.futures.Future()
+    future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
     with self._changing:
       self._waiting.append((item, future))
     with self._running:
       # Whoever is here runs what is waiting, perhaps without its own item: that one is done then, or its turn is with
       # one of those whose items are taken here.
-      self._run(self._take())
+      with self._changing:
+        taken, self._waiting = self._waiting[: self._max_size], self._waiting[self._max_size :]
+      self._run(taken)
     return future.result()
-
-  def _take(self) -> list[tuple[Item, concurrent.futures.Future]]:
-    with self._changing:
-      taken, self._waiting = self._waiting[: self._max_size], self._waiting[self._max_size :]
-    return taken
 
   def _run(self, taken: Sequence[tuple[Item, concurrent.futures.Future]]) -> None:
     if not taken:

@@ -49,17 +49,12 @@ def parse_body(body: bytes) -> dict[str, Any]:
       left += [*value, *value.values()]
     elif isinstance(value, list):
       left += value
-    elif isinstance(value, str) and not _is_unicode(value):
-      raise InputError("A text in the request is not Unicode: it has half of a surrogate pair.")
+    elif isinstance(value, str):
+      try:
+        value.encode()
+      except UnicodeEncodeError as error:
+        raise InputError("A text in the request is not Unicode: it has half of a surrogate pair.") from error
   return content
-
-
-def _is_unicode(text: str) -> bool:
-  try:
-    text.encode()
-  except UnicodeEncodeError:
-    return False
-  return True
 
 
 class Calls:
@@ -68,7 +63,12 @@ class Calls:
   def __init__(self, blocks: gr.Blocks, uploads: UploadFolder):
     """Files in a call have to be of `uploads`."""
     self._functions = {number: function for number, function in blocks.fns.items() if function.fn is not None}
-    self._take_event = {number for number, function in self._functions.items() if _takes_event(function.fn)}
+    signatures = {number: inspect.signature(it.fn) for number, it in blocks.fns.items() if it.fn is not None}
+    self._take_event = {
+      number
+      for number, signature in signatures.items()
+      if any(parameter.annotation is gr.EventData for parameter in signature.parameters.values())
+    }
     self._search = next(number for number, function in self._functions.items() if function.api_name == "search")
     self._parts = {blocks._id, *blocks.blocks}
     self._uploads = uploads
@@ -145,10 +145,6 @@ def check_search(content: Mapping[str, Any], by_name: bool = False) -> dict[str,
     if isinstance(value, list) and not all(isinstance(text, str) for text in value):
       raise InputError(f"`{name}` has items that are no text.")
   return dict(content)
-
-
-def _takes_event(function: Any) -> bool:
-  return any(it.annotation is gr.EventData for it in inspect.signature(function).parameters.values())
 
 
 def _check_fields(content: Mapping[str, Any]) -> None:

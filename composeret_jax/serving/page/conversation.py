@@ -74,10 +74,14 @@ class Conversation:
 
   def question(self, k: int) -> Question | None:
     """What the newest reference and the changes after it ask for; None before anything is said."""
-    if not self.turns:
-      return None
-    newest = max(i for i, turn in enumerate(self.turns) if isinstance(turn, Reference))
-    return Question(self.turns[newest].start, self.turns[newest + 1 :], k)
+    start: Query | None = None
+    changes: tuple[Change, ...] = ()
+    for turn in self.turns:
+      if isinstance(turn, Reference):
+        start, changes = turn.start, ()
+      else:
+        changes = (*changes, turn)
+    return None if start is None else Question(start, changes, k)
 
 
 def answer(searcher: Searcher, questions: Sequence[Question]) -> list[list[Result]]:

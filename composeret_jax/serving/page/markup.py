@@ -7,7 +7,7 @@ import base64
 from collections.abc import Iterable, Sequence
 import html
 
-from composeret_jax.serving.page.conversation import Change, Conversation, Reference, Turn
+from composeret_jax.serving.page.conversation import Conversation, Reference, Turn
 from composeret_jax.serving.searcher import Result
 
 # What the page's templates would evaluate, beside what HTML gives a meaning.
@@ -26,15 +26,22 @@ def escaped(text: str) -> str:
 
 def image_grid(results: Sequence[Result], with_scores: bool) -> str:
   """Each image as a button that has its id in `data-id`; best first, numbered, where there are scores."""
-  tiles = "".join(_tile(place, result, with_scores) for place, result in enumerate(results, 1))
-  return f'<div class="tiles">{tiles}</div>'
+  tiles = []
+  for place, result in enumerate(results, 1):
+    id, name = escaped(result.id), escaped(result.caption or result.id)
+    score = f'<span class="score">{place}. &ensp;{result.score:.3f}</span>' if with_scores else ""
+    tiles.append(
+      f'<button type="button" data-id="{id}" title="Go on from this picture: {id}">'
+      f'<img src="{data_url(result.thumbnail)}" alt="">{score}<span class="caption">{name}</span></button>'
+    )
+  return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
 def conversation_list(conversation: Conversation) -> str:
   """The turns, each with a button that has its number in `data-turn`; before the first, what to do."""
   if not conversation.turns:
     return _STEPS
-  turns = "".join(f"<li>{_turn(turn)}{_back(number, turn)}</li>" for number, turn in enumerate(conversation.turns))
+  turns = "".join(_turn(number, turn) for number, turn in enumerate(conversation.turns))
   return f'<ol class="turns" aria-label="Conversation so far">{turns}</ol>'
 
 
@@ -68,30 +75,16 @@ _STEPS = """
 """
 
 
-def _tile(place: int, result: Result, with_score: bool) -> str:
-  name = escaped(result.caption or result.id)
-  score = f'<span class="score">{place}. &ensp;{result.score:.3f}</span>' if with_score else ""
-  return (
-    f'<button type="button" data-id="{escaped(result.id)}" title="Go on from this picture: {escaped(result.id)}">'
-    f'<img src="{data_url(result.thumbnail)}" alt="">{score}<span class="caption">{name}</span></button>'
-  )
-
-
-def _turn(turn: Turn) -> str:
+def _turn(number: int, turn: Turn) -> str:
   if isinstance(turn, Reference):
-    return f'<img src="{data_url(turn.thumbnail)}" alt=""><span class="said">{escaped(turn.name)}</span>'
-  return f'<span class="said">“{escaped(turn.text)}”{_weights(turn)}</span>'
-
-
-def _weights(change: Change) -> str:
-  weights = {"image": change.image_weight, "text": change.text_weight}
-  shown = ", ".join(f"{name} {weight:+g}" for name, weight in weights.items() if weight)
-  return f" <small>{shown}</small>" if shown else ""
-
-
-def _back(number: int, turn: Turn) -> str:
-  what = turn.name if isinstance(turn, Reference) else turn.text
+    what = escaped(turn.name)
+    shown = f'<img src="{data_url(turn.thumbnail)}" alt=""><span class="said">{what}</span>'
+  else:
+    what = escaped(turn.text)
+    weights = {"image": turn.image_weight, "text": turn.text_weight}
+    weighted = ", ".join(f"{name} {weight:+g}" for name, weight in weights.items() if weight)
+    shown = f'<span class="said">“{what}”{f" <small>{weighted}</small>" if weighted else ""}</span>'
   return (
-    f'<button type="button" class="back" data-turn="{number}" aria-label="Take back: {escaped(what)}" '
-    'title="Take back">×</button>'
+    f'<li>{shown}<button type="button" class="back" data-turn="{number}" aria-label="Take back: {what}" '
+    'title="Take back">×</button></li>'
   )

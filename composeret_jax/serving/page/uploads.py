@@ -48,13 +48,11 @@ def read_upload(encoded: bytes, size: int, resizing: Resizing = CENTRE) -> tuple
   if not _places.acquire(blocking=False):
     raise Busy("Many pictures are being read at the moment. Try again in a few seconds.")
   try:
-    return _decoders.submit(_decode, encoded, size, resizing).result()
+    return _decoders.submit(
+      lambda: (decode_image(encoded, size, "The file", resizing), thumbnail(encoded, "The file"))
+    ).result()
   finally:
     _places.release()
-
-
-def _decode(encoded: bytes, size: int, resizing: Resizing) -> tuple[np.ndarray, bytes]:
-  return decode_image(encoded, size, "The file", resizing), thumbnail(encoded, "The file")
 
 
 def _check_pixels(encoded: bytes) -> None:
