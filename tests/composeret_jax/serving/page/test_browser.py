@@ -224,8 +224,8 @@ def test_hostile_names_and_texts_are_shown_as_they_are(page):
   assert page.locator("#images button").inner_text() == HOSTILE
   page.locator("#images button").click()
   wait_for_turns(page, [HOSTILE])
-  say(page, HOSTILE)
-  wait_for_turns(page, [HOSTILE, f"“{HOSTILE}”"])
+  say(page, f"red {HOSTILE}")  # a text without a known word is refused
+  wait_for_turns(page, [HOSTILE, f"“red {HOSTILE}”"])
   assert page.title() == "Composed image search"
 
 
