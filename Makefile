@@ -19,11 +19,12 @@ quickstart: install  ## Trains on the embedded data and shows what it finds.
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Two at a time; a file's tests share what they set up.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
-test: install lint  ## The linter and every test but the slow ones.
+test: install lint  ## The linter, the type checker and every test but the slow ones.
 	$(PYTEST) -m "not slow"
 
 test-slow: install  ## The tests that make test leaves out.
