@@ -89,6 +89,7 @@ def _index() -> None:
   from composeret_jax.serving.index.build import fill_index
   from composeret_jax.serving.index.sources import folder_images, parse_shard
 
+  shard = parse_shard(_SHARD.value) if _SHARD.value else None
   images = None
   if _IMAGES.value == "gallery" and _CONFIG.value is not None:
     from composeret_jax.export.gallery_images import gallery_images
@@ -104,7 +105,7 @@ def _index() -> None:
     delete=_DELETE.value,
     on_bad_image=_ON_BAD_IMAGE.value,
     prune=_PRUNE.value,
-    shard=parse_shard(_SHARD.value) if _SHARD.value else None,
+    shard=shard,
   )
 
 

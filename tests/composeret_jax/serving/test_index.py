@@ -19,6 +19,7 @@ from composeret_jax.serving.index.build import build, fill_index
 from composeret_jax.serving.index.sources import folder_images, parse_shard, Shard, SourceImage
 from composeret_jax.serving.searcher import Searcher
 from data_pipelines.input_error import InputError
+from data_pipelines.pixels.decode import Resizing
 from tests.fakes.fake_bundle import DIM, fake_bundle, write_images
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -587,7 +588,7 @@ def test_a_collection_that_another_process_has_just_made_is_taken(tmp_path, monk
 
 def test_images_are_resized_as_the_bundle_says(folder, tmp_path):
   bundle, squashing = fake_bundle(), fake_bundle()
-  squashing.info |= {"resize": "squash", "interpolation": "bicubic"}
+  squashing.resizing = Resizing("squash", "bicubic")
   files = sorted(folder.rglob("*.png"))
   ids = [str(file.relative_to(folder)) for file in files]
   for used, other, location in ((bundle, squashing, "one"), (squashing, bundle, "other")):
