@@ -15,6 +15,7 @@ import tempfile
 import time
 
 from benchmarks.fuzz.hostile_requests import KINDS, odd_search, post, SEARCH, search_body
+from composeret_jax.serving.bundle.layout import read_info
 
 ROOT = pathlib.Path(__file__).parents[2]
 SECONDS = 60  # for a good answer
@@ -103,7 +104,8 @@ def try_page(
   """(kind of request, what became of it) while `go_on(number)`; request by request a function of the seed."""
   server = Server(bundle, index)
   kinds = {**KINDS, "searches": lambda rng: odd_search(rng, id)}
-  good = post(SEARCH, search_body(id, ["red"], "", 5, 0.0, 0.0))
+  known_text = read_info(bundle)[0]["example_texts"][0]  # a text without a known word is refused
+  good = post(SEARCH, search_body(id, [known_text], "", 5, 0.0, 0.0))
   try:
     server.wait()
     expected = _ids(server.ask(good))
