@@ -132,7 +132,7 @@ ON_NONFINITE = ("stop", "skip")
 class FiniteWatch:
   """Looks at every step's losses one step late, so that the devices always have the next step to work on.
 
-  Losses with `num_skipped_in_a_row` are of steps that skip themselves (train_step.py): these are said.
+  Reports the steps that skip themselves (train_step/step.py): their losses hold `num_skipped_in_a_row`.
   """
 
   def __init__(self, describe_last_good: Callable[[], str], max_skipped_in_a_row: int):

@@ -199,7 +199,7 @@ def _connect(parts: _Parts, events: _Events, load: Callable) -> None:
 
 
 def _telling(handler: Callable, trouble: gr.HTML) -> Callable:
-  """What cannot be done is said on the page, and nothing else changes."""
+  """Shows on the page what the handler refuses, and changes nothing else."""
 
   @functools.wraps(handler)
   def handle(*arguments):
