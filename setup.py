@@ -75,6 +75,7 @@ setup(
     "safetensors>=0.6",
     "tensorboardX>=2.6",
     "tensorflow-datasets>=4.9.10",
+    "tensorstore>=0.1.80",  # of orbax-checkpoint, whose checkpoints it reads
     "tokenizers>=0.22",
     "tqdm>=4.66",
   ],

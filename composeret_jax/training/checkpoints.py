@@ -18,6 +18,7 @@ from composeret_jax.distributed import first_one_first, is_first
 from composeret_jax.models.variables import Variables
 from composeret_jax.train_step.state import TrainState
 from composeret_jax.training.config.same_run import config_from_json, config_to_json
+from composeret_jax.training.workdir.restorable import check_restorable
 from data_pipelines.files import changed_files, write_checksums
 
 # By Orbax, after the checksums: when the step was saved, nothing of the state.
@@ -118,8 +119,9 @@ class Checkpoints:
       self._manager.reload()
 
   def _seal(self) -> None:
-    """By the first process, when everything is written and has no name yet."""
+    """By the first process, when everything is written and has no name yet: what cannot be restored gets none."""
     for folder in self._directory.glob(f"{self._saving}{ocp.utils.TMP_DIR_SUFFIX}*"):
+      check_restorable(folder)
       write_checksums(folder, WRITTEN_LAST)
 
   def latest_step(self) -> int | None:

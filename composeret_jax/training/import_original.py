@@ -14,6 +14,7 @@ from composeret_jax.pretrained.original import OriginalCheckpoint, read_checkpoi
 from composeret_jax.training.config.check import check_config
 from composeret_jax.training.resume import model_state
 from composeret_jax.training.run import open_run, Run
+from composeret_jax.training.workdir.lock import locked
 from data_pipelines.input_error import InputError
 
 EMBEDDING = "text_model.embedding_layer.weight"
@@ -36,7 +37,8 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, 
     raise InputError("config.model.image_encoder.frozen is True, expected False: the checkpoint has a trunk of its own")
   if not config.model.train_radius:
     raise InputError("config.model.train_radius is False, expected True: the checkpoint has a learned radius")
-  save_checkpoint(open_run(config, workdir), read_checkpoint(path))
+  with locked(workdir):
+    save_checkpoint(open_run(config, workdir), read_checkpoint(path))
   print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
 
 

@@ -18,7 +18,7 @@ from composeret_jax.training.profiling import flops_per_step, new_speed, parse_s
 from composeret_jax.training.reporting import FiniteWatch, open_reporter, progress_bar, say, show_progress
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run, open_trained_run, Run
-from composeret_jax.training.workdir_lock import locked
+from composeret_jax.training.workdir.lock import locked
 from data_pipelines.datasets.prepare import BUILDERS
 from data_pipelines.input_error import InputError
 

@@ -7,6 +7,7 @@ import os
 import pathlib
 
 from composeret_jax.distributed import is_first
+from composeret_jax.training.workdir.restorable import check_savable
 from data_pipelines.input_error import InputError
 from data_pipelines.locks import take_lock
 
@@ -18,8 +19,9 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
   """Holds the workdir for this job, whose first process takes it.
 
   A workdir that has nothing in it in the end, as after a mistake in the configuration, is gone again. Raises InputError
-  when another run has it, or it cannot be written.
+  when another run has it, or it cannot be written, or no checkpoint that is saved there can be restored.
   """
+  check_savable(workdir)
   if not is_first():
     yield
     return
