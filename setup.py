@@ -1,6 +1,12 @@
 """Package metadata. Versions that the tests ran on are pinned in constraints.txt."""
 
+import pathlib
+import re
+
 from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "composeret_jax" / "__init__.py").read_text())[1]
 
 # The page.
 SERVE = ["gradio>=6.31"]
@@ -49,12 +55,21 @@ BENCH = [
 
 setup(
   name="composeret-jax",
-  version="0.1.0",
+  version=VERSION,
   description="Training, evaluation and search for composed image retrieval, in JAX",
   license="Apache-2.0",
   python_requires=">=3.11,<3.14",
-  packages=find_packages(include=["composeret_jax*", "data_pipelines*"]),
-  package_data={"composeret_jax.serving.page": ["page.css"]},
+  long_description=(ROOT / "README.md").read_text(),
+  long_description_content_type="text/markdown",
+  # A wheel holds configs/ inside the package: no folder called configs at the top of site-packages.
+  packages=[
+    *find_packages(include=["composeret_jax*", "data_pipelines*"]),
+    "composeret_jax.configs",
+    "composeret_jax.configs.sweeps",
+  ],
+  package_dir={"composeret_jax.configs": "configs"},
+  package_data={"composeret_jax": ["py.typed"], "composeret_jax.serving.page": ["page.css"]},
+  entry_points={"console_scripts": ["composeret = composeret_jax.command.console:command"]},
   install_requires=[
     "absl-py>=2.1",
     "array-record>=0.8",

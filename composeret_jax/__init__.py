@@ -6,6 +6,8 @@
 
 import importlib
 
+__version__ = "0.1.0"
+
 _FACE = {
   "Bundle": ("composeret_jax.serving.bundle", "Bundle"),
   "Query": ("composeret_jax.serving.searcher", "Query"),

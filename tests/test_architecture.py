@@ -35,6 +35,7 @@ ROOMS = (
   "composeret_jax.train_step",
   "composeret_jax.training",
   "composeret_jax.export",
+  "composeret_jax.command",
   "composeret_jax",  # its face: what users import by name
 )
 MAX_MODULES, MAX_OWN_IMPORTS = 12, 15

@@ -1,0 +1,1 @@
+"""The command line: `composeret MODE ...`, and `launch.py --mode=MODE ...` in a checkout."""

@@ -1,0 +1,51 @@
+"""Finds the configurations that come with the program, by name: `--config=shapes:rotor`."""
+
+import importlib
+import os
+import pathlib
+import re
+import sys
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+# Files of configs/ that other configurations import; they describe no run.
+_PARTS = ("__init__", "base", "models")
+
+
+def folder() -> pathlib.Path:
+  """The folder of the configurations: inside an installed package, and beside the package in a checkout."""
+  installed = _PACKAGE / "configs"
+  return installed if installed.is_dir() else _PACKAGE.parent / "configs"
+
+
+def names() -> list[str]:
+  """The names that --config takes without a path."""
+  return sorted(file.stem for file in folder().glob("*.py") if file.stem not in _PARTS)
+
+
+def with_config_paths(arguments: list[str]) -> list[str]:
+  """The arguments with `--config=NAME[:ARGUMENT]` as a path, for each packaged NAME.
+
+  Also makes `import configs` work where the package is installed, for the files of configs/ and for yours.
+  """
+  _make_importable()
+  resolved = list(arguments)
+  for place, argument in enumerate(arguments):
+    if match := re.fullmatch(r"(--?config=)(.*)", argument):
+      resolved[place] = match[1] + config_path(match[2])
+    elif place and re.fullmatch(r"--?config", arguments[place - 1]):
+      resolved[place] = config_path(argument)
+  return resolved
+
+
+def config_path(value: str) -> str:
+  """`NAME[:ARGUMENT]` with the path of the packaged file; any other value unchanged."""
+  name, colon, argument = value.partition(":")
+  return f"{folder() / name}.py{colon}{argument}" if name in names() and not os.path.isfile(name) else value
+
+
+def _make_importable() -> None:
+  """A wheel holds the configurations in `composeret_jax.configs`; they import each other as `configs`."""
+  if (_PACKAGE / "configs").is_dir():
+    sys.modules.setdefault("configs", importlib.import_module("composeret_jax.configs"))
+  elif str(_PACKAGE.parent) not in sys.path:
+    sys.path.append(str(_PACKAGE.parent))

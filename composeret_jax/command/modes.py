@@ -1,0 +1,56 @@
+"""The program's modes, from raw data to search: what each runs, and which flags it takes."""
+
+from collections.abc import Callable
+import dataclasses
+
+from absl import flags
+
+from composeret_jax.command import run_flags, run_modes, search_modes
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+  """What a mode runs, and its flags. The function's docstring describes the mode to users."""
+
+  run: Callable[[], None]
+  needed: tuple[flags.FlagHolder, ...]
+  optional: tuple[flags.FlagHolder, ...] = ()
+
+  @property
+  def flag_names(self) -> set[str]:
+    """The names of all its flags."""
+    return {flag.name for flag in self.needed + self.optional}
+
+
+_RUN = (run_flags.CONFIG, run_flags.WORKDIR)
+_PROCESSES = (run_flags.DISTRIBUTED, run_flags.COORDINATOR, run_flags.NUM_PROCESSES, run_flags.PROCESS_ID)
+_SEARCHED = (run_flags.BUNDLE, run_flags.INDEX)
+
+MODES = {
+  "train": Mode(run_modes.train, _RUN, _PROCESSES),
+  "eval": Mode(run_modes.evaluate, _RUN, _PROCESSES),
+  "submit": Mode(run_modes.submit, (*_RUN, run_flags.SUBMISSION), _PROCESSES),
+  "prepare": Mode(run_modes.prepare, (run_flags.CONFIG,), (run_flags.BEAM_RUNNER, run_flags.BEAM_OPTIONS)),
+  "import": Mode(run_modes.import_original, (*_RUN, run_flags.CHECKPOINT)),
+  "export": Mode(run_modes.export, (*_RUN, run_flags.BUNDLE), (run_flags.ONNX, *_PROCESSES)),
+  "save_towers": Mode(run_modes.save_towers, (*_RUN, run_flags.TOWERS)),
+  "index": Mode(
+    search_modes.index,
+    _SEARCHED,
+    (
+      run_flags.IMAGES,
+      run_flags.CAPTIONS,
+      run_flags.CONFIG,
+      run_flags.DELETE,
+      run_flags.PRUNE,
+      run_flags.SHARD,
+      run_flags.ON_BAD_IMAGE,
+    ),
+  ),
+  "search": Mode(
+    search_modes.search,
+    (*_SEARCHED, run_flags.IMAGE),
+    (run_flags.TEXT, run_flags.K, run_flags.JSON, run_flags.PICTURE),
+  ),
+  "serve": Mode(search_modes.serve, _SEARCHED, (run_flags.HOST, run_flags.PORT)),
+}

@@ -1,0 +1,77 @@
+"""Runs the mode that the flags name, and turns the user's mistakes into one message."""
+
+import sys
+
+from absl import app, flags, logging
+
+from composeret_jax.command import config_files, run_flags
+from composeret_jax.command.modes import MODES
+
+_MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
+
+
+def launch(arguments: list[str] | None = None) -> None:
+  """Runs the program on the process's arguments, or on `arguments` (the program's name first); exits when it ends."""
+  logging.set_verbosity(logging.WARNING)
+  app.run(main, argv=arguments, flags_parser=parse_flags)
+
+
+def main(_) -> None:
+  """Does what --mode says."""
+  # Imported after the flags are parsed: a mistyped flag is answered at once.
+  from composeret_jax.evaluation.retrieval import NonFiniteError
+  from data_pipelines.input_error import InputError
+  from data_pipelines.paths import disk_problem, permission_problem
+
+  mode = MODES[_MODE.value]
+  try:
+    _require(mode.needed)
+    if "workdir" in mode.flag_names:
+      _check_apart_from_data(run_flags.CONFIG.value.data.dir)
+    explicit = run_flags.COORDINATOR.value, run_flags.NUM_PROCESSES.value, run_flags.PROCESS_ID.value
+    if run_flags.DISTRIBUTED.value or any(value is not None for value in explicit):
+      from composeret_jax.distributed import join
+
+      join(*explicit)
+    mode.run()
+  except (InputError, NonFiniteError) as error:
+    sys.exit(f"error: {error}")
+  except Exception as error:
+    problem = disk_problem(error) or permission_problem(error)
+    if problem is None:
+      raise
+    sys.exit(f"error: {problem}")
+
+
+def _check_apart_from_data(data_dir: str) -> None:
+  """Raises InputError if the program would write among the data that it reads."""
+  from data_pipelines.paths import check_apart, local_path
+
+  for flag in (run_flags.WORKDIR, run_flags.BUNDLE, run_flags.TOWERS, run_flags.SUBMISSION):
+    if flag.value and data_dir:
+      check_apart(run_flags.path(flag), f"--{flag.name}", local_path(data_dir, "config.data.dir"), "config.data.dir")
+
+
+def _require(needed: tuple[flags.FlagHolder, ...]) -> None:
+  """Raises InputError that names every needed flag that is not set."""
+  from data_pipelines.input_error import InputError
+
+  missing = [f"--{flag.name}" for flag in needed if not flag.value]
+  if missing:
+    raise InputError(f"{', '.join(missing)} is not set: --mode={_MODE.value} needs it")
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+  """absl's flags, packaged names of --config resolved; a mistake in them is one message without a traceback."""
+  try:
+    rest = flags.FLAGS(config_files.with_config_paths(arguments))
+    if run_flags.CONFIG.value is not None:
+      run_flags.CONFIG.value.keys()  # a missing file shows only here
+    return rest
+  except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError) as error:
+    message = str(error)
+    if error.args and isinstance(error.args[0], KeyError):  # ml_collections' hint; str() would quote it
+      message = error.args[0].args[0]
+  # A configuration that refuses its argument says why; any other mistake inside one keeps its traceback.
+  _, refused, reason = message.rpartition("\nValueError: ")
+  sys.exit(f"error: {reason if refused else message}")

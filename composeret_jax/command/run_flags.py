@@ -1,0 +1,51 @@
+"""Every flag of the command line except --mode, and how their values are read."""
+
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from data_pipelines.input_error import InputError
+from data_pipelines.paths import local_path
+
+CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "Configuration: a packaged name or a file, with an argument after a colon, as in shapes:rotor."
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics and pictures.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Joins the other processes of this job, found by the cluster.")
+COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, if no cluster announces it.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes of the job.", lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.", lower_bound=0)
+SUBMISSION = flags.DEFINE_string("submission", None, "Folder for the files that a test server takes.")
+BEAM_RUNNER = flags.DEFINE_string("beam_runner", None, "Apache Beam runner that prepares the data: DirectRunner, ...")
+BEAM_OPTIONS = flags.DEFINE_string("beam_options", "", "Options of the runner in one string: '--parallelism=8 ...'.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Checkpoint (.pth) of the original program.")
+BUNDLE = flags.DEFINE_string("bundle", None, "Folder of the exported model.")
+TOWERS = flags.DEFINE_string("towers", None, "Folder for the towers' weights.")
+ONNX = flags.DEFINE_bool("onnx", False, "Writes ONNX files as well; needs the extra onnx.")
+INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
+IMAGES = flags.DEFINE_string("images", None, "Folder of images, or `gallery` for the gallery of --config's data set.")
+CAPTIONS = flags.DEFINE_string("captions", None, "CSV with columns id and caption, for a folder of images.")
+DELETE = flags.DEFINE_multi_string("delete", [], "Id of an image to remove from the index; may be repeated.")
+PRUNE = flags.DEFINE_bool("prune", False, "Removes images from the index that --images no longer has.")
+SHARD = flags.DEFINE_string("shard", None, "NUMBER/COUNT: the part of --images that this process encodes.")
+ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "What an unreadable image does.")
+IMAGE = flags.DEFINE_string("image", None, "The reference: an id of the index, or a file.")
+TEXT = flags.DEFINE_multi_string("text", [], "The change to the reference; may be repeated, one turn after the other.")
+K = flags.DEFINE_integer("k", 10, "Number of images to find.", lower_bound=1)
+JSON = flags.DEFINE_bool("json", False, "Prints JSON.")
+PICTURE = flags.DEFINE_string("picture", "results.png", "Picture of the results.")
+HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to serve on; 0.0.0.0 is every address of this machine.")
+PORT = flags.DEFINE_integer("port", 7860, "Port to serve on.", lower_bound=1, upper_bound=65535)
+
+
+def required_text(flag: flags.FlagHolder) -> str:
+  """The value of a flag; raises InputError if it is not set."""
+  if not flag.value:
+    raise InputError(f"--{flag.name} is not set: --mode={flags.FLAGS.mode} needs it")
+  return str(flag.value)
+
+
+def path(flag: flags.FlagHolder) -> pathlib.Path:
+  """The local path that a flag names; raises InputError for an address (`gs://...`)."""
+  return local_path(flag.value, f"--{flag.name}")

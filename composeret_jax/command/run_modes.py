@@ -1,0 +1,63 @@
+"""The modes that prepare data and train, evaluate and export runs."""
+
+from composeret_jax.command import run_flags
+
+
+def train() -> None:
+  """Prepares the data, trains a model, evaluates it; resumes a run."""
+  from composeret_jax.training.train import train
+
+  train(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR))
+
+
+def evaluate() -> None:
+  """Prints the recalls of a trained run."""
+  from composeret_jax.training.train import evaluate
+
+  evaluate(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR))
+
+
+def submit() -> None:
+  """Writes the files that a test server takes."""
+  from composeret_jax.export.submission import submit
+
+  submit(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR), run_flags.path(run_flags.SUBMISSION))
+
+
+def prepare() -> None:
+  """Prepares a data set."""
+  from composeret_jax.training.config.check import check_config
+  from data_pipelines.dataset import prepare
+  from data_pipelines.datasets.beam import Beam
+
+  check_config(run_flags.CONFIG.value, num_devices=1)
+  prepare(
+    run_flags.CONFIG.value.data,
+    Beam(run_flags.BEAM_RUNNER.value, run_flags.BEAM_OPTIONS.value) if run_flags.BEAM_RUNNER.value else None,
+  )
+
+
+def import_original() -> None:
+  """Imports a checkpoint of the original program."""
+  from composeret_jax.training.import_original import import_checkpoint
+
+  import_checkpoint(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR), run_flags.path(run_flags.CHECKPOINT))
+
+
+def export() -> None:
+  """Exports a trained model as a bundle."""
+  from composeret_jax.export.bundle import export
+
+  export(
+    run_flags.CONFIG.value,
+    run_flags.path(run_flags.WORKDIR),
+    run_flags.path(run_flags.BUNDLE),
+    onnx=run_flags.ONNX.value,
+  )
+
+
+def save_towers() -> None:
+  """Writes fine-tuned towers to a folder."""
+  from composeret_jax.export.towers import save_towers
+
+  save_towers(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR), run_flags.path(run_flags.TOWERS))

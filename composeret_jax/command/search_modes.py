@@ -1,0 +1,59 @@
+"""The modes that index images, search and serve."""
+
+from composeret_jax.command import run_flags
+
+
+def index() -> None:
+  """Encodes images and adds them to an index."""
+  from composeret_jax.serving.bundle import load
+  from composeret_jax.serving.index.build import fill_index
+  from composeret_jax.serving.index.sources import folder_images, parse_shard
+
+  shard = parse_shard(run_flags.SHARD.value) if run_flags.SHARD.value else None
+  images = None
+  if run_flags.IMAGES.value == "gallery" and run_flags.CONFIG.value is not None:
+    from composeret_jax.export.gallery_images import gallery_images
+
+    images = gallery_images(run_flags.CONFIG.value)
+  elif run_flags.IMAGES.value or not run_flags.DELETE.value:
+    run_flags.required_text(run_flags.IMAGES)
+    images = folder_images(
+      run_flags.path(run_flags.IMAGES), run_flags.path(run_flags.CAPTIONS) if run_flags.CAPTIONS.value else None
+    )
+  fill_index(
+    load(run_flags.required_text(run_flags.BUNDLE)),
+    run_flags.required_text(run_flags.INDEX),
+    images,
+    delete=run_flags.DELETE.value,
+    on_bad_image=run_flags.ON_BAD_IMAGE.value,
+    prune=run_flags.PRUNE.value,
+    shard=shard,
+  )
+
+
+def search() -> None:
+  """Searches an index by an image and a text."""
+  from composeret_jax.serving.search_command import search
+  from composeret_jax.serving.searcher import Searcher
+
+  searcher = Searcher.open(run_flags.required_text(run_flags.BUNDLE), run_flags.required_text(run_flags.INDEX))
+  search(
+    searcher,
+    run_flags.required_text(run_flags.IMAGE),
+    run_flags.TEXT.value,
+    k=run_flags.K.value,
+    as_json=run_flags.JSON.value,
+    picture=run_flags.path(run_flags.PICTURE),
+  )
+
+
+def serve() -> None:
+  """Serves a search page."""
+  from composeret_jax.serving.page.server import serve
+  from composeret_jax.serving.searcher import Searcher
+
+  serve(
+    Searcher.open(run_flags.required_text(run_flags.BUNDLE), run_flags.required_text(run_flags.INDEX)),
+    run_flags.HOST.value,
+    run_flags.PORT.value,
+  )

@@ -1,0 +1,89 @@
+"""The command `composeret`, as a user meets it."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from composeret_jax.command import config_files, config_list
+from composeret_jax.command.modes import MODES
+
+ROOT = pathlib.Path(__file__).parents[3]
+COMMAND = [sys.executable, "-c", "from composeret_jax.command.console import command; command()"]
+
+
+def composeret(*arguments, cwd=ROOT, **environment):
+  return subprocess.run(
+    [*COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, env=os.environ | environment, timeout=300
+  )
+
+
+def test_the_overview_names_every_command():
+  printed = composeret("--help").stdout
+  assert all(f"\n  {name} " in printed for name in [*MODES, "configs", "config"])
+
+
+@pytest.mark.parametrize(("name", "foreign"), [("train", "bundle"), ("serve", "workdir"), ("search", "config")])
+def test_a_commands_help_has_its_own_flags_only(name, foreign):
+  lines = composeret(name, "--help").stdout.splitlines()
+  assert {line.strip() for line in lines if line.startswith("  --")} == {f"--{flag}" for flag in MODES[name].flag_names}
+  assert f"  --{foreign}" not in lines
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["fly"], "composeret has no command 'fly'"),
+    (["train", "--config=shapes", "--port=80"], "`composeret train` has no flag --port"),
+    (["index", "--mode=train"], "`composeret index` has no flag --mode"),
+    (["train", "--config=shapes:rotr"], "no model is called 'rotr'"),
+    (["train", "--config=shapes"], "--workdir is not set: --mode=train needs it"),
+    (["config"], "--config is not set"),
+  ],
+)
+def test_a_mistake_is_one_message(arguments, message):
+  result = composeret(*arguments)
+  assert result.returncode == 1
+  assert message in result.stderr
+  assert "Traceback" not in result.stderr
+
+
+def test_configs_lists_configurations_and_models():
+  lines = composeret("configs").stdout.splitlines()
+  assert any(line.startswith("  mit_states ") for line in lines)
+  assert any(line.startswith("  rotor ") for line in lines)
+
+
+def test_config_prints_every_field_with_its_comment_and_overrides():
+  lines = composeret("config", "--config=shapes:tirg", "--config.batch_size=7").stdout.splitlines()
+  assert lines[lines.index("config.batch_size = 7") - 1] == "# over all devices"
+  assert "config.model.composer = 'tirg'" in lines
+
+
+def test_comments_above_and_behind_a_field_are_read(tmp_path):
+  (tmp_path / "base.py").write_text(
+    'def f(config):\n  # Above.\n  config.a = 1\n  config.b = "x # y"  # behind\n  config.c = 2\n'
+  )
+  assert dict(config_list.field_comments(tmp_path / "base.py")) == {"config.a": "Above.", "config.b": "behind"}
+
+
+def test_a_packaged_name_becomes_its_path_and_a_path_stays():
+  assert config_files.config_path("shapes:rotor") == f"{ROOT}/configs/shapes.py:rotor"
+  assert config_files.config_path("mine/shapes.py:rotor") == "mine/shapes.py:rotor"
+  assert config_files.with_config_paths(["x", "--config", "shapes"])[2] == f"{ROOT}/configs/shapes.py"
+
+
+@pytest.mark.slow  # trains
+def test_what_a_wheel_holds_trains_outside_the_checkout(tmp_path):
+  site, run = tmp_path / "site", tmp_path / "run"
+  subprocess.run([sys.executable, "setup.py", "--quiet", "build_py", f"--build-lib={site}"], cwd=ROOT, check=True)
+  assert not (site / "configs").exists()
+  assert (site / "composeret_jax" / "py.typed").exists()
+  steps = ["--config.num_train_steps=4", "--config.model.image_encoder.width=4", "--config.batch_size=8"]
+  steps += [f"--config.data.prepared_dir={tmp_path}/prepared", "--config.data.image_size=16"]
+  steps += ["--config.eval_every_steps=4", "--config.checkpoint_every_steps=4"]
+  result = composeret("train", "--config=shapes:sum", *steps, f"--workdir={run}", cwd=tmp_path, PYTHONPATH=str(site))
+  assert result.returncode == 0, result.stderr
+  assert "Step 4:" in result.stdout
