@@ -54,7 +54,7 @@ def set_optimizer(config: ml_collections.ConfigDict) -> None:
   config.decay_every_steps = 50_000  # after the warm-up; the learning rate takes the next factor
   config.decay_factor = 0.1
   config.max_gradient_norm = 0.0  # a longer gradient is shortened to it; 0: none is
-  config.ema_decay = 0.0  # evaluates an exponential moving average of the parameters; 0: the parameters
+  config.ema_decay = 0.0  # evaluates a moving average of the parameters and batch statistics; 0: themselves
 
 
 def set_reports_and_checkpoints(config: ml_collections.ConfigDict) -> None:

@@ -86,7 +86,16 @@ def make_train_step(
       gradients, losses = jax.lax.pmean((gradients, losses), axis_name)
     updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, params)
     variables = Variables(optax.apply_updates(params, updates), batch_stats, frozen)
-    new_state = dataclasses.replace(state, step=state.step + 1, variables=variables, optimizer_state=optimizer_state)
+    average = state.averaged_batch_stats
+    if average:
+      average = optax.incremental_update(batch_stats, average, 1 - config.ema_decay)
+    new_state = dataclasses.replace(
+      state,
+      step=state.step + 1,
+      variables=variables,
+      optimizer_state=optimizer_state,
+      averaged_batch_stats=average,
+    )
     # Else the optimiser's squares are taken for the norm's too, which a CPU then writes to memory.
     apart = jax.lax.optimization_barrier(gradients)
     losses = {**losses, "gradient_norm": optax.tree.norm(apart)}
@@ -150,20 +159,11 @@ def skip_nonfinite(before: TrainState, after: TrainState, losses: Losses) -> tup
   """
   finite = jnp.isfinite(losses["total"]) & jnp.isfinite(losses["gradient_norm"])
   skipped = 1 - finite.astype(jnp.int32)
-  variables, optimizer_state = jax.tree.map(
-    lambda old, new: jnp.where(finite, new, old),
-    (before.variables, before.optimizer_state),
-    (after.variables, after.optimizer_state),
-  )
-  counts = {
+  changed = ("variables", "optimizer_state", "averaged_batch_stats")
+  old, new = ({name: getattr(state, name) for name in changed} for state in (before, after))
+  kept: dict[str, Any] = jax.tree.map(lambda old, new: jnp.where(finite, new, old), old, new)
+  counts: dict[str, Any] = {
     "num_skipped": before.num_skipped + skipped,
     "num_skipped_in_a_row": (before.num_skipped_in_a_row + 1) * skipped,
   }
-  kept = dataclasses.replace(
-    after,
-    variables=variables,
-    optimizer_state=optimizer_state,
-    num_skipped=counts["num_skipped"],
-    num_skipped_in_a_row=counts["num_skipped_in_a_row"],
-  )
-  return kept, losses | counts
+  return dataclasses.replace(after, **kept, **counts), losses | counts

@@ -6,10 +6,12 @@ import dataclasses
 import functools
 import math
 import pathlib
+import sys
 import time
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
@@ -26,6 +28,9 @@ WRITTEN_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 
 FOLDER = "checkpoints"  # in the workdir
+
+AVERAGE = "averaged_batch_stats"
+OPTIONAL = ("negatives", AVERAGE)  # of a state
 
 
 class DamagedCheckpointError(ValueError):
@@ -90,8 +95,7 @@ class Checkpoints:
   def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
     """Starts saving the state after `step` steps; the state may be donated to the next step at once."""
     items = {"state": ocp.args.StandardSave(_as_tree(state)), "made_with": ocp.args.JsonSave(self._made_with)}
-    if state.negatives:
-      items["negatives"] = ocp.args.StandardSave(dict(state.negatives))
+    items |= {name: ocp.args.StandardSave(tree) for name, tree in _optional(state).items()}
     self._manager.wait_until_finished()
     self._saving = step
     self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
@@ -153,13 +157,21 @@ class Checkpoints:
 
     Raises DamagedCheckpointError when it is not whole, or holds arrays of other shapes.
     """
-    wanted = {"state": _as_tree(like)} | ({"negatives": dict(like.negatives)} if like.negatives else {})
+    wanted = {"state": _as_tree(like)} | _optional(like)
+    # Checkpoints made before statistics were averaged have no average of them.
+    starts_averaging = AVERAGE in wanted and not (self.path(step) / AVERAGE).exists()
+    if starts_averaging:
+      del wanted[AVERAGE]
     targets = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
     items = {name: ocp.args.StandardRestore(target) for name, target in targets.items()}
     restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-    state, negatives = dict(restored["state"]), restored["negatives"] if like.negatives else {}
+    state, optional = dict(restored["state"]), {name: restored[name] for name in wanted if name != "state"}
     variables = Variables(state.pop("params"), state.pop("batch_stats"), like.variables.frozen)
-    return TrainState(**state, variables=variables, negatives=negatives)
+    if starts_averaging:
+      if is_first():
+        print(f"{self.path(step)} has no averaged batch statistics: the average starts at its own.", file=sys.stderr)
+      optional[AVERAGE] = jax.tree.map(jnp.copy, variables.batch_stats)
+    return TrainState(**state, variables=variables, **optional)
 
 
 def newest_made_with(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> MadeWith | None:
@@ -177,7 +189,13 @@ def newest_made_with(workdir: pathlib.Path, config: ml_collections.ConfigDict) -
 
 
 def _as_tree(state: TrainState) -> dict:
-  """All but frozen variables, which come from files of their own, and mined negatives, which only training reads."""
-  names = [field.name for field in dataclasses.fields(state) if field.name not in ("variables", "negatives")]
+  """All but frozen variables, which come from files of their own, and what `_optional` gives."""
+  apart = ("variables", *OPTIONAL)
+  names = [field.name for field in dataclasses.fields(state) if field.name not in apart]
   trained = {"params": state.variables.params, "batch_stats": state.variables.batch_stats}
   return trained | {name: getattr(state, name) for name in names}
+
+
+def _optional(state: TrainState) -> dict[str, dict]:
+  """The parts that not every run has, each an item of its own in a checkpoint: only a run that needs it reads it."""
+  return {name: dict(getattr(state, name)) for name in OPTIONAL if getattr(state, name)}

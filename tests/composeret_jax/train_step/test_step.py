@@ -9,13 +9,14 @@ import pytest
 from composeret_jax.distributed import data_mesh
 from composeret_jax.models.composers import COMPOSERS
 from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.models.variables import variables_of
 from composeret_jax.pretrained.text_encoder import open_texts
 from composeret_jax.train_step import step as train_step
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import encode_batch
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel, scanned
-from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.state import create_state, evaluated_variables
 from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.model import build_model
 from tests.fakes.slow import slow
@@ -194,7 +195,7 @@ def test_a_poisoned_batch_is_skipped_and_counted(with_poison, config, kind, num_
   config.ema_decay = 0.5
   batches = [harmless(), poisoned(), harmless()]
   (first, _), (second, lost), (third, losses) = run_steps(config, kind, batches)
-  for name in ("variables", "optimizer_state"):
+  for name in ("variables", "optimizer_state", "averaged_batch_stats"):
     jax.tree.map(np.testing.assert_array_equal, getattr(first, name), getattr(second, name))
   assert np.isnan(lost["total"]) and (lost["num_skipped"], lost["num_skipped_in_a_row"]) == (1, 1)
   assert [int(state.step) for state in (first, second, third)] == [1, 2, 3]
@@ -202,6 +203,18 @@ def test_a_poisoned_batch_is_skipped_and_counted(with_poison, config, kind, num_
   assert (second.num_skipped, third.num_skipped) == (1, 1)
   moved = jax.tree.map(lambda a, b: bool((a != b).any()), second.variables.params, third.variables.params)
   assert np.mean(jax.tree.leaves(moved)) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["jit", slow("pmap")])
+def test_the_evaluated_statistics_are_an_average_like_the_parameters(config, kind):
+  config.ema_decay = 0.75
+  expected = variables_of(build_model(config.model, text_encoder(config), seed=0))._replace(frozen={})
+  for state, _ in run_steps(config, kind, [batch()] * 3):
+    now = state.variables._replace(frozen={})
+    expected = jax.tree.map(lambda average, new: 0.75 * average + 0.25 * new, expected, now)
+    found = evaluated_variables(state)._replace(frozen={})
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, expected)
+  assert jax.tree.leaves(found.batch_stats)  # there are some
 
 
 def test_skipping_changes_no_step_that_is_finite(config):

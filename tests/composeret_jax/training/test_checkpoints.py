@@ -31,6 +31,7 @@ def state(step):
     key=jax.random.fold_in(jax.random.key(7), step),
     num_skipped=jnp.array(2 * step, jnp.int32),
     num_skipped_in_a_row=jnp.array(3 * step, jnp.int32),
+    averaged_batch_stats={"mean": jnp.arange(3.0) + step},
     negatives={"rows": jnp.full((4, 1), step, jnp.int32), "labels": jnp.arange(4)},
   )
 
@@ -62,6 +63,15 @@ def test_mined_negatives_are_left_alone_where_nothing_is_mined(config, tmp_path)
   save(tmp_path, config, {3: None})
   like = dataclasses.replace(state(0), negatives={})
   assert Checkpoints(tmp_path, config, {"words": ["old", "cat"]}).restore(3, like).negatives == {}
+
+
+def test_without_averaged_statistics_their_average_starts_at_the_statistics(config, tmp_path, capsys):
+  with Checkpoints(tmp_path, config, {}) as checkpoints:
+    checkpoints.save(3, dataclasses.replace(state(3), averaged_batch_stats={}))
+  restored = Checkpoints(tmp_path, config, {}).restore(3, state(0))
+  np.testing.assert_array_equal(restored.averaged_batch_stats["mean"], state(3).variables.batch_stats["mean"])
+  said = capsys.readouterr().err
+  assert f"{tmp_path / 'checkpoints' / '3'} has no averaged batch statistics: the average starts at its own." in said
 
 
 def test_everything_comes_back(config, tmp_path):
