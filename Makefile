@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/shapes
 
-.PHONY: quickstart test test-slow test-all test-parity install lint
+.PHONY: quickstart test test-slow test-all test-parity install lint docs
 
 install: .venv/installed
 
@@ -20,6 +20,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install  ## The documentation site, in docs/_build; a warning is an error.
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build
+	@echo "Open docs/_build/contents.html"
 
 # Two at a time; a file's tests share what they set up.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile

@@ -24,12 +24,16 @@ ONNX = [
   "onnxruntime>=1.24",
 ]
 
+# `make docs`.
+DOCS = ["furo>=2025.9", "myst-parser>=5", "sphinx>=9"]
+
 # The tests drive the page in a browser, by playwright, where one is installed.
 DEV = [
   *SERVE,
   *MILVUS,
   *DATASETS,
   *ONNX,
+  *DOCS,
   "beartype>=0.20",
   "hypothesis>=6.150",
   "mypy>=2.4",
@@ -105,6 +109,7 @@ setup(
     "beam": ["apache-beam>=2.70"],
     "bench": BENCH,
     "dev": DEV,
+    "docs": DOCS,
     "onnx": ONNX,
     "parity": PARITY,
   },

@@ -27,7 +27,7 @@ def with_config_paths(arguments: list[str]) -> list[str]:
 
   Also makes `import configs` work where the package is installed, for the files of configs/ and for yours.
   """
-  _make_importable()
+  make_importable()
   resolved = list(arguments)
   for place, argument in enumerate(arguments):
     if match := re.fullmatch(r"(--?config=)(.*)", argument):
@@ -43,7 +43,7 @@ def config_path(value: str) -> str:
   return f"{folder() / name}.py{colon}{argument}" if name in names() and not os.path.isfile(name) else value
 
 
-def _make_importable() -> None:
+def make_importable() -> None:
   """A wheel holds the configurations in `composeret_jax.configs`; they import each other as `configs`."""
   if (_PACKAGE / "configs").is_dir():
     sys.modules.setdefault("configs", importlib.import_module("composeret_jax.configs"))

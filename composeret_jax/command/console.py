@@ -21,7 +21,7 @@ def command() -> None:
   """Runs `composeret`; exits with 0 if all went well, else with a message."""
   name, *rest = sys.argv[1:] or ["help"]
   if name in _HELP:
-    print(_overview())
+    print(overview())
   elif name in ("version", "--version"):
     print(importlib.metadata.version("composeret-jax"))
   elif name == "configs":
@@ -32,13 +32,13 @@ def command() -> None:
   elif name in MODES:
     _run_mode(name, rest)
   else:
-    sys.exit(f"error: composeret has no command {name!r}\n\n{_overview()}")
+    sys.exit(f"error: composeret has no command {name!r}\n\n{overview()}")
 
 
 def _run_mode(name: str, rest: list[str]) -> None:
   mode = MODES[name]
   if any(argument in _HELP[1:] for argument in rest):
-    print(_mode_help(name, mode))
+    print(mode_help(name))
     return
   _check_flags_belong(name, mode, rest)
   program.launch([f"composeret {name}", f"--mode={name}", *rest])
@@ -51,7 +51,8 @@ def _parse_config(rest: list[str]) -> None:
     sys.exit("error: --config is not set: `composeret configs` lists the configurations")
 
 
-def _overview() -> str:
+def overview() -> str:
+  """All commands, each with what it does."""
   commands = {name: mode.run.__doc__ for name, mode in MODES.items()}
   commands["configs"] = "Lists the configurations and the models."
   commands["config"] = "Prints every field of a configuration with its value and its comment."
@@ -62,7 +63,9 @@ def _overview() -> str:
   )
 
 
-def _mode_help(name: str, mode: Mode) -> str:
+def mode_help(name: str) -> str:
+  """The flags of a mode, the needed ones first."""
+  mode = MODES[name]
   needed = _flag_lines(mode.needed)
   optional = _flag_lines(mode.optional)
   parts = [f"composeret {name}: {mode.run.__doc__}", "", "Needed:", *needed]
