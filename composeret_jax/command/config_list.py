@@ -20,6 +20,7 @@ def configs_and_models() -> str:
     docstring = ast.get_docstring(ast.parse((config_files.folder() / f"{name}.py").read_text())) or ""
     lines.append(f"  {name:<20} {docstring.splitlines()[0]}")
   lines += ["", "Models:"]
+  config_files.make_importable()
   models = importlib.import_module("configs.models").MODELS
   lines += [f"  {name:<20} {(inspect.getdoc(make) or '').splitlines()[0]}" for name, make in models.items()]
   return "\n".join(lines)
