@@ -63,8 +63,7 @@ def search(
 ) -> None:
   """Prints the `k` best images for a reference, an id or a file, and texts, and writes the picture."""
   results = searcher.search(reference, texts, k)
-  unknown = dict.fromkeys(word for text in texts for word in searcher.bundle.unknown_words(text))
-  if unknown:
+  if unknown := searcher.unknown_words(texts):
     print(f"The model does not know, and leaves out: {', '.join(unknown)}", file=sys.stderr)
   if as_json:
     fields = ("id", "score", "caption", "path")

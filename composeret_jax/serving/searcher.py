@@ -3,7 +3,7 @@
 Needs what a bundle needs (docs/bundle.md), and for an index in Milvus its client; nothing of what training needs.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 import dataclasses
 import os
 
@@ -100,8 +100,9 @@ class Searcher:
     """The query that the text makes of this one, which another text can turn further.
 
     Its feature is the composed one plus `image_weight` times the feature before the text, plus `text_weight` times
-    that of the text alone, at length 1. Raises InputError when that has length 0, and for a model that composes images
-    when the query has none: when it has been refined already, or its image is not on this disk.
+    that of the text alone, at length 1. Raises InputError when that has length 0, for a text without a known word, and
+    for a model that composes images when the query has none: when it has been refined already, or its image is not on
+    this disk.
     """
     return self.refine_many([query], [text], image_weight, text_weight)[0]
 
@@ -115,6 +116,8 @@ class Searcher:
     """`refine` for many queries, each with its own text, in one batch; the weights are for all, or one for each."""
     if not queries:
       return []
+    if not all(text.strip() for text in texts):
+      raise InputError("a text is blank: say what should differ")
     composed, norms = self._compose(queries, texts)
     weights = [np.asarray(weight, np.float32) for weight in (image_weight, text_weight)]
     image_weights, text_weights = (np.broadcast_to(weight, len(queries))[:, None] for weight in weights)
@@ -134,6 +137,10 @@ class Searcher:
       Query(feature, float(norm), query.reference_id)
       for feature, norm, query in zip(features, norms, queries, strict=True)
     ]
+
+  def unknown_words(self, texts: Iterable[str]) -> list[str]:
+    """The words of texts that the model does not know, and leaves out, each once."""
+    return list(dict.fromkeys(word for text in texts for word in self.bundle.unknown_words(text)))
 
   def rank(self, queries: Sequence[Query], k: int = 10, exclude: Collection[str] = ()) -> list[list[Result]]:
     """The `k` best images for each query, best first, ties in the order of their ids.

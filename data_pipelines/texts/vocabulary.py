@@ -46,6 +46,10 @@ class Vocabulary:
     """The words of a text that are not known, each once."""
     return list(dict.fromkeys(word for word in self.split(text) if word not in self._ids))
 
+  def knows(self, text: str) -> bool:
+    """Whether a word of a text is known."""
+    return any(self.ids(text))
+
   def ids(self, text: str) -> list[int]:
     """The id of each word of a text."""
     return [self._ids.get(word, UNKNOWN) for word in self.split(text)]

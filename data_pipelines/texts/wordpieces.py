@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 import dataclasses
+import functools
+import json
 import logging
 import pathlib
 
@@ -54,6 +56,26 @@ class WordPieces:
   def longest(self, texts: Iterable[str]) -> int:
     """The most ids in a text, of those that are kept."""
     return max(map(len, self.ids(texts)))
+
+  def unknown(self, text: str) -> list[str]:
+    """The parts of a text that no piece stands for, each once; none for a tokenizer whose pieces write any text."""
+    (encoding,) = self._encodings([text])
+    found = zip(encoding.ids, encoding.offsets, strict=True)
+    parts = [text[start:end].strip() for number, (start, end) in found if number == self._unknown_id]
+    return list(dict.fromkeys(filter(None, parts)))
+
+  def knows(self, text: str) -> bool:
+    """Whether a piece stands for some of a text."""
+    (encoding,) = self._encodings([text])
+    ids = zip(encoding.ids, encoding.special_tokens_mask, strict=True)
+    return any(not special and number != self._unknown_id for number, special in ids)
+
+  @functools.cached_property
+  def _unknown_id(self) -> int | None:
+    model = json.loads(self.tokenizer.to_str())["model"]
+    if "unk_id" in model:
+      return model["unk_id"]
+    return self.tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None
 
   def warn_of_cuts(self, texts: Iterable[str]) -> None:
     """Logs one warning that counts the texts of which something is cut off, if there are any."""

@@ -73,7 +73,7 @@ class Bundle:
     return self._run(ENCODE_GALLERY, len(images), lambda rows: [self._pixels(images, rows)])
 
   def unknown_words(self, text: str) -> list[str]:
-    """The words of a text that the model has never seen, each once; a text of none but these is refused."""
+    """The words of a text that the model does not know, each once; a text of none but these is refused."""
     return self._tokens.unknown(text)
 
   def compose(self, images: Images, texts: Sequence[str]) -> np.ndarray:

@@ -60,14 +60,16 @@ class TokenBatches:
   max_length: int
 
   def __call__(self, texts: Sequence[str]) -> np.ndarray:
-    """int32 [num, length], padded with negative numbers; length is a power of two from SHORTEST on, or the largest."""
+    """int32 [num, length], padded with negative numbers; length is a power of two from SHORTEST on, or the largest.
+
+    Raises InputError for a text of which no word is known; a blank text has none, and passes.
+    """
+    for text in texts:
+      if text.strip() and not self.reader.knows(text):
+        named = ", ".join(self.reader.unknown(text)[:10])[:200]
+        raise InputError(f"no word of {text[:50]!r} is known to the model{f': {named}' if named else ''}")
     if isinstance(self.reader, WordPieces):
       self.reader.warn_of_cuts(texts)
-    else:
-      for text in texts:
-        unknown = self.unknown(text)
-        if unknown and not any(self.reader.ids(text)):
-          raise InputError(f"no word of {text[:50]!r} is known to the model: {', '.join(unknown[:10])[:200]}")
     tokens = self.reader.encode(texts)
     if tokens.shape[1] > self.max_length:
       num_cut = int((tokens[:, self.max_length] != PADDING).sum())
@@ -79,8 +81,8 @@ class TokenBatches:
     return np.pad(tokens, ((0, 0), (0, padding)), constant_values=PADDING)
 
   def unknown(self, text: str) -> list[str]:
-    """The words of a text that the model has never seen, each once; none where it reads word pieces."""
-    return self.reader.unknown(text) if isinstance(self.reader, Vocabulary) else []
+    """The words of a text that the model does not know, each once."""
+    return self.reader.unknown(text)
 
 
 def read_tokens(folder: pathlib.Path, text: Mapping[str, Any]) -> TokenBatches:

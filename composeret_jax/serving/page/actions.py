@@ -135,6 +135,8 @@ class Page:
     results = self.found(conversation, k)
     changed = isinstance(conversation.turns[-1], Change)
     line = "Closest to what you said" if changed else "Images like it. What should be different?"
+    if unknown := self.searcher.unknown_words(conversation.texts()):
+      line += f". Not known, and left out: {', '.join(unknown)}"
     return View(conversation, line, image_grid(results, with_scores=True))
 
   def browse(self, conversation: Conversation, words: str) -> View:

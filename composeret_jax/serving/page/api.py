@@ -20,7 +20,9 @@ def add_api(app: fastapi.FastAPI, page: Page, uploads: UploadFolder) -> None:
   async def search(request: fastapi.Request) -> JSONResponse:
     values = check_search(await request.json())
     try:
-      return JSONResponse({"data": [await run_in_threadpool(page.search, **values)]})
+      found = await run_in_threadpool(page.search, **values)
+      unknown = page.searcher.unknown_words(values["texts"] or [])
+      return JSONResponse({"data": [found], "unknown_words": unknown})
     except InputError as error:
       return JSONResponse({"error": public_message(error)}, 503 if isinstance(error, Busy) else 400)
 

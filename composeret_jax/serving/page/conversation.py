@@ -72,6 +72,11 @@ class Conversation:
       return self
     return Conversation((*self.turns[:-1], Change(self.turns[-1].text, image_weight, text_weight)))
 
+  def texts(self) -> list[str]:
+    """What has been said since the newest reference."""
+    question = self.question(1)
+    return [change.text for change in question.changes] if question else []
+
   def question(self, k: int) -> Question | None:
     """What the newest reference and the changes after it ask for; None before anything is said."""
     start: Query | None = None

@@ -151,6 +151,10 @@ def test_what_cannot_be_searched_is_said(searcher):
     searcher.from_id("nobody.png")
   with pytest.raises(InputError, match="k is 0, expected at least 1"):
     searcher.search("000.png", k=0)
+  with pytest.raises(InputError, match="no word of '赤い' is known to the model"):
+    searcher.search("000.png", ["red", "赤い"])
+  with pytest.raises(InputError, match="a text is blank: say what should differ"):
+    searcher.search("000.png", ["red", " "])
 
 
 def test_the_command_prints_a_table_or_json_and_draws(searcher, tmp_path, capsys):
@@ -165,6 +169,14 @@ def test_the_command_prints_a_table_or_json_and_draws(searcher, tmp_path, capsys
   printed = json.loads(capsys.readouterr().out)
   assert [row["rank"] for row in printed] == [1, 2, 3, 4, 5, 6, 7]
   assert printed[0].keys() == {"rank", "id", "score", "caption", "path"}
+
+
+def test_the_command_names_words_that_the_model_does_not_know(searcher, tmp_path, capsys):
+  texts = ["red, größer", "blue and blue"]
+  search(searcher, "004.png", texts, k=2, as_json=True, picture=tmp_path / "picture.png")
+  out, err = capsys.readouterr()
+  assert err == "The model does not know, and leaves out: grer, and\n"
+  assert len(json.loads(out)) == 2
 
 
 def test_the_package_gives_the_searcher_and_imports_nothing_before():

@@ -1,6 +1,8 @@
 """How texts are split: the published way, and one that loses no script."""
 
 import pytest
+import tokenizers
+from tokenizers.models import Unigram
 
 from composeret_jax.serving.bundle.inputs import read_tokens, TokenBatches
 from composeret_jax.training.config.same_run import config_from_json
@@ -8,8 +10,11 @@ from configs import catalogue, fashion_iq, mit_states, shapes
 from data_pipelines.datasets.catalogue.rows import read_triplets
 from data_pipelines.datasets.shapes import all_changes
 from data_pipelines.input_error import InputError
-from data_pipelines.texts.vocabulary import Vocabulary
+from data_pipelines.texts.tower_pieces import tower_pieces
+from data_pipelines.texts.vocabulary import PADDING, Vocabulary
+from data_pipelines.texts.wordpieces import WordPieces
 from data_pipelines.texts.words import ascii_words, unicode_words
+from tests.fakes import tiny_bert, tiny_tower
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,43 @@ def test_unknown_words_are_named_and_a_text_of_nothing_else_is_refused():
   assert tokens(["a red"])[0, :2].tolist() == [0, 1]
   with pytest.raises(InputError, match="no word of 'blue größer' is known to the model: blue, grösser"):
     tokens(["red", "blue größer"])
+
+
+@pytest.mark.parametrize("text", ["赤い シャツ", "!!!", "👕", "größ"])
+def test_a_text_that_has_no_words_left_is_refused_and_a_blank_one_is_none(text):
+  tokens = TokenBatches(Vocabulary(("red",)), max_length=16)
+  with pytest.raises(InputError, match=f"no word of '{text}' is known to the model"):
+    tokens(["red", text])
+  assert (tokens(["", " "]) == PADDING).all()
+
+
+@pytest.mark.parametrize("kind", ["vocab.txt", "unigram", "clip"])
+def test_a_tokenizers_unknown_words_are_named_too(kind, tmp_path):
+  pieces = {"vocab.txt": bert_pieces, "unigram": unigram_pieces, "clip": clip_pieces}[kind](tmp_path)
+  tokens = TokenBatches(pieces, max_length=12)
+  if kind == "clip":  # it writes any text, letter by letter
+    assert tokens.unknown("dark 赤い cat") == []
+    assert tokens(["赤い"]).shape == (1, 8)
+  else:
+    assert tokens.unknown("dark 赤 cat 赤 猫") == ["赤", "猫"]
+    assert tokens(["dark 赤"]).shape == (1, 8)
+    with pytest.raises(InputError, match="no word of '赤 猫' is known to the model: 赤, 猫"):
+      tokens(["dark cat", "赤 猫"])
+  assert tokens([""]).shape[0] == 1
+
+
+def bert_pieces(folder):
+  return WordPieces.from_folder(tiny_bert.make(folder), 12)
+
+
+def clip_pieces(folder):
+  return tower_pieces(tiny_tower.make(folder), 12, padded=False)
+
+
+def unigram_pieces(folder):
+  tokenizer = tokenizers.Tokenizer(Unigram([("<pad>", 0.0), ("<unk>", 0.0), ("▁dark", -1.0), ("▁cat", -1.0)], unk_id=1))
+  tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+  return WordPieces(tokenizer, 12)
 
 
 def test_rows_of_a_catalogue_without_words_are_counted_and_named(tmp_path):

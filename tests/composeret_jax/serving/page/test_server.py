@@ -15,6 +15,7 @@ from PIL import Image
 import pytest
 
 from composeret_jax.serving.page.actions import change, Page, public_message
+from composeret_jax.serving.page.conversation import Conversation
 from composeret_jax.serving.page.guard import MAX_BODY
 from composeret_jax.serving.searcher import Query
 from data_pipelines.input_error import InputError
@@ -92,6 +93,8 @@ def test_an_image_can_be_sent(client, searcher):
     ({}, "there is no reference"),
     ({"reference": "nobody"}, "No picture here has the id nobody"),
     ({"reference": "004", "texts": [" "]}, "There is no text"),
+    ({"reference": "004", "texts": ["赤い"]}, "no word of '赤い' is known to the model"),
+    ({"reference": "004", "texts": ["red", "and so on"]}, "no word of 'and so on' is known to the model: and, so, on"),
     ({"reference": "004", "texts": ["x" * 501]}, "501 characters; at most 500"),
     ({"reference": "004", "texts": ["red"] * 30}, "30 turns"),
     ({"reference": "004", "k": 0}, "k is 0, expected 1 to 100"),
@@ -102,6 +105,18 @@ def test_an_image_can_be_sent(client, searcher):
 def test_mistakes_are_answered_in_words(client, arguments, message):
   with pytest.raises(AppError, match=message):
     client.predict(**{"texts": ["red"], **arguments}, api_name="/search")
+
+
+def test_words_that_the_model_does_not_know_are_named(address, searcher):
+  status, found = answer(address, {"data": ["004", ["red and so on", "blue and <i>"], "", 5, 0.0, 0.0]})
+  assert status == 200 and len(found["data"][0]) == 5
+  assert found["unknown_words"] == ["and", "so", "on", "i"]
+  assert answer(address, {"data": ["004", ["red"], "", 5, 0.0, 0.0]})[1]["unknown_words"] == []
+  page = Page(searcher)
+  conversation = Conversation((page.from_id("004"), change("red and so", 0, 0), change("blue", 0, 0)))
+  assert page.shown(conversation, 5).line == "Closest to what you said. Not known, and left out: and, so"
+  anew = conversation.said(page.from_id("005"), change("blue", 0, 0))
+  assert page.shown(anew, 5).line == "Closest to what you said"
 
 
 def test_values_of_other_types_are_answered_in_words(searcher):
