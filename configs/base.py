@@ -83,6 +83,7 @@ def set_data(config: ml_collections.ConfigDict) -> None:
   config.data.device_memory_share = 0.5  # of a device's memory that placement "device" may fill with images
   config.data.pixels = "store"  # decode once, into a file beside the prepared data; or "decode", in every epoch again
   config.data.on_bad_image = "fail"  # or "skip": leaves out what cannot be decoded, with its queries, and counts it
+  config.data.allow_other_content = False  # goes on from a checkpoint though it was made with other rows or images
   config.data.num_workers = 2  # processes that decode; 0 decodes in this one
 
 

@@ -3,20 +3,22 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
-import pathlib
 import sys
+from typing import Any
 
 import ml_collections
 import numpy as np
 
 from data_pipelines.datasets.beam import Beam
-from data_pipelines.datasets.builder import EncodedImages, read_columns, SUBMISSION, TableBuilder
+from data_pipelines.datasets.builder import SUBMISSION
 from data_pipelines.datasets.prepare import BUILDERS, open_tables
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.bad_images import bad_images
 from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
 from data_pipelines.pixels.source import DecodedPixels, PixelSource
 from data_pipelines.pixels.store import open_store
+from data_pipelines.prepared.identity import differences, identity
+from data_pipelines.prepared.prepared_data import PreparedData
 from data_pipelines.samplers import ListedSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler, without_images, without_their_queries
 
@@ -26,7 +28,8 @@ class Dataset:
   """Training images and their triplets, none where there is nothing to train on; the test gallery and its queries.
 
   `open_pixels` gives an image table's pixels, those of "train" or of `gallery_split`. `num_left_out` says how many
-  images and queries are left out because images are missing or cannot be decoded, as metrics by name.
+  images and queries are left out because images are missing or cannot be decoded, as metrics by name. `prepared` is
+  what all of it was read from.
   """
 
   train_images: ImageTable
@@ -36,6 +39,16 @@ class Dataset:
   open_pixels: Callable[[ImageTable, str], PixelSource]
   num_left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
   gallery_split: str = "test"
+  prepared: PreparedData | None = None
+
+  @functools.cached_property
+  def identity(self) -> Mapping[str, Any]:
+    """What identifies the content of all that is prepared, as JSON; {} where nothing is."""
+    return identity(self.prepared) if self.prepared else {}
+
+  def differences(self, saved: Mapping[str, Any]) -> list[str]:
+    """What is not as it was where `saved` is an `identity`, a line for each table's split."""
+    return differences(saved, self.prepared) if self.prepared else []
 
   @functools.cached_property
   def train_pixels(self) -> PixelSource:
@@ -64,20 +77,21 @@ def open_dataset(data_config: ml_collections.ConfigDict, text_query: str, split:
   text_queries = BUILDERS[data_config.dataset].TEXT_QUERIES
   if text_query not in text_queries:
     raise InputError(f"config.text_query is {text_query!r}, {data_config.dataset} has only {', '.join(text_queries)}")
-  tables = _open_tables(data_config)
-  trains = "train" in tables["images"].info.splits
-  train = _usable(data_config, tables, "train", text_query) if trains else _NOTHING_TO_TRAIN_ON
+  data = _open_data(data_config)
+  trains = "train" in data.image_splits
+  train = _usable(data_config, data, "train", text_query) if trains else _NOTHING_TO_TRAIN_ON
   if split != "test":
-    _check_split(data_config.dataset, tables, split)
-  test = _usable(data_config, tables, split, text_query)
+    _check_split(data_config.dataset, data, split)
+  test = _usable(data_config, data, split, text_query)
   return Dataset(
     train_images=train.images,
     train_triplets=train.triplets,
     gallery=test.images,
     queries=test.queries,
-    open_pixels=functools.partial(_open_pixels, data_config, tables["images"]),
-    num_left_out={**tables["queries"].info.metadata["num_left_out"], **test.num_left_out, **train.num_left_out},
-    gallery_split=BUILDERS[data_config.dataset].images_of(split),
+    open_pixels=functools.partial(_open_pixels, data_config, data),
+    num_left_out={**data.num_left_out, **test.num_left_out, **train.num_left_out},
+    gallery_split=data.images_of(split),
+    prepared=data,
   )
 
 
@@ -87,14 +101,14 @@ def prepare(data_config: ml_collections.ConfigDict, beam: Beam | None = None) ->
   With `beam` the tables are written by Apache Beam; stores are made here. The store of images that are for a submission
   alone is left to the submission. Raises InputError when the raw files are not as expected.
   """
-  tables = _open_tables(data_config, beam)
-  for split in tables["images"].info.splits:
+  data = _open_data(data_config, beam)
+  for split in data.image_splits:
     if split == SUBMISSION:
       continue
-    images = _images(tables, split)
+    images = data.images(split)
     if data_config.on_bad_image == "skip":
-      images = without_images(images, _bad_images(data_config, tables, images, split))
-    _open_pixels(data_config, tables["images"], images, split)
+      images = without_images(images, _bad_images(data_config, data, images, split))
+    _open_pixels(data_config, data, images, split)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,14 +131,12 @@ _NO_QUERIES = QueryTable(np.zeros(0, np.int64), [], [], [])
 _NOTHING_TO_TRAIN_ON = _Split(ImageTable([], [], [], []), _NO_QUERIES, ListedSampler(_NO_QUERIES, []), 0)
 
 
-def _usable(
-  data_config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], split: str, text_query: str
-) -> _Split:
+def _usable(data_config: ml_collections.ConfigDict, data: PreparedData, split: str, text_query: str) -> _Split:
   """The split, without what cannot be decoded where `data_config` says so."""
   builder = BUILDERS[data_config.dataset]
-  images = _images(tables, builder.images_of(split))
-  is_listed = split in tables["queries"].info.splits
-  queries = _queries(tables["queries"], split, text_query) if is_listed else _NO_QUERIES
+  images = data.images(data.images_of(split))
+  is_listed = split in data.query_splits
+  queries = data.queries(split, text_query) if is_listed else _NO_QUERIES
 
   def with_sampler(images: ImageTable, queries: QueryTable) -> _Split:
     if split != "train":
@@ -135,7 +147,7 @@ def _usable(
   everything = with_sampler(images, queries)
   if data_config.on_bad_image != "skip" or split == SUBMISSION:
     return everything
-  bad = _bad_images(data_config, tables, images, split)
+  bad = _bad_images(data_config, data, images, split)
   good = without_images(images, bad)
   good_queries = without_their_queries(queries, images, bad)
   if not len(good) or len(queries) and not len(good_queries):
@@ -151,10 +163,9 @@ def _usable(
 
 
 def _bad_images(
-  data_config: ml_collections.ConfigDict, tables: dict[str, TableBuilder], images: ImageTable, split: str
+  data_config: ml_collections.ConfigDict, data: PreparedData, images: ImageTable, split: str
 ) -> Mapping[int, str]:
-  name = f"bad-{split}-{data_config.image_size}-{tables['images'].version}-{DECODER_VERSION}.json"
-  file = _prepared_folder(tables["images"]) / name
+  file = data.folder / f"bad-{split}-{data_config.image_size}-{data.version}-{DECODER_VERSION}.json"
   bad = bad_images(images, data_config.image_size, file, data_config.num_workers)
   if bad:
     print(
@@ -170,35 +181,33 @@ def num_loaders(data_config: ml_collections.ConfigDict) -> int:
   return data_config.num_workers if data_config.pixels == "decode" else 0
 
 
-def _check_split(dataset: str, tables: dict[str, TableBuilder], split: str) -> None:
+def _check_split(dataset: str, data: PreparedData, split: str) -> None:
   if split not in BUILDERS[dataset].QUERY_SPLITS:
     having = [name for name, builder in BUILDERS.items() if split in builder.QUERY_SPLITS]
     raise InputError(f"config.data.dataset is {dataset}, which has no test server, expected {' or '.join(having)}")
-  if split not in tables["queries"].info.splits:
+  if split not in data.query_splits:
     raise InputError(
       f"{dataset} was prepared without some images of its {split} split, and all of its queries must be answered: "
       "download these images"
     )
 
 
-def _open_tables(data_config: ml_collections.ConfigDict, beam: Beam | None = None) -> dict[str, TableBuilder]:
+def _open_data(data_config: ml_collections.ConfigDict, beam: Beam | None = None) -> PreparedData:
   options = {name: data_config[name] for name in BUILDERS[data_config.dataset].OPTIONS}
-  return open_tables(data_config.dataset, data_config.dir, data_config.prepared_dir, options, beam)
+  return PreparedData(open_tables(data_config.dataset, data_config.dir, data_config.prepared_dir, options, beam))
 
 
 def _open_pixels(
-  data_config: ml_collections.ConfigDict, table: TableBuilder, images: ImageTable, split: str
+  data_config: ml_collections.ConfigDict, data: PreparedData, images: ImageTable, split: str
 ) -> PixelSource:
   if data_config.pixels == "decode":
     return DecodedPixels(images, data_config.image_size, resizing(data_config))
-  prepared = _prepared_folder(table)
-  source = f"{prepared.name} {table.version}"
   return open_store(
     images,
     data_config.image_size,
-    prepared / "pixels",
+    data.folder / "pixels",
     split=split,
-    source=source,
+    source=f"{data.folder.name} {data.version}",
     num_workers=data_config.num_workers,
     resizing=resizing(data_config),
   )
@@ -207,27 +216,3 @@ def _open_pixels(
 def resizing(data_config: ml_collections.ConfigDict) -> Resizing:
   """How images become square with `data_config`, a run's `config.data`."""
   return Resizing(data_config.resize, data_config.interpolation)
-
-
-def _prepared_folder(table: TableBuilder) -> pathlib.Path:
-  """<prepared>/<data set>-<fingerprint> of <prepared>/<data set>-<fingerprint>/<data set>/images/<version>."""
-  return pathlib.Path(table.data_path).parents[2]
-
-
-def _images(tables: dict[str, TableBuilder], split: str) -> ImageTable:
-  columns = read_columns(tables["labels"], split)
-  return ImageTable(columns["name"], columns["label"], EncodedImages(tables["images"], split), columns["group"])
-
-
-def _queries(table: TableBuilder, split: str, text_query: str) -> QueryTable:
-  columns = read_columns(table, split)
-  right_labels, subsets = (columns[name] if any(columns[name]) else () for name in ("right_labels", "subset"))
-  return QueryTable(
-    np.array(columns["reference"], np.int64),
-    columns[text_query],
-    columns["target_label"],
-    columns["group"],
-    columns["id"],
-    right_labels,
-    subsets,
-  )

@@ -24,6 +24,7 @@ ROOMS = (
   "data_pipelines.texts",
   "data_pipelines.samplers",
   "data_pipelines.datasets",
+  "data_pipelines.prepared",
   "data_pipelines.dataset",
   "data_pipelines.loader",
   "composeret_jax.top_k",

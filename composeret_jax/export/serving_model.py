@@ -16,7 +16,8 @@ def serving_texts(run: Run) -> Texts:
   """As the run's own, but where the features of a frozen BERT or tower were looked up in a table, itself."""
   config = run.config.model.text_encoder.copy_and_resolve_references()
   config.fine_tune = True
-  return open_texts(config, run.dataset.train_triplets.texts(), run.dataset.queries.texts, run.config.eval.batch_size)
+  train_texts, words = run.dataset.train_triplets.texts(), run.sources.get("words")
+  return open_texts(config, train_texts, run.dataset.queries.texts, run.config.eval.batch_size, words=words)
 
 
 def serving_model(

@@ -38,10 +38,14 @@ class DamagedCheckpointError(ValueError):
 
 
 class MadeWith(NamedTuple):
-  """What the checkpoint at `where` was made with: the configuration, and what identifies its words and weights."""
+  """What the checkpoint at `where` was made with: the configuration, and what identifies its words and weights.
+
+  `data` identifies the content of its data set; {} in checkpoints of older versions.
+  """
 
   config: ml_collections.ConfigDict
   sources: dict[str, Any]
+  data: dict[str, Any]
   where: str
 
 
@@ -65,14 +69,22 @@ class Checkpoints:
   again. They too are written in the background, before it gets its name: no complete checkpoint is without.
   """
 
-  def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, sources: Mapping[str, Any]):
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    config: ml_collections.ConfigDict,
+    sources: Mapping[str, Any],
+    identify_data: Callable[[], Mapping[str, Any]] = dict,
+  ):
     """Keeps `config.num_newest_checkpoints` and the best by `config.best_metric`.
 
     `sources` identifies what the encoders were read from: words, or checksums of files of weights, the trunk's too.
+    `identify_data` returns what identifies the content of the data set; it is called when that is to be saved.
     """
     self._directory = workdir.resolve() / FOLDER
-    # On disk the sources are called texts, as in the first checkpoints, which had those of texts alone.
-    self._made_with = {"config": config_to_json(config), "texts": dict(sources)}
+    self._config = config
+    self._sources = sources
+    self._identify_data = identify_data
     newest = preservation_policy.LatestN(config.num_newest_checkpoints)
     best = preservation_policy.BestN(
       get_metric_fn=lambda metrics: metrics.get(config.best_metric, -math.inf),  # not of every evaluation
@@ -92,9 +104,17 @@ class Checkpoints:
   def __exit__(self, *_) -> None:
     self._manager.close()
 
+  @functools.cached_property
+  def description(self) -> dict[str, Any]:
+    """What each checkpoint says it was made with; the first process identifies the data before the others do."""
+    with first_one_first("identify_data"):
+      data = dict(self._identify_data())
+    # On disk the sources are called texts, as in the first checkpoints, which had those of texts alone.
+    return {"config": config_to_json(self._config), "texts": dict(self._sources), "data": data}
+
   def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
     """Starts saving the state after `step` steps; the state may be donated to the next step at once."""
-    items = {"state": ocp.args.StandardSave(_as_tree(state)), "made_with": ocp.args.JsonSave(self._made_with)}
+    items = {"state": ocp.args.StandardSave(_as_tree(state)), "made_with": ocp.args.JsonSave(self.description)}
     items |= {name: ocp.args.StandardSave(tree) for name, tree in _optional(state).items()}
     self._manager.wait_until_finished()
     self._saving = step
@@ -149,7 +169,7 @@ class Checkpoints:
     if changed:
       raise DamagedCheckpointError(f"{changed[0]} is not the file that was saved")
     saved = self._manager.restore(step, args=ocp.args.Composite(made_with=ocp.args.JsonRestore()))["made_with"]
-    return MadeWith(config_from_json(saved["config"]), saved["texts"], str(self.path(step)))
+    return MadeWith(config_from_json(saved["config"]), saved["texts"], saved.get("data", {}), str(self.path(step)))
 
   @_whole
   def restore(self, step: int, like: TrainState) -> TrainState:

@@ -1,15 +1,14 @@
 """Opens a run: compares its configuration with the newest checkpoint's, then opens data, model and checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import dataclasses
 import pathlib
 from typing import Any
 
-import jax
 import ml_collections
 import optax
 
-from composeret_jax.distributed import first_one_first, is_first
+from composeret_jax.distributed import first_one_first
 from composeret_jax.evaluation.evaluator import Evaluator
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.pretrained.image_encoder import check_image_trunk, trunk_made_with, with_features
@@ -17,12 +16,11 @@ from composeret_jax.pretrained.text_encoder import open_texts, Texts
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.training.checkpoints import Checkpoints, MadeWith, newest_made_with
-from composeret_jax.training.config.check import check_config
-from composeret_jax.training.config.same_run import check_same_run, on_another_dataset
 from composeret_jax.training.hard_negatives import NegativesMiner
 from composeret_jax.training.model import build_model
+from composeret_jax.training.workdir.made_with import check_resumes, config_to_evaluate, kept_words, trained_with
+from composeret_jax.training.workdir.same_data import check_same_data
 from data_pipelines.dataset import Dataset, open_dataset
-from data_pipelines.input_error import InputError
 from data_pipelines.paths import prepared_folder
 
 
@@ -54,8 +52,8 @@ def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, *, traine
   """
   saved = trained_with(workdir, config) if trained else newest_made_with(workdir, config)
   if saved:
-    check_same_run(saved.config, config, saved.where)
-  return _open(config, workdir)
+    check_resumes(saved, config)
+  return _open(config, workdir, saved)
 
 
 def open_trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str = "test") -> Run:
@@ -64,37 +62,16 @@ def open_trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, s
   Raises InputError as `open_run` does.
   """
   saved = trained_with(workdir, config)
-  if saved.config.data.dataset == config.data.dataset:
-    check_same_run(saved.config, config, saved.where)
-    return _open(config, workdir, split=split)
-  if is_first():
-    print(f"{workdir} was trained on {saved.config.data.dataset}, and is evaluated on {config.data.dataset}.")
-  config = on_another_dataset(saved.config, config, str(workdir))
-  check_config(config, jax.device_count())
-  return _open(config, workdir, split=split, words=saved.sources.get("words"))
+  return _open(config_to_evaluate(saved, config, workdir), workdir, saved, split)
 
 
-def trained_with(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> MadeWith:
-  """What the newest checkpoint was made with; raises InputError with the path when there is no checkpoint."""
-  if not workdir.is_dir():
-    raise InputError(f"--workdir={workdir} is no folder: there is no checkpoint")
-  saved = newest_made_with(workdir, config)
-  if saved is None:
-    raise InputError(f"--workdir={workdir} has no checkpoint")
-  return saved
-
-
-def _open(
-  config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
-  *,
-  split: str = "test",
-  words: Sequence[str] | None = None,
-) -> Run:
-  """Opens data, model and checkpoints; `words` are those of an LSTM that was trained on another data set."""
+def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeWith | None, split: str = "test") -> Run:
+  """Opens data, model and checkpoints; `saved` is what the newest checkpoint was made with."""
   check_image_trunk(config)
   with first_one_first("prepare"):
     dataset = open_dataset(config.data, config.text_query, split)
+    if saved:
+      check_same_data(saved, dataset, config)
     dataset.open_all_pixels()
   dataset = with_features(dataset, config) if config.model.image_encoder.frozen else dataset
   texts = open_texts(
@@ -102,7 +79,7 @@ def _open(
     dataset.train_triplets.texts(),
     dataset.queries.texts,
     config.eval.batch_size,
-    words=words,
+    words=kept_words(saved, config),
     kept_in=prepared_folder(config.data.prepared_dir) / "text_features",
   )
   has_bias = LOSSES[config.loss].has_bias
@@ -119,5 +96,5 @@ def _open(
     evaluator=Evaluator(model, dataset, texts.reader, config),
     miner=NegativesMiner(model, dataset.train_images.labels, config) if mines else None,
     sources=sources,
-    checkpoints=Checkpoints(workdir, config, sources),
+    checkpoints=Checkpoints(workdir, config, sources, lambda: dataset.identity),
   )

@@ -58,6 +58,7 @@ def _run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
   if first_step % steps_per_call:
     expected = f"a divisor of {first_step}, the step of the newest checkpoint in {run.workdir}"
     raise InputError(f"config.train.steps_per_call is {steps_per_call}, expected {expected}")
+  _ = run.checkpoints.description  # which takes a while where all images have to be read
   run.checkpoints.set_aside([step for step in run.checkpoints.steps() if step > first_step])
 
   parallel = Parallel(config.parallel, data_mesh(), steps_per_call)

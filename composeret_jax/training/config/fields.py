@@ -83,6 +83,7 @@ RULES: dict[str, Rule] = {
   "data.pixels": one_of(("store", "decode")),
   "data.on_bad_image": one_of(("fail", "skip")),
   "data.num_workers": whole_number(0),
+  "data.allow_other_content": boolean,
   "augment.min_crop_area": SHARE,
   "augment.flip": boolean,
   "train.steps_per_call": whole_number(1),

@@ -32,13 +32,22 @@ FREE_FIELDS = (
   "train.max_skipped_in_a_row",
   "data.pixels",
   "model.text_encoder.path",  # its files are compared
+  "data.allow_other_content",
 )
 
 
-def check_same_run(saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict, where: str) -> None:
-  """Raises InputError that names every field in which a run and the checkpoint at `where` differ and must not."""
+ROWS = ("data.triplets", "data.captions")  # free as well where a checkpoint says what they held
+
+
+def check_same_run(
+  saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict, where: str, also_free: tuple[str, ...] = ()
+) -> None:
+  """Raises InputError that names every field in which a run and the checkpoint at `where` differ and must not.
+
+  `also_free` begins the names of fields that may differ beside FREE_FIELDS.
+  """
   old, new = dict(flatten(saved)), dict(flatten(config))
-  names = [name for name in sorted(old | new) if not _is_free(name, config)]
+  names = [name for name in sorted(old | new) if not _is_free(name, config) and not name.startswith(also_free)]
   absent = object()
   problems = [
     f"  config.{name}: {_show(old, name)} in the checkpoint, {_show(new, name)} now"
@@ -104,4 +113,6 @@ def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict(fields)
   if "text_encoder" in config.get("model", {}):
     config.model.text_encoder.words = config.model.text_encoder.get("words", "ascii")
+  if "data" in config:
+    config.data.allow_other_content = config.data.get("allow_other_content", False)
   return config

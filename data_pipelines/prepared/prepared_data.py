@@ -1,0 +1,64 @@
+"""The prepared tables of a data set, as images and queries."""
+
+from collections.abc import Mapping
+import pathlib
+
+import numpy as np
+
+from data_pipelines.datasets.builder import EncodedImages, read_columns, TableBuilder
+from data_pipelines.tables import ImageTable, QueryTable
+
+
+class PreparedData:
+  """Images and queries by split. A split's columns are read once."""
+
+  def __init__(self, tables: Mapping[str, TableBuilder]):
+    """`tables` are those of `open_tables`."""
+    self._tables = tables
+    self._columns: dict[tuple[str, str], dict[str, list]] = {}
+    self.image_splits = tuple(tables["images"].info.splits)
+    self.query_splits = tuple(tables["queries"].info.splits)
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """<prepared>/<data set>-<fingerprint> of <prepared>/<data set>-<fingerprint>/<data set>/images/<version>."""
+    return pathlib.Path(self._tables["images"].data_path).parents[2]
+
+  @property
+  def version(self) -> str:
+    """That of the tables' layout."""
+    return str(self._tables["images"].version)
+
+  @property
+  def num_left_out(self) -> Mapping[str, int]:
+    """How many images and queries are missing in the raw files, as metrics by name."""
+    return self._tables["queries"].info.metadata["num_left_out"]
+
+  def images_of(self, split: str) -> str:
+    """The split of the images that a split of queries refers to."""
+    return self._tables["images"].images_of(split)
+
+  def columns(self, table: str, split: str) -> dict[str, list]:
+    """The columns of `labels` or `queries`; raises InputError where the table is damaged."""
+    if (table, split) not in self._columns:
+      self._columns[table, split] = read_columns(self._tables[table], split)
+    return self._columns[table, split]
+
+  def images(self, split: str) -> ImageTable:
+    """All images of a split; raises InputError where the tables are damaged."""
+    columns = self.columns("labels", split)
+    return ImageTable(columns["name"], columns["label"], EncodedImages(self._tables["images"], split), columns["group"])
+
+  def queries(self, split: str, text_query: str) -> QueryTable:
+    """All queries of a split, with their texts of `text_query`; raises InputError where the table is damaged."""
+    columns = self.columns("queries", split)
+    right_labels, subsets = (columns[name] if any(columns[name]) else () for name in ("right_labels", "subset"))
+    return QueryTable(
+      np.array(columns["reference"], np.int64),
+      columns[text_query],
+      columns["target_label"],
+      columns["group"],
+      columns["id"],
+      right_labels,
+      subsets,
+    )
