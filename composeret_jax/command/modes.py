@@ -23,17 +23,19 @@ class Mode:
 
 
 _RUN = (run_flags.CONFIG, run_flags.WORKDIR)
+_TRAINED = (run_flags.WORKDIR,)
+_CHOICE = (run_flags.CONFIG, run_flags.CHECKPOINT_STEP)  # by default the run's own, and its newest checkpoint
 _PROCESSES = (run_flags.DISTRIBUTED, run_flags.COORDINATOR, run_flags.NUM_PROCESSES, run_flags.PROCESS_ID)
 _SEARCHED = (run_flags.BUNDLE, run_flags.INDEX)
 
 MODES = {
   "train": Mode(run_modes.train, _RUN, _PROCESSES),
-  "eval": Mode(run_modes.evaluate, _RUN, _PROCESSES),
-  "submit": Mode(run_modes.submit, (*_RUN, run_flags.SUBMISSION), _PROCESSES),
+  "eval": Mode(run_modes.evaluate, _TRAINED, (*_CHOICE, *_PROCESSES)),
+  "submit": Mode(run_modes.submit, (*_TRAINED, run_flags.SUBMISSION), (*_CHOICE, *_PROCESSES)),
   "prepare": Mode(run_modes.prepare, (run_flags.CONFIG,), (run_flags.BEAM_RUNNER, run_flags.BEAM_OPTIONS)),
   "import": Mode(run_modes.import_original, (*_RUN, run_flags.CHECKPOINT)),
-  "export": Mode(run_modes.export, (*_RUN, run_flags.BUNDLE), (run_flags.ONNX, *_PROCESSES)),
-  "save_towers": Mode(run_modes.save_towers, (*_RUN, run_flags.TOWERS)),
+  "export": Mode(run_modes.export, (*_TRAINED, run_flags.BUNDLE), (*_CHOICE, run_flags.ONNX, *_PROCESSES)),
+  "save_towers": Mode(run_modes.save_towers, (*_TRAINED, run_flags.TOWERS), _CHOICE),
   "index": Mode(
     search_modes.index,
     _SEARCHED,

@@ -6,6 +6,7 @@ from absl import app, flags, logging
 
 from composeret_jax.command import config_files, run_flags
 from composeret_jax.command.modes import MODES
+from composeret_jax.command.workdir_config import with_workdir_config
 
 _MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 
@@ -62,9 +63,9 @@ def _require(needed: tuple[flags.FlagHolder, ...]) -> None:
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
-  """absl's flags, packaged names of --config resolved; a mistake in them is one message without a traceback."""
+  """absl's flags, --config resolved from a packaged name or a workdir; a mistake is one message without a traceback."""
   try:
-    rest = flags.FLAGS(config_files.with_config_paths(arguments))
+    rest = flags.FLAGS(with_workdir_config(config_files.with_config_paths(arguments)))
     if run_flags.CONFIG.value is not None:
       run_flags.CONFIG.value.keys()  # a missing file shows only here
     return rest

@@ -20,6 +20,9 @@ SUBMISSION = flags.DEFINE_string("submission", None, "Folder for the files that 
 BEAM_RUNNER = flags.DEFINE_string("beam_runner", None, "Apache Beam runner that prepares the data: DirectRunner, ...")
 BEAM_OPTIONS = flags.DEFINE_string("beam_options", "", "Options of the runner in one string: '--parallelism=8 ...'.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Checkpoint (.pth) of the original program.")
+CHECKPOINT_STEP = flags.DEFINE_string(
+  "checkpoint_step", "", "`best`, or a step's number; the newest checkpoint if empty."
+)
 BUNDLE = flags.DEFINE_string("bundle", None, "Folder of the exported model.")
 TOWERS = flags.DEFINE_string("towers", None, "Folder for the towers' weights.")
 ONNX = flags.DEFINE_bool("onnx", False, "Writes ONNX files as well; needs the extra onnx.")

@@ -14,14 +14,19 @@ def evaluate() -> None:
   """Prints the recalls of a trained run."""
   from composeret_jax.training.train import evaluate
 
-  evaluate(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR))
+  evaluate(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR), run_flags.CHECKPOINT_STEP.value)
 
 
 def submit() -> None:
   """Writes the files that a test server takes."""
   from composeret_jax.export.submission import submit
 
-  submit(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR), run_flags.path(run_flags.SUBMISSION))
+  submit(
+    run_flags.CONFIG.value,
+    run_flags.path(run_flags.WORKDIR),
+    run_flags.path(run_flags.SUBMISSION),
+    run_flags.CHECKPOINT_STEP.value,
+  )
 
 
 def prepare() -> None:
@@ -53,6 +58,7 @@ def export() -> None:
     run_flags.path(run_flags.WORKDIR),
     run_flags.path(run_flags.BUNDLE),
     onnx=run_flags.ONNX.value,
+    checkpoint_step=run_flags.CHECKPOINT_STEP.value,
   )
 
 
@@ -60,4 +66,9 @@ def save_towers() -> None:
   """Writes fine-tuned towers to a folder."""
   from composeret_jax.export.towers import save_towers
 
-  save_towers(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR), run_flags.path(run_flags.TOWERS))
+  save_towers(
+    run_flags.CONFIG.value,
+    run_flags.path(run_flags.WORKDIR),
+    run_flags.path(run_flags.TOWERS),
+    run_flags.CHECKPOINT_STEP.value,
+  )

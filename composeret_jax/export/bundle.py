@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 import pathlib
 
-import jax
 import ml_collections
 import numpy as np
 
@@ -14,10 +13,9 @@ from composeret_jax.export.onnx import check_installed
 from composeret_jax.export.serving_model import serving_model, serving_texts
 from composeret_jax.serving.bundle import layout
 from composeret_jax.train_step.state import evaluated_variables
-from composeret_jax.training.config.check import check_config
 from composeret_jax.training.config.same_run import config_to_json
-from composeret_jax.training.resume import newest_state
-from composeret_jax.training.run import open_run, Run
+from composeret_jax.training.resume import trained_state
+from composeret_jax.training.run import open_trained_run, Run
 from data_pipelines.files import replaced
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.readers import TokenReader
@@ -33,20 +31,25 @@ NUM_SAMPLES = 8
 
 
 def export(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path, *, onnx: bool = False
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  folder: pathlib.Path,
+  *,
+  onnx: bool = False,
+  checkpoint_step: str = "",
 ) -> None:
-  """Evaluates the newest checkpoint in `workdir`, and writes it to `folder`, whole or not at all.
+  """Evaluates a checkpoint in `workdir`, which `trained_state` chooses, and writes it to `folder`, whole or not at all.
 
   A bundle that is there is replaced. Raises InputError when something else is, or when there is no checkpoint; with
   `onnx` also when the packages for it are not installed, or a program cannot be converted.
   """
-  check_config(config, jax.device_count())
   if onnx:
     check_installed()
   folder = folder.resolve()
   check_replaceable(folder)
-  run = open_run(config, workdir, trained=True)
-  state = newest_state(run)
+  run = open_trained_run(config, workdir)
+  config = run.config
+  state = trained_state(run, checkpoint_step)
   variables = evaluated_variables(state)
   features = run.evaluator.features(variables)
   evaluation = run.evaluator.count(features)

@@ -6,7 +6,6 @@ import json
 import pathlib
 from typing import Any
 
-import jax
 import ml_collections
 import numpy as np
 
@@ -14,8 +13,7 @@ from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Ranks
 from composeret_jax.evaluation.ranking import NO_ROW
 from composeret_jax.train_step.state import evaluated_variables
-from composeret_jax.training.config.check import check_config
-from composeret_jax.training.resume import newest_state
+from composeret_jax.training.resume import trained_state
 from composeret_jax.training.run import open_trained_run
 from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.builder import SUBMISSION
@@ -121,18 +119,19 @@ def _some(texts) -> str:
 NUM_PROBLEMS_SHOWN = 10
 
 
-def submit(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path) -> None:
-  """Writes the files of the newest checkpoint in `workdir` for the data set of `config` to `folder`, and checks them.
+def submit(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path, checkpoint_step: str = ""
+) -> None:
+  """Writes the files of a checkpoint in `workdir`, which `trained_state` chooses, to `folder`, and checks them.
 
-  Raises InputError when the data set has no test server, when there is no checkpoint, and for a file that the server
-  would refuse; it is then left, under another name.
+  They are for the data set of `config`. Raises InputError when it has no test server, when there is no checkpoint, and
+  for a file that the server would refuse; it is then left, under another name.
   """
-  check_config(config, jax.device_count())
   if config.data.dataset not in SUBMISSIONS:
     expected = " or ".join(sorted(SUBMISSIONS))
     raise InputError(f"config.data.dataset is {config.data.dataset}, which has no test server, expected {expected}")
   run = open_trained_run(config, workdir, SUBMISSION)
-  state = newest_state(run)
+  state = trained_state(run, checkpoint_step)
   ranks = run.evaluator.rank(run.evaluator.features(evaluated_variables(state)))
   if not is_first():
     return

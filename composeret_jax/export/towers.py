@@ -7,7 +7,6 @@ import shutil
 from typing import Any, NamedTuple
 
 from flax import nnx
-import jax
 import ml_collections
 import numpy as np
 from safetensors.numpy import save
@@ -18,9 +17,8 @@ from composeret_jax.pretrained.files import read_json, read_tensors, WEIGHTS, WE
 from composeret_jax.pretrained.towers.preprocessing import PREPROCESSING, with_image_size
 from composeret_jax.pretrained.towers.tower_folder import CONFIG, open_image_folder, open_text_folder, TowerFolder
 from composeret_jax.train_step.state import evaluated_variables
-from composeret_jax.training.config.check import check_config
-from composeret_jax.training.resume import newest_state
-from composeret_jax.training.run import open_run
+from composeret_jax.training.resume import trained_state
+from composeret_jax.training.run import open_trained_run
 from data_pipelines.files import replaced
 from data_pipelines.input_error import InputError
 
@@ -36,22 +34,23 @@ class Trained(NamedTuple):
   image_size: int
 
 
-def save_towers(config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path) -> None:
-  """Writes the fine-tuned towers of the newest checkpoint in `workdir` to `folder`, whole or not at all.
+def save_towers(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path, checkpoint_step: str = ""
+) -> None:
+  """Writes the fine-tuned towers of a checkpoint in `workdir`, which `trained_state` chooses, whole or not at all.
 
   Of a folder that both towers came from, both halves are written, a frozen one as it was. Towers of two folders go to
   `image_encoder` and `text_encoder` inside. Linear layers of our own behind the towers are not part of them. Raises
   InputError when no tower is fine-tuned, when there is no checkpoint, and when there is something at `folder`.
   """
-  check_config(config, jax.device_count())
   folder = folder.resolve()
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise InputError(f"--towers={folder} is there: it is not overwritten")
   names = trained_names(config.model)
   if not names:
     raise InputError("no tower of this configuration is fine-tuned: they are what their folders hold")
-  run = open_run(config, workdir, trained=True)
-  state = newest_state(run)
+  run = open_trained_run(config, workdir)
+  state = trained_state(run, checkpoint_step)
   model = nnx.merge(nnx.graphdef(run.model), *evaluated_variables(state), copy=True)
   if not is_first():
     return

@@ -81,22 +81,23 @@ class Checkpoints:
     `sources` identifies what the encoders were read from: words, or checksums of files of weights, the trunk's too.
     `identify_data` returns what identifies the content of the data set; it is called when that is to be saved.
     """
-    self._directory = workdir.resolve() / FOLDER
+    self.folder = workdir.resolve() / FOLDER
     self._config = config
     self._sources = sources
     self._identify_data = identify_data
     newest = preservation_policy.LatestN(config.num_newest_checkpoints)
-    best = preservation_policy.BestN(
-      get_metric_fn=lambda metrics: metrics.get(config.best_metric, -math.inf),  # not of every evaluation
-      n=1,
-      keep_checkpoints_without_metrics=False,
-    )
+
+    def rank(metrics: Mapping[str, float]) -> float:
+      return metrics.get(config.best_metric, -math.inf)  # not of every evaluation
+
+    best = preservation_policy.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
       preservation_policy=preservation_policy.AnyPreservationPolicy([newest, best]),
+      best_fn=rank,  # without it no metrics are written, and a resumed run forgets which was the best
       async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
     )
     self._saving: int | None = None
-    self._manager = ocp.CheckpointManager(self._directory, options=options)
+    self._manager = ocp.CheckpointManager(self.folder, options=options)
 
   def __enter__(self) -> "Checkpoints":
     return self
@@ -118,7 +119,7 @@ class Checkpoints:
     items |= {name: ocp.args.StandardSave(tree) for name, tree in _optional(state).items()}
     self._manager.wait_until_finished()
     self._saving = step
-    self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+    self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics or {})
 
   def steps(self) -> list[int]:
     """The steps of all complete checkpoints, the newest first."""
@@ -134,7 +135,7 @@ class Checkpoints:
     """Moves checkpoints, which are damaged, to `damaged_checkpoints` beside the others; the first process does."""
     if not steps:
       return
-    aside = self._directory.with_name("damaged_checkpoints")
+    aside = self.folder.with_name("damaged_checkpoints")
     with first_one_first("set_aside"):
       if is_first():
         aside.mkdir(exist_ok=True)
@@ -144,7 +145,7 @@ class Checkpoints:
 
   def _seal(self) -> None:
     """By the first process, when everything is written and has no name yet: what cannot be restored gets none."""
-    for folder in self._directory.glob(f"{self._saving}{ocp.utils.TMP_DIR_SUFFIX}*"):
+    for folder in self.folder.glob(f"{self._saving}{ocp.utils.TMP_DIR_SUFFIX}*"):
       check_restorable(folder)
       write_checksums(folder, WRITTEN_LAST)
 
@@ -160,7 +161,14 @@ class Checkpoints:
 
   def path(self, step: int) -> pathlib.Path:
     """Where the checkpoint of a step is."""
-    return self._directory / str(step)
+    return self.folder / str(step)
+
+  @_whole
+  def metrics(self, step: int) -> Mapping[str, float]:
+    """What was measured at a step; {} where nothing was. Raises DamagedCheckpointError when this part is damaged."""
+    if changed := changed_files(self.path(step), WRITTEN_LAST, under="metrics/"):
+      raise DamagedCheckpointError(f"{changed[0]} is not the file that was saved")
+    return self._manager.metrics(step) or {}
 
   @_whole
   def made_with(self, step: int) -> MadeWith:
@@ -194,14 +202,15 @@ class Checkpoints:
     return TrainState(**state, variables=variables, **optional)
 
 
-def newest_made_with(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> MadeWith | None:
+def newest_made_with(workdir: pathlib.Path) -> MadeWith | None:
   """What the newest checkpoint in `workdir` was made with that says so; None where no checkpoint does.
 
-  Makes no folder. `config` is any configuration of `workdir`.
+  Makes no folder.
   """
   if not (workdir / FOLDER).is_dir():
     return None
-  with Checkpoints(workdir, config, {}) as checkpoints:
+  to_read = ml_collections.ConfigDict({"num_newest_checkpoints": 1, "best_metric": ""})
+  with Checkpoints(workdir, to_read, {}) as checkpoints:
     for step in checkpoints.steps():
       with contextlib.suppress(DamagedCheckpointError):
         return checkpoints.made_with(step)

@@ -15,6 +15,7 @@ from composeret_jax.training.config.check import check_config
 from composeret_jax.training.resume import model_state
 from composeret_jax.training.run import open_run, Run
 from composeret_jax.training.workdir.lock import locked
+from data_pipelines.files import write_whole
 from data_pipelines.input_error import InputError
 
 EMBEDDING = "text_model.embedding_layer.weight"
@@ -39,6 +40,7 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, 
     raise InputError("config.model.train_radius is False, expected True: the checkpoint has a learned radius")
   with locked(workdir):
     save_checkpoint(open_run(config, workdir), read_checkpoint(path))
+    write_whole(workdir / "config.json", config.to_json(indent=2) + "\n")
   print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
 
 

@@ -14,7 +14,22 @@ from composeret_jax.pretrained.towers.tower_folder import TEXT_FIELD
 from composeret_jax.train_step.state import create_state, TrainState
 from composeret_jax.training.checkpoints import DamagedCheckpointError
 from composeret_jax.training.run import Run
+from composeret_jax.training.workdir.chosen_step import chosen_step
 from data_pipelines.input_error import InputError
+
+
+def trained_state(run: Run, checkpoint_step: str = "") -> TrainState:
+  """The state of the newest checkpoint that is whole, of the `best` by the run's `best_metric`, or of a step.
+
+  Raises InputError as `newest_state`, and when there is no such checkpoint or it is damaged.
+  """
+  if not checkpoint_step:
+    return newest_state(run)
+  start = first_state(run)
+  try:
+    return _restore(run, chosen_step(run.checkpoints, checkpoint_step), start)
+  except DamagedCheckpointError as error:
+    raise InputError(str(error)) from error
 
 
 def newest_state(run: Run) -> TrainState:
@@ -27,18 +42,27 @@ def newest_state(run: Run) -> TrainState:
   image_encoder = run.config.model.image_encoder
   if not steps and image_encoder.pretrained and not image_encoder.frozen:
     load_pretrained(image_encoder, run.model.image_encoder.trunk)
-  start = jax.jit(lambda state: state, out_shardings=on_every_device(data_mesh()))(model_state(run))
+  start = first_state(run)
   for step in steps:
     try:
-      run.checkpoints.check(step)
-      saved = run.checkpoints.made_with(step)
-      check_same_sources(saved.sources, run.sources, saved.where)
-      return run.checkpoints.restore(step, start)
+      return _restore(run, step, start)
     except DamagedCheckpointError as error:
       if run.config.on_bad_checkpoint == "stop" or step == steps[-1]:
         raise InputError(str(error)) from error
       print(f"{error}. Going back to the one before it.", file=sys.stderr)
   return start
+
+
+def first_state(run: Run) -> TrainState:
+  """`model_state`, on every device."""
+  return jax.jit(lambda state: state, out_shardings=on_every_device(data_mesh()))(model_state(run))
+
+
+def _restore(run: Run, step: int, like: TrainState) -> TrainState:
+  run.checkpoints.check(step)
+  saved = run.checkpoints.made_with(step)
+  check_same_sources(saved.sources, run.sources, saved.where)
+  return run.checkpoints.restore(step, like)
 
 
 def model_state(run: Run) -> TrainState:

@@ -44,13 +44,13 @@ class Run:
   checkpoints: Checkpoints
 
 
-def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, *, trained: bool = False) -> Run:
-  """Opens the run of `workdir`, new or not; with `trained` there has to be a checkpoint.
+def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
+  """Opens the run of `workdir`, new or not.
 
   `config` is a configuration that `check_config` accepts. Raises InputError, before any data is opened, when it is not
   the one that the newest checkpoint was made with; and for data or files of weights that cannot be used.
   """
-  saved = trained_with(workdir, config) if trained else newest_made_with(workdir, config)
+  saved = newest_made_with(workdir)
   if saved:
     check_resumes(saved, config)
   return _open(config, workdir, saved)
@@ -61,7 +61,7 @@ def open_trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, s
 
   Raises InputError as `open_run` does.
   """
-  saved = trained_with(workdir, config)
+  saved = trained_with(workdir)
   return _open(config_to_evaluate(saved, config, workdir), workdir, saved, split)
 
 

@@ -16,7 +16,7 @@ from composeret_jax.training.config.check import check_config
 from composeret_jax.training.preemption import Preemption
 from composeret_jax.training.profiling import flops_per_step, new_speed, parse_steps, StepTrace
 from composeret_jax.training.reporting import FiniteWatch, open_reporter, progress_bar, say, show_progress
-from composeret_jax.training.resume import newest_state
+from composeret_jax.training.resume import newest_state, trained_state
 from composeret_jax.training.run import open_run, open_trained_run, Run
 from composeret_jax.training.workdir.lock import locked
 from data_pipelines.datasets.prepare import BUILDERS
@@ -113,12 +113,11 @@ def _run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
   show_evaluation(last_step, evaluation, run.dataset)
 
 
-def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Prints the recalls of the newest checkpoint in `workdir`, on the data set of `config`.
+def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, checkpoint_step: str = "") -> None:
+  """Prints the recalls of a checkpoint in `workdir`, which `trained_state` chooses, on the data set of `config`.
 
-  Raises InputError when there is no checkpoint.
+  Raises InputError when there is no such checkpoint.
   """
-  check_config(config, jax.device_count())
   run = open_trained_run(config, workdir)
-  state = newest_state(run)
+  state = trained_state(run, checkpoint_step)
   show_evaluation(int(state.step), run.evaluator(evaluated_variables(state)), run.dataset)

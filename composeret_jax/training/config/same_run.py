@@ -59,14 +59,14 @@ def check_same_run(
     raise InputError("\n".join([f"{where} was made with another configuration:", *problems, advice]))
 
 
-# What an evaluation on another data set takes of its own configuration; all else is as it was trained.
+# What an evaluation takes of its own configuration; all else is as it was trained.
 OF_THE_DATASET = ("data", "eval", "protocol", "text_query", "best_metric")
 
 
 OF_THE_MODEL = ("image_size", "resize", "interpolation")  # fields of data that say what the model sees
 
 
-def on_another_dataset(
+def config_on_data(
   saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict, where: str
 ) -> ml_collections.ConfigDict:
   """The configuration of the checkpoint at `where`, on the data set of `config`.
@@ -78,8 +78,8 @@ def on_another_dataset(
   expected.data.update({name: saved.data[name] for name in OF_THE_MODEL if name in saved.data})
   found = ml_collections.ConfigDict(saved.to_dict() | own | {"model": config.model.to_dict()})
   check_same_run(expected, found, where)
-  # There are no training images of theirs here.
-  found.hard_negatives = ml_collections.ConfigDict(config.hard_negatives.to_dict() | {"every_steps": 0})
+  if saved.data.dataset != config.data.dataset:  # there are no training images of theirs here
+    found.hard_negatives = ml_collections.ConfigDict(config.hard_negatives.to_dict() | {"every_steps": 0})
   return found
 
 

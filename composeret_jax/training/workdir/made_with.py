@@ -3,21 +3,20 @@
 from collections.abc import Sequence
 import pathlib
 
-import jax
 import ml_collections
 
 from composeret_jax.distributed import is_first
 from composeret_jax.training.checkpoints import MadeWith, newest_made_with
 from composeret_jax.training.config.check import check_config
-from composeret_jax.training.config.same_run import check_same_run, on_another_dataset, ROWS
+from composeret_jax.training.config.same_run import check_same_run, config_on_data, ROWS
 from data_pipelines.input_error import InputError
 
 
-def trained_with(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> MadeWith:
+def trained_with(workdir: pathlib.Path) -> MadeWith:
   """What the newest checkpoint was made with; raises InputError with the path when there is no checkpoint."""
   if not workdir.is_dir():
     raise InputError(f"--workdir={workdir} is no folder: there is no checkpoint")
-  saved = newest_made_with(workdir, config)
+  saved = newest_made_with(workdir)
   if saved is None:
     raise InputError(f"--workdir={workdir} has no checkpoint")
   return saved
@@ -34,22 +33,20 @@ def check_resumes(saved: MadeWith, config: ml_collections.ConfigDict) -> None:
 def config_to_evaluate(
   saved: MadeWith, config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> ml_collections.ConfigDict:
-  """The configuration that evaluates the checkpoint on the data set of `config`.
+  """The configuration that evaluates the checkpoint: its own, but for what `config` says of the data.
 
-  Raises InputError that names every field in which they differ and must not.
+  Raises InputError, one line a mistake, where the two do not agree in `model`, or the data cannot be used.
   """
-  if saved.config.data.dataset == config.data.dataset:
-    check_resumes(saved, config)
-    return config
-  if is_first():
+  if saved.config.data.dataset != config.data.dataset and is_first():
     print(f"{workdir} was trained on {saved.config.data.dataset}, and is evaluated on {config.data.dataset}.")
-  config = on_another_dataset(saved.config, config, str(workdir))
-  check_config(config, jax.device_count())
-  return config
+  evaluated = config_on_data(saved.config, config, str(workdir))
+  check_config(evaluated, num_devices=1)  # no batch of training is split
+  return evaluated
 
 
 def kept_words(saved: MadeWith | None, config: ml_collections.ConfigDict) -> Sequence[str] | None:
-  """The words of an LSTM that goes on over other data than it was trained on; None where the data says them."""
-  if saved is None or saved.config.data.dataset == config.data.dataset and not config.data.allow_other_content:
+  """The words of an LSTM that goes on over other texts than it was trained on; None where the data says them."""
+  if saved is None:
     return None
-  return saved.sources.get("words")
+  same_texts = saved.config.data.dataset == config.data.dataset and saved.config.text_query == config.text_query
+  return None if same_texts and not config.data.allow_other_content else saved.sources.get("words")

@@ -49,6 +49,13 @@ def test_the_newest_and_the_best_are_kept(config, tmp_path):
   assert kept == [2, 4, 5]
 
 
+def test_the_best_is_kept_when_the_run_goes_on(config, tmp_path):
+  config.num_newest_checkpoints = 1
+  save(tmp_path, config, {1: 0.9, 2: 0.3})
+  save(tmp_path, config, {3: None, 4: 0.5})
+  assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [1, 4]
+
+
 def test_a_checkpoint_without_the_metric_is_not_the_best(config, tmp_path):
   config.num_newest_checkpoints = 1
   save(tmp_path, config, {1: 0.9})

@@ -1,6 +1,6 @@
 import pytest
 
-from composeret_jax.training.config.same_run import check_same_run, config_from_json, config_to_json, on_another_dataset
+from composeret_jax.training.config.same_run import check_same_run, config_from_json, config_on_data, config_to_json
 from data_pipelines.input_error import InputError
 
 
@@ -36,15 +36,15 @@ def test_another_data_set_takes_the_training_of_the_checkpoint_without_its_negat
   saved = config_from_json(config_to_json(config))
   saved.learning_rate, saved.hard_negatives.every_steps = 0.5, 10
   config.data.dataset = "circo"
-  found = on_another_dataset(saved, config, "runs/a/20")
+  found = config_on_data(saved, config, "runs/a/20")
   assert (found.learning_rate, found.hard_negatives.every_steps, found.data.dataset) == (0.5, 0, "circo")
   config.data.image_size += 1
   with pytest.raises(InputError, match=r"config\.data\.image_size: 16 in the checkpoint, 17 now"):
-    on_another_dataset(saved, config, "runs/a/20")
+    config_on_data(saved, config, "runs/a/20")
 
 
 def test_a_checkpoint_from_before_a_field_was_there_is_told_from_others_by_the_field(config):
   saved = config_from_json(config_to_json(config))
   del saved.data.resize, saved.hard_negatives, saved.model.radius
   with pytest.raises(InputError, match=r"config\.model\.radius: absent in the checkpoint, 4\.0 now"):
-    on_another_dataset(saved, config, "runs/a/20")
+    config_on_data(saved, config, "runs/a/20")

@@ -1,6 +1,9 @@
 """Whole runs on tiny data."""
 
 import json
+import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -16,6 +19,8 @@ from composeret_jax.training.run import open_run
 from composeret_jax.training.train import evaluate, train
 from configs import models
 from data_pipelines.input_error import InputError
+
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 def lines(workdir):
@@ -77,6 +82,23 @@ def test_evaluation_alone_prints_what_training_printed(finished, config, capsys)
   workdir, printed = finished
   evaluate(config, workdir)
   assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize("choice", ["8", "best"])
+def test_the_checkpoint_that_is_asked_for_is_evaluated(finished, config, capsys, choice):
+  workdir, printed = finished
+  evaluate(config, workdir, choice)
+  assert capsys.readouterr().out == printed
+  evaluate(config, workdir, "4")
+  assert capsys.readouterr().out.startswith("Step 4")
+
+
+def test_the_workdir_is_enough_to_evaluate_and_fields_can_be_set(finished):
+  workdir, printed = finished
+  eval_batch = ["--config.eval.batch_size=4", "--config.batch_size=7"]  # no batch of training matters
+  arguments = [sys.executable, "launch.py", "--mode=eval", f"--workdir={workdir}", *eval_batch]
+  result = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, timeout=240)
+  assert (result.stdout, result.returncode) == (printed, 0), result.stderr
 
 
 def test_a_finished_run_is_not_trained_again(finished, config, capsys):
