@@ -97,7 +97,7 @@ def build_ours(max_steps: int) -> tuple[Callable[[int], float], int]:
   model = RetrievalModel(FeatureRows(dim), texts, composer, radius=config.model.radius, train_radius=False)
   optimizer = build_optimizer(config)
   parallel = Parallel("jit", mesh, _STEPS_PER_CALL.value)
-  step = parallel.compile(make_train_step(model, optimizer, config, num_shards=parallel.num_shards))
+  step = parallel.compile(make_train_step(model, optimizer, config, parallel))
   state = create_state(model, optimizer, seed=0)
   state = jax.jit(lambda state: state, out_shardings=on_every_device(mesh))(state)
   images = place(features(_NUM_IMAGES.value, seed=0), on_every_device(mesh))

@@ -76,7 +76,7 @@ def trainer(parallel: Parallel, batches: Iterator[dict], resident: jax.Array | N
 
   model = build_model(config.model, text_encoder, seed=0)
   optimizer = build_optimizer(config)
-  step = parallel.compile(make_train_step(model, optimizer, config, num_shards=parallel.num_shards))
+  step = parallel.compile(make_train_step(model, optimizer, config, parallel))
   state = jax.tree.map(jax.numpy.copy, create_state(model, optimizer, seed=0))
 
   def run(num_steps: int) -> float:

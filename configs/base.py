@@ -27,14 +27,14 @@ def set_run(config: ml_collections.ConfigDict) -> None:
   config.loss = "batch_based_classification"  # or "soft_triplet", "info_nce", "sigmoid"
   config.text_query = "modification"  # or "complete": what the text says, per data set
 
-  config.loss_block_rows = 0  # rows of the batch x batch similarities held at once (soft triplet: triplets); 0: all
+  config.loss_block_rows = 0  # rows of similarities that a device holds at once (soft triplet: triplets); 0: all
 
 
 def set_hard_negatives(config: ml_collections.ConfigDict) -> None:
   """Images that stand against a query's target beside the batch."""
   config.hard_negatives = ml_collections.ConfigDict()
   # Every so many steps each training image gets the `num` images of another label that the model finds most like it:
-  # batch-based classification sees those of a query's target as well. Needs data.placement "device"; 0: none.
+  # every loss but the soft triplet sees those of a query's target as well. Needs data.placement "device"; 0: none.
   config.hard_negatives.every_steps = 0
   config.hard_negatives.num = 1
 

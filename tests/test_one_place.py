@@ -54,7 +54,7 @@ import jax
 from composeret_jax.train_step.loss import Loss
 
 
-def hinge_loss(composed, targets, bias, block_rows=0):
+def hinge_loss(composed, targets, bias, block_rows, shard):
   return jax.nn.relu(20 - (composed * targets).sum(axis=-1) - bias).mean()
 
 
@@ -166,7 +166,8 @@ def test_what_is_added_is_checked_by_what_it_declares():
   assert sorted(mistakes(config)) == [
     "config.best_metric is 'R@5', expected one of R@1, R@3 (did you mean 'R@3'?)",
     "config.data.num_greys is 1, expected at least 2",
-    "config.loss is 'hinge', expected batch_based_classification with config.hard_negatives.every_steps above 0",
+    "config.loss is 'hinge', expected batch_based_classification or info_nce or sigmoid with "
+    "config.hard_negatives.every_steps above 0",
     "config.model.composer_options.scale is 0.0, expected above 0",
     "config.model.composer_options.size is no option of offset, which has: scale",
     "config.model.image_encoder.feature_dim is 65, expected at most 64: offsets are small",

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 import dataclasses
-import functools
 
-import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from composeret_jax.train_step.parallel import Parallel
+from composeret_jax.train_step.shard import WHOLE_BATCH
 from composeret_jax.train_step.triplets import sample_triplets
 
 PairLoss = Callable[..., Float[Array, ""]]  # (composed, targets), and `negatives` where the loss takes these
@@ -14,13 +14,16 @@ PairLoss = Callable[..., Float[Array, ""]]  # (composed, targets), and `negative
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-  """A loss, and what it takes beside composed features [batch, dim] and their targets [batch, dim], both on the sphere.
+  """A loss, and what it takes beside composed features [rows, dim] and their targets [rows, dim], both on the sphere.
 
   Attributes:
-    function: (composed, targets, block_rows=..., ...) -> []. `block_rows` above zero bounds how many rows it holds at a
-      time, and changes no value. The other keywords are those that the fields below ask for.
+    function: (composed, targets, block_rows=..., shard=..., ...) -> [], the mean over the rows that it is given: a
+      device's own rows of the batch. By `shard` (shard.py) it sees the other devices' rows. `block_rows` above zero
+      bounds how many rows it holds at a time, and changes no value. The other keywords are those that the fields below
+      ask for.
     has_bias: takes `bias` [], a number that the model learns.
-    draws_triplets: takes `triplets` [num, 3], rows of [composed; targets] that are drawn anew in each step.
+    draws_triplets: takes `triplets` [num, 3], rows of [composed; targets] of the whole batch that are drawn anew in
+      each step, for the own rows.
     takes_hard_negatives: takes `negatives`, the HardNegatives of the targets, or None.
   """
 
@@ -33,29 +36,32 @@ class Loss:
     self,
     key: PRNGKeyArray,
     batch_size: int,
+    parallel: Parallel | None = None,
     *,
     bias: Float[Array, ""] | None = None,
     block_rows: int = 0,
-    axis_name: str | None = None,
   ) -> PairLoss:
-    """The loss of composed features and targets in one step.
+    """The loss of composed features and targets in one step, over the batch of all devices.
 
     Args:
       key: draws the triplets.
       batch_size: the global batch's.
+      parallel: how the rows are split over devices; None for one device that has them all.
       bias: the model's.
-      block_rows: how many rows the function holds at a time; 0 for all.
-      axis_name: the mapped axis where a device has its own rows alone: the loss then sees all devices'.
+      block_rows: how many rows a device holds at a time; 0 for all.
     """
-    given = {"bias": bias} if self.has_bias else {}
-    if self.draws_triplets:
-      given["triplets"] = sample_triplets(key, batch_size)
-    loss = functools.partial(self.function, block_rows=block_rows, **given)
-    if axis_name is None:
-      return loss
+    shard = parallel.shard if parallel else WHOLE_BATCH
 
-    def of_all_devices(*features, **negatives):
-      features, negatives = jax.lax.all_gather((features, negatives), axis_name, tiled=True)
-      return loss(*features, **negatives)
+    def of_own_rows(rows, whole):
+      composed, targets, negatives = rows
+      given = {"bias": whole["bias"]} if self.has_bias else {}
+      if self.draws_triplets:
+        given["triplets"] = sample_triplets(whole["key"], batch_size, shard.row_numbers(len(composed)))
+      if negatives is not None:
+        given["negatives"] = negatives
+      return shard.mean(self.function(composed, targets, block_rows=block_rows, shard=shard, **given))
 
-    return of_all_devices
+    of_all_rows = parallel.on_own_rows(of_own_rows) if parallel else of_own_rows
+    return lambda composed, targets, negatives=None: of_all_rows(
+      (composed, targets, negatives), {"bias": bias, "key": key}
+    )

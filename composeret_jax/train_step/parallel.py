@@ -5,11 +5,11 @@ import dataclasses
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, PyTree, Shaped
 import numpy as np
 
 from composeret_jax.distributed import AXIS
-from composeret_jax.train_step.step import TrainStep
+from composeret_jax.train_step.shard import Shard
 
 PARALLEL = ("jit", "pmap")
 
@@ -40,7 +40,23 @@ class Parallel:
     """Over how many devices the rows of an array are split that a step sees."""
     return 1 if self.kind == "pmap" else self.mesh.size
 
-  def compile(self, step: TrainStep) -> Callable:
+  @property
+  def shard(self) -> Shard:
+    """What a function under `on_own_rows` sees of the batch."""
+    return Shard(AXIS if self.kind == "pmap" or self.mesh.size > 1 else None)
+
+  def on_own_rows(self, function: Callable[[PyTree, PyTree], Array]) -> Callable[[PyTree, PyTree], Array]:
+    """`function(rows, whole)` on each device, with its own rows of arrays [batch, ...] and the whole of the others.
+
+    The result is the same on all devices, which `function` sees to by `shard`. It is called within a step.
+    """
+    if self.kind == "pmap" or self.mesh.size == 1:
+      return function
+    return jax.shard_map(
+      function, mesh=self.mesh, in_specs=(PartitionSpec(AXIS), PartitionSpec()), out_specs=PartitionSpec()
+    )
+
+  def compile(self, step: Callable) -> Callable:
     """(state, batches that `place` gave, images) -> (state, losses [] or [steps]); the state given is used up."""
     steps = step if self.steps_per_call == 1 else scanned(step)
     if self.kind == "jit":
@@ -58,14 +74,15 @@ class Parallel:
   def place(self, rows: Shaped[np.ndarray, "..."]) -> Shaped[Array, "..."]:
     """This process's rows, [batch, ...] or [steps, batch, ...], on its devices."""
     batch_axis = int(self.steps_per_call > 1)
-    if self.kind == "pmap":
-      rows = np.stack(np.split(rows, len(self.mesh.local_devices), batch_axis))  # devices first
-      batch_axis = 0
+    if self.kind == "pmap":  # devices first: a view of the rows, which no thread copies before the devices do
+      num_devices = len(self.mesh.local_devices)
+      by_device = rows.reshape(*rows.shape[:batch_axis], num_devices, -1, *rows.shape[batch_axis + 1 :])
+      rows, batch_axis = np.moveaxis(by_device, batch_axis, 0), 0
     spec = PartitionSpec(*[None] * batch_axis, AXIS)
     return jax.make_array_from_process_local_data(NamedSharding(self.mesh, spec), rows)
 
 
-def scanned(step: TrainStep) -> Callable:
+def scanned(step: Callable) -> Callable:
   """`step` over batches [steps, batch, ...], one after the other in one call; losses are [steps]."""
 
   def steps(state, batches, images=None):

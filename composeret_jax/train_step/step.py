@@ -19,6 +19,7 @@ from composeret_jax.models.variables import Variables
 from composeret_jax.train_step.augment import augment
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import encode_batch, encode_negatives, weighted_losses
+from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.train_step.state import TrainState
 
 Carry = TypeVar("Carry")
@@ -63,18 +64,17 @@ def make_train_step(
   model: RetrievalModel,
   optimizer: optax.GradientTransformation,
   config: ml_collections.ConfigDict,
-  *,
-  axis_name: str | None = None,
-  num_shards: int = 1,
+  parallel: Parallel | None = None,
 ) -> TrainStep:
   """The step for a model of this structure: (state, batch, images) -> (state, losses, `gradient_norm` among them).
 
   `config` is a run's whole configuration. `batch` holds texts, and `reference` and `target` as pixels [batch, height,
-  width, 3] uint8 or, where `images` holds all training images, as its rows [batch]. Arrays are global; with `axis_name`
-  a device sees its own rows of the batch, and averages statistics, losses and gradients over that mapped axis.
-  `num_shards` says over how many devices a global array's rows are split.
+  width, 3] uint8 or, where `images` holds all training images, as its rows [batch]. `parallel` says how the rows are
+  split over devices: arrays are global, or under pmap a device sees its own rows of the batch, and averages statistics,
+  losses and gradients over the mapped axis. Without, one device has all rows.
   """
-  loss_fn = _make_loss(model, config, axis_name, num_shards)
+  loss_fn = _make_loss(model, config, parallel)
+  axis_name = parallel.axis_name if parallel else None
 
   def train_step(state, batch, images=None):
     key = jax.random.fold_in(state.key, state.step)
@@ -105,12 +105,13 @@ def make_train_step(
 
 
 def _make_loss(
-  model: RetrievalModel, config: ml_collections.ConfigDict, axis_name: str | None, num_shards: int
+  model: RetrievalModel, config: ml_collections.ConfigDict, parallel: Parallel | None
 ) -> Callable[..., tuple[Float[Array, ""], tuple[Losses, Mapping[str, Any]]]]:
   """The function whose first argument's gradient a step takes: (total loss, (losses, statistics afterwards))."""
   graphdef = nnx.graphdef(model)
   weights = config.model.loss_weights.to_dict()
   augmented = functools.partial(augment, config=config.augment)
+  axis_name, num_shards = (parallel.axis_name, parallel.num_shards) if parallel else (None, 1)
 
   def in_training(params, batch_stats, frozen):
     # Without the copy batch norm would write its statistics into variables of an outer trace.
@@ -140,9 +141,9 @@ def _make_loss(
     loss = LOSSES[config.loss].pair_loss(
       loss_key,
       config.batch_size,
+      parallel,
       bias=None if trained.bias is None else trained.bias[...],
       block_rows=config.loss_block_rows,
-      axis_name=axis_name,
     )
     losses = weighted_losses(
       trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows), negatives=negatives

@@ -65,9 +65,7 @@ def _run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
   images = resident_images(run.dataset, config, parallel.mesh)
   batches = train_batches(run, parallel, first_step, as_rows=images is not None)
 
-  step_fn = make_train_step(
-    run.model, run.optimizer, config, axis_name=parallel.axis_name, num_shards=parallel.num_shards
-  )
+  step_fn = make_train_step(run.model, run.optimizer, config, parallel)
   speed = new_speed(config)
   flops = functools.partial(flops_per_step, run.model, run.optimizer, config, parallel)
   train_steps = speed.watched(parallel.compile(step_fn), flops)

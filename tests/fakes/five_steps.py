@@ -58,7 +58,7 @@ def negatives(num):
   return {"rows": jnp.asarray(rows, jnp.int32), "labels": jnp.asarray(labels, jnp.int32)}
 
 
-def losses(
+def run(
   *,
   loss,
   kind="jit",
@@ -68,11 +68,13 @@ def losses(
   resident=False,
   batch_norm=True,
   num_negatives=0,
-) -> list[float]:
-  """The total loss of each step, and then the sum of all parameters' magnitudes."""
+  block_rows=0,
+  learning_rate=0.01,
+) -> tuple[list[float], list[np.ndarray]]:
+  """The total loss of each step, and all parameters afterwards."""
   config = tiny.config("unused", "unused")
-  config.loss = loss
-  config.batch_size = BATCH
+  config.loss, config.learning_rate = loss, learning_rate
+  config.batch_size, config.loss_block_rows = BATCH, block_rows
   config.train.num_microbatches = num_microbatches
   texts = open_texts(config.model.text_encoder, ["old red new cat"], ["old red"], batch_size=1)
   model = build_model(config.model, texts.build_encoder, seed=0, has_bias=LOSSES[loss].has_bias)
@@ -81,7 +83,7 @@ def losses(
   optimizer = build_optimizer(config)
   mesh = Mesh(np.array(jax.devices()[:num_devices]), (AXIS,))
   parallel = Parallel(kind, mesh, steps_per_call)
-  step = make_train_step(model, optimizer, config, axis_name=parallel.axis_name, num_shards=parallel.num_shards)
+  step = make_train_step(model, optimizer, config, parallel)
   steps = parallel.compile(step)
   first = create_state(model, optimizer, seed=0)
   if num_negatives:
@@ -96,7 +98,13 @@ def losses(
   for batch in own:
     state, terms = steps(state, jax.tree.map(parallel.place, batch), on_device)
     totals += np.atleast_1d(fetch(terms["total"])).tolist()
-  return [*totals, float(sum(np.abs(fetch(leaf)).sum() for leaf in jax.tree.leaves(state.variables.params)))]
+  return totals, [fetch(leaf) for leaf in jax.tree.leaves(state.variables.params)]
+
+
+def losses(**case) -> list[float]:
+  """The total loss of each step, and then the sum of all parameters' magnitudes."""
+  totals, params = run(**case)
+  return [*totals, float(sum(np.abs(param).sum() for param in params))]
 
 
 if __name__ == "__main__":

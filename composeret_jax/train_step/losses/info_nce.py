@@ -4,23 +4,37 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from composeret_jax.train_step.blocks import in_blocks
+from composeret_jax.train_step.candidates import queries_and_candidates
+from composeret_jax.train_step.hard_negatives import HardNegatives
 from composeret_jax.train_step.loss import Loss
-from composeret_jax.train_step.losses.batch_based_classification import batch_classification_loss
+from composeret_jax.train_step.shard import Shard, WHOLE_BATCH
 
 
 def info_nce_loss(
-  composed: Float[Array, "batch dim"], targets: Float[Array, "batch dim"], block_rows: int = 0
+  composed: Float[Array, "rows dim"],
+  targets: Float[Array, "rows dim"],
+  block_rows: int = 0,
+  negatives: HardNegatives | None = None,
+  shard: Shard = WHOLE_BATCH,
 ) -> Float[Array, ""]:
   """The mean of both directions: picking each query's target among the targets, and each target's query.
 
   Symmetric InfoNCE as CLIP trains with it; arguments are `batch_classification_loss`'s, which is one direction.
+  `negatives` are picked from in the first direction. One product serves both: a device has all candidates for its
+  own queries, and the sums over the queries are added up over blocks and devices.
   """
-  if block_rows:
-    forth = batch_classification_loss(composed, targets, block_rows)
-    return (forth + batch_classification_loss(targets, composed, block_rows)) / 2
-  logits = composed @ targets.T  # one product for both directions
-  normalizers = jax.nn.logsumexp(logits, axis=0) + jax.nn.logsumexp(logits, axis=1)
-  return normalizers.mean() / 2 - jnp.trace(logits) / len(logits)
+  queries, candidates = queries_and_candidates(composed, targets, negatives, shard)
+
+  def of_queries(queries):
+    logits = candidates.logits(queries)
+    own = jnp.take_along_axis(logits, queries.targets[:, None], axis=1)
+    sums = (jax.nn.logsumexp(logits, axis=1) / 2 - own[:, 0]).sum()
+    return sums, jax.nn.logsumexp(logits[:, : candidates.batch_size], axis=0)
+
+  sums, normalizers = in_blocks(of_queries, queries, block_rows)
+  back = shard.logsumexp(jax.nn.logsumexp(normalizers, axis=0)).mean() / 2
+  return sums.sum() / len(composed) + back
 
 
-LOSS = Loss(info_nce_loss)
+LOSS = Loss(info_nce_loss, takes_hard_negatives=True)

@@ -6,30 +6,41 @@ from jaxtyping import Array, Float, Int
 
 from composeret_jax.train_step.blocks import mean_in_blocks
 from composeret_jax.train_step.loss import Loss
+from composeret_jax.train_step.shard import Shard, WHOLE_BATCH
+
+# Up to this batch on one device, all inner products take less time than the triplets' vectors, whose gradient is
+# scattered row by row.
+MAX_BATCH_OF_PRODUCTS = 64
 
 
 def soft_triplet_loss(
-  composed: Float[Array, "batch dim"],
-  targets: Float[Array, "batch dim"],
+  composed: Float[Array, "rows dim"],
+  targets: Float[Array, "rows dim"],
   triplets: Int[Array, "num 3"],
   block_rows: int = 0,
+  shard: Shard = WHOLE_BATCH,
 ) -> Float[Array, ""]:
   """Mean of log(1 + exp(d(anchor, positive) - d(anchor, negative))), d the squared Euclidean distance.
 
-  The soft triplet loss of Vo et al., CVPR 2019. `triplets` are rows of [composed; targets]: anchor, positive, negative.
-  Expects features already on the sphere. `block_rows` above zero bounds how many triplets' vectors exist at a time, in
-  the backward pass too; without, the [2 batch, 2 batch] inner products exist.
+  The soft triplet loss of Vo et al., CVPR 2019. `triplets` are those of the own rows: numbers of rows of [composed;
+  targets] of the whole batch: anchor, positive, negative. Expects features already on the sphere; the rows are
+  `shard`'s. `block_rows` above zero bounds how many triplets' vectors exist at a time, in the backward pass too.
   """
-  vectors = jnp.concatenate([composed, targets])
+  own = composed.astype(jnp.float32), targets.astype(jnp.float32)
+  vectors = jnp.concatenate(shard.all_rows(own))
+  if not block_rows and len(vectors) == 2 * len(composed) <= 2 * MAX_BATCH_OF_PRODUCTS:
+    return _mean_from_products(vectors, triplets)
 
-  def of_vectors(triplets):
-    anchor, positive, negative = (vectors[triplets[:, i]] for i in range(3))
+  def of_triplets(triplets):
+    anchor, positive, negative = jnp.moveaxis(vectors[triplets], 1, 0)
     difference = jnp.square(anchor - positive).sum(axis=-1) - jnp.square(anchor - negative).sum(axis=-1)
     return jax.nn.softplus(difference)
 
-  if block_rows:
-    return mean_in_blocks(of_vectors, (triplets,), block_rows)
-  # From all inner products: |a - p|^2 - |a - n|^2 = (|p|^2 - 2 a.p) - (|n|^2 - 2 a.n).
+  return mean_in_blocks(of_triplets, triplets, block_rows)
+
+
+def _mean_from_products(vectors: Float[Array, "rows dim"], triplets: Int[Array, "num 3"]) -> Float[Array, ""]:
+  """From all inner products: |a - p|^2 - |a - n|^2 = (|p|^2 - 2 a.p) - (|n|^2 - 2 a.n)."""
   anchor, positive, negative = triplets.T
   products = _inner_products(vectors)
   distances = jnp.diagonal(products) - 2 * products  # but for |a|^2, which falls away

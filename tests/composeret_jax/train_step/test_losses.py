@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from composeret_jax.train_step import losses
+from composeret_jax.train_step.candidates import Candidates, Queries
 from composeret_jax.train_step.hard_negatives import HardNegatives
 from composeret_jax.train_step.losses.batch_based_classification import batch_classification_loss
 from composeret_jax.train_step.losses.info_nce import info_nce_loss
 from composeret_jax.train_step.losses.sigmoid import sigmoid_loss
 from composeret_jax.train_step.losses.soft_triplet import soft_triplet_loss
 from composeret_jax.train_step.objective import reconstruction_loss
+from composeret_jax.train_step.shard import Shard, WHOLE_BATCH
 from composeret_jax.train_step.triplets import sample_triplets
 
 
@@ -50,6 +52,100 @@ def test_hard_negatives_join_the_sum_unless_they_show_what_the_querys_target_doe
   negatives = HardNegatives(*map(jnp.asarray, (mined, labels, target_labels)))
   loss = batch_classification_loss(jnp.asarray(composed), jnp.asarray(targets), negatives=negatives)
   np.testing.assert_allclose(loss, expected / 4, rtol=1e-5)
+
+
+def test_info_nce_picks_from_hard_negatives_in_the_first_direction():
+  composed, targets = map(jnp.asarray, features(4))
+  negatives = HardNegatives(*map(jnp.asarray, hard_negatives()))
+  forth, both = (loss(composed, targets, negatives=negatives) for loss in (batch_classification_loss, info_nce_loss))
+  back = batch_classification_loss(targets, composed)
+  np.testing.assert_allclose(both, (forth + back) / 2, rtol=1e-6)
+
+
+def test_hard_negatives_are_wrong_pairs_of_the_sigmoid_loss_unless_they_show_what_the_target_does():
+  composed, targets = features(4)
+  mined, labels, target_labels = hard_negatives()
+  expected, _ = sigmoid_by_hand(composed, targets, -1.0)
+  wrong = [(i, j, n) for i in range(4) for j in range(4) for n in range(2) if labels[j, n] != target_labels[i]]
+  expected += sum(np.log1p(np.exp(composed[i] @ mined[j, n] - 1.0)) for i, j, n in wrong) / 4
+  negatives = HardNegatives(*map(jnp.asarray, (mined, labels, target_labels)))
+  loss = sigmoid_loss(jnp.asarray(composed), jnp.asarray(targets), jnp.array(-1.0), negatives=negatives)
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_candidates_of_the_targets_label_are_no_wrong_answers():
+  """Three targets of one label, and an image of another: each query has its own target and the other image."""
+  candidates = Candidates(jnp.eye(4), jnp.array([5, 5, 5, 6]), batch_size=3)
+  logits = candidates.logits(Queries(jnp.ones((2, 4)), jnp.array([1, 2]), jnp.array([5, 5])))
+  inf = np.inf
+  np.testing.assert_array_equal(logits, [[-inf, 1, -inf, 1], [-inf, -inf, 1, 1]])
+
+
+SHARDS = 4
+TAKING_NEGATIVES = [name for name, loss in losses.LOSSES.items() if loss.takes_hard_negatives]
+
+
+def of_shards(name, num_rows, block_rows, num_negatives):
+  """(the value, the gradients) of a loss on the whole batch and on four equal parts of it, each on its own device."""
+  loss = losses.LOSSES[name]
+  rng = np.random.default_rng(1)
+  batch = SHARDS * num_rows
+  rows = [jnp.asarray(rng.normal(size=(batch, 5)), jnp.float32) for _ in range(2)]
+  if num_negatives:
+    rows.append(jnp.asarray(rng.normal(size=(batch, num_negatives, 5)), jnp.float32))
+  labels = [jnp.asarray(rng.integers(0, 4, size)) for size in ((batch, 2), batch)]
+
+  def value(shard, block_rows, rows, labels):
+    composed, targets, *mined = rows
+    given = {"negatives": HardNegatives(mined[0], *labels)} if mined else {}
+    if loss.has_bias:
+      given["bias"] = jnp.array(-1.0)
+    if loss.draws_triplets:
+      given["triplets"] = sample_triplets(jax.random.key(0), batch, shard.row_numbers(len(composed)))
+    return shard.mean(loss.function(composed, targets, block_rows=block_rows, shard=shard, **given))
+
+  def parted(rows):
+    by_device = jax.tree.map(lambda a: a.reshape(SHARDS, -1, *a.shape[1:]), (rows, labels))
+    return jax.vmap(lambda own: value(Shard("devices"), block_rows, *own), axis_name="devices")(by_device)
+
+  whole = jax.jit(jax.value_and_grad(lambda rows: value(WHOLE_BATCH, 0, rows, labels)))(rows)
+  values, gradients = jax.jit(lambda rows: (parted(rows), jax.grad(lambda rows: parted(rows).mean())(rows)))(rows)
+  assert (values == values[0]).all()
+  return whole, (values[0], gradients)
+
+
+@pytest.mark.parametrize("block_rows", [0, 2])
+@pytest.mark.parametrize(
+  "name, num_negatives", [*((name, 0) for name in losses.LOSSES), *((name, 2) for name in TAKING_NEGATIVES)]
+)
+def test_each_devices_own_rows_give_the_loss_and_gradients_of_the_batch(name, num_negatives, block_rows):
+  (expected, wanted), (value, found) = of_shards(name, 5, block_rows, num_negatives)
+  np.testing.assert_allclose(value, expected, rtol=1e-6)
+  for gradient, expected_gradient in zip(found, wanted, strict=True):
+    assert np.isfinite(gradient).all() and np.abs(expected_gradient).max() > 0.001
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_every_product_is_in_full_precision_and_every_gather_in_float32(name):
+  """Products of 8-bit fractions, the default of some devices, have errors up to 0.05 where logits are 100."""
+  loss = losses.LOSSES[name]
+  given = {"bias": jnp.array(0.0)} if loss.has_bias else {}
+  own = jnp.ones((2, 4, 5), jnp.bfloat16)
+
+  def value(composed, targets):
+    more = {"triplets": jnp.zeros((3, 3), int)} if loss.draws_triplets else {}
+    return loss.function(composed, targets, shard=Shard("devices"), **given, **more)
+
+  gradient = jax.grad(value, argnums=(0, 1))
+  program = str(jax.make_jaxpr(gradient, axis_env=[("devices", 2)])(*own))
+  products = [line for line in program.splitlines() if "dot_general[" in line]
+  assert len(products) == (0 if loss.draws_triplets else 3)
+  assert program.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") + program.count(
+    "precision=Precision.HIGHEST"
+  ) == len(products)
+  gathers = [line for line in program.splitlines() if "all_gather[" in line]
+  assert gathers and all("f32" in line for line in gathers)
 
 
 @pytest.mark.parametrize("block_rows", [1, 3])
@@ -212,4 +308,6 @@ def test_a_loss_takes_the_keywords_that_it_declares(name):
   loss = losses.LOSSES[name]
   given = {"bias": loss.has_bias, "triplets": loss.draws_triplets, "negatives": loss.takes_hard_negatives}
   keywords = list(inspect.signature(loss.function).parameters)[2:]
-  assert sorted(keywords) == sorted(["block_rows", *(keyword for keyword, is_taken in given.items() if is_taken)])
+  assert sorted(keywords) == sorted(
+    ["block_rows", "shard", *(keyword for keyword, is_taken in given.items() if is_taken)]
+  )

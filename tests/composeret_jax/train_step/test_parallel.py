@@ -8,8 +8,14 @@ import socket
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from composeret_jax.distributed import data_mesh
+from composeret_jax.train_step.losses import LOSSES as LOSSES_BY_NAME
+from composeret_jax.train_step.parallel import Parallel
 
 ROOT = pathlib.Path(__file__).parents[3]
 LOSSES = ("batch_based_classification", "soft_triplet")
@@ -36,12 +42,12 @@ SAME_WITH_NEGATIVES = {
 }
 
 
-def start(cases, num_devices, *arguments):
+def start(cases, num_devices, *arguments, module="five_steps"):
   environment = os.environ | {
     "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={num_devices}",
     "JAX_PLATFORMS": "cpu",
   }
-  command = [sys.executable, "-m", "tests.fakes.five_steps", json.dumps(cases), *arguments]
+  command = [sys.executable, "-m", f"tests.fakes.{module}", json.dumps(cases), *arguments]
   return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -92,6 +98,46 @@ def test_hard_negatives_are_as_on_one_device(results_of, name, case):
   expected = results_of["negatives", case.get("batch_norm", True)]
   np.testing.assert_allclose(results_of["negatives", name], expected, rtol=1e-5)
   assert abs(expected[0] - results_of[LOSSES[0], "one"][0]) > 0.1
+
+
+WAYS = {
+  f"{kind}{' in blocks' * in_blocks}": FOUR | {"kind": kind, "block_rows": int(in_blocks)}
+  for kind, in_blocks in itertools.product(("jit", "pmap"), (False, True))
+}
+EVERY_LOSS = (*LOSSES, *OTHER_LOSSES)
+TAKING_NEGATIVES = [loss for loss in EVERY_LOSS if LOSSES_BY_NAME[loss].takes_hard_negatives]
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_rows_go_to_pmaps_devices_without_a_copy(monkeypatch, steps_per_call):
+  given = []
+  monkeypatch.setattr(jax, "make_array_from_process_local_data", lambda _, rows: given.append(rows) or jnp.zeros(()))
+  rows = np.zeros((2, 6, 3) if steps_per_call > 1 else (6, 3))
+  Parallel("pmap", data_mesh(), steps_per_call).place(rows)
+  assert given[0].shape == (1, *rows.shape) and np.shares_memory(given[0], rows)
+
+
+@pytest.fixture(scope="module")
+def parameter_differences():
+  """Between one device and four, for each loss, with and without negatives, and each way of running it."""
+  names = [(loss, False) for loss in EVERY_LOSS] + [(loss, True) for loss in TAKING_NEGATIVES]
+  pairs = {}
+  for (loss, mined), (way, case) in itertools.product(names, WAYS.items()):
+    # Small steps, which do not blow up the rounding errors of the first ones.
+    one = (MINED if mined else {}) | {"loss": loss, "batch_norm": False, "learning_rate": 0.001}
+    pairs[loss, mined, way] = one, one | case
+  # Without batch norm there is little to compile, but there are 28 steps to be compiled.
+  found = results(start(list(pairs.values()), 4, module="same_parameters"))
+  return dict(zip(pairs, found, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+  "loss, mined", [*((loss, False) for loss in EVERY_LOSS), *((loss, True) for loss in TAKING_NEGATIVES)]
+)
+def test_parameters_after_five_steps_are_those_of_one_device(parameter_differences, loss, mined, way):
+  assert parameter_differences[loss, mined, way] <= 1e-6
 
 
 @pytest.mark.slow

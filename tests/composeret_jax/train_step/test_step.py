@@ -128,7 +128,7 @@ def test_a_model_without_parameters_has_a_step_and_an_optimiser(config, kind):
   optimizer = build_optimizer(config)
   config.model.loss_weights = {name: float(name == "main") for name in config.model.loss_weights}
   parallel = Parallel(kind, data_mesh(), steps_per_call=1)
-  step = parallel.compile(make_train_step(model, optimizer, config, axis_name=parallel.axis_name))
+  step = parallel.compile(make_train_step(model, optimizer, config, parallel))
   state = create_state(model, optimizer, seed=0)
   assert not jax.tree.leaves(state.variables.params)
   state, losses = step(state, {name: parallel.place(np.asarray(rows)) for name, rows in batch().items()}, None)
@@ -178,9 +178,7 @@ def run_steps(config, kind, batches):
   model = build_model(config.model, text_encoder(config), seed=0)
   optimizer = build_optimizer(config)
   parallel = Parallel(kind, data_mesh(), steps_per_call=1)
-  step = parallel.compile(
-    make_train_step(model, optimizer, config, axis_name=parallel.axis_name, num_shards=parallel.num_shards)
-  )
+  step = parallel.compile(make_train_step(model, optimizer, config, parallel))
   state, results = create_state(model, optimizer, seed=0), []
   for rows in batches:
     state, losses = step(state, {name: parallel.place(np.asarray(value)) for name, value in rows.items()}, None)

@@ -125,7 +125,8 @@ def test_what_hard_negatives_forbid(config):
   config.num_train_steps = config.log_every_steps = config.eval_every_steps = config.checkpoint_every_steps = 8
   assert mistakes(config) == [
     "config.hard_negatives.every_steps is 5, expected a multiple of config.train.steps_per_call = 4",
-    "config.loss is 'soft_triplet', expected batch_based_classification with config.hard_negatives.every_steps above 0",
+    "config.loss is 'soft_triplet', expected batch_based_classification or info_nce or sigmoid with "
+    "config.hard_negatives.every_steps above 0",
   ]
 
 
