@@ -77,7 +77,9 @@ def set_data(config: ml_collections.ConfigDict) -> None:
   config.data.dir = ""  # the raw files, for data sets that have to be downloaded by hand
   config.data.prepared_dir = ""  # prepared data sets; by default composeret_jax in the user's cache folder
   config.data.image_size = 224  # pixels, square
-  config.data.resize = "crop"  # the shorter side to image_size, then the centre; or "squash": both sides to it
+  # The shorter side to image_size, then the centre; or "squash": both sides to it; or "magic_lens": squashed, and as
+  # bright as the image's own largest value makes it.
+  config.data.resize = "crop"
   config.data.interpolation = "bilinear"  # or "bicubic"; either anti-aliased
   config.data.placement = "stream"  # or "device": all training images on every device, when they fit
   config.data.device_memory_share = 0.5  # of a device's memory that placement "device" may fill with images

@@ -71,6 +71,15 @@ def combiner() -> ml_collections.ConfigDict:
   return model
 
 
+def magic_lens() -> ml_collections.ConfigDict:
+  """MagicLens over encoders that share one space; the gallery's images are composed with the empty text."""
+  model = _model("magic_lens")
+  model.composer_options.num_layers = 4
+  model.composer_options.num_heads = 8  # large: 16
+  model.radius = 3.8  # 1 / 0.07, the inverse temperature, is about its square
+  return model
+
+
 def image_only() -> ml_collections.ConfigDict:
   """Baseline: the image as it is."""
   return _model("image_only")
@@ -108,6 +117,7 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   model.text_encoder.pooling = "second_to_last_mean"  # BERT's; or "last_mean", "cls", "last_mean_and_cls"
   model.text_encoder.projection_dim = 0  # width of a trained linear layer behind BERT or the tower; 0 for none
   model.text_encoder.fine_tune = False  # whether BERT or the tower is trained; else it encodes each text once
+  model.text_encoder.unseen_id = -1  # CLIP's tokens of this id are not looked at, as MagicLens' 0; -1: all are
   model.text_encoder.dtype = "float32"  # or "bfloat16": what matrix products of BERT or the tower compute in
   model.text_encoder.remat = False  # their layers are computed again on the way back, to hold one at a time
   model.radius = 4.0  # of the sphere of the features; squared, the losses' first inverse temperature
@@ -145,6 +155,7 @@ MODELS: dict[str, Callable[[], ml_collections.ConfigDict]] = {
   "sum": sum_of_features,
   "zero_shot": zero_shot,
   "combiner": combiner,
+  "magic_lens": magic_lens,
   "image_only": image_only,
   "text_only": text_only,
 }

@@ -105,7 +105,7 @@ class Evaluator:
     self._pool_references = compiled(lambda model, references: model.pool_references(references))
     self._encode_texts = compiled(lambda model, texts: model.encode_texts(texts))
     self._compose = compiled(lambda model, references, text: model.on_sphere(model.compose(references, text)))
-    self._on_sphere = compiled(lambda model, image: model.on_sphere(image))
+    self._as_targets = compiled(lambda model, images: model.on_sphere(model.compose_targets(images)))
     self._read_texts = compiled(lambda model, image: model.composer.decode_text(image))
 
   def __call__(self, variables: Variables) -> Evaluation:
@@ -119,7 +119,7 @@ class Evaluator:
     any_reference = np.broadcast_to(mean_reference, (len(texts), *mean_reference.shape))
     return Features(
       images=images,
-      gallery=self._in_batches(self._on_sphere, variables, images),
+      gallery=self._in_batches(self._as_targets, variables, images),
       composed=composed,
       text_only=self._in_batches(self._compose, variables, any_reference, texts),
       mean_reference=mean_reference,

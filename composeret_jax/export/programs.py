@@ -54,7 +54,7 @@ def serving_programs(model: RetrievalModel, variables: Variables) -> dict[str, P
     return model
 
   def encode_gallery(weights, pixels):
-    return unit_and_norm(merged(weights).encode_images(pixels))
+    return unit_and_norm(merged(weights).encode_targets(pixels))
 
   def compose_query(weights, pixels, tokens):
     model = merged(weights)
@@ -74,7 +74,9 @@ def serving_programs(model: RetrievalModel, variables: Variables) -> dict[str, P
     COMPOSE_QUERY: compose_query,
     COMPOSE_TEXTS: compose_texts,
   }
-  return programs if model.composer.composes_maps else programs | {COMPOSE_FEATURES: compose_features}
+  # Of a map, and of a composed target, there is no image's feature in an index.
+  needs_image = model.composer.composes_maps or model.composer.composes_targets
+  return programs if needs_image else programs | {COMPOSE_FEATURES: compose_features}
 
 
 def unit_and_norm(raw: Float[Array, "batch dim"]) -> tuple[Float[Array, "batch dim"], Float[Array, " batch"]]:

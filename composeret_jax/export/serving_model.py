@@ -26,7 +26,8 @@ def serving_model(
   """The model that reads pixels and token ids, and its variables, among them those that were trained."""
   whole_encoder = config.model.copy_and_resolve_references()
   whole_encoder.image_encoder.frozen = False
-  model = build_model(whole_encoder, texts.build_encoder, config.seed, config.data.image_size)
+  image_size, empty_text = config.data.image_size, texts.empty_text()
+  model = build_model(whole_encoder, texts.build_encoder, config.seed, image_size, empty_text=empty_text)
   if config.model.image_encoder.frozen:
     load_pretrained(config.model.image_encoder, model.image_encoder.trunk)
   whole = variables_of(model)

@@ -21,6 +21,8 @@ class RetrievalModel(nnx.Module):
   composer composes maps, the image encoder's maps. Dropout and batch statistics follow nnx's train() and eval().
   The square of `radius`, which is learned with `train_radius`, is the inverse temperature of the losses on the sphere.
   With `has_bias` there is a learned number, `bias`, for the sigmoid loss to add to inner products.
+  `encode_targets` gives what stands in a gallery: the image's feature or, where the composer composes targets, what it
+  makes of the image and the empty text.
   """
 
   def __init__(
@@ -32,10 +34,18 @@ class RetrievalModel(nnx.Module):
     radius: float = 4.0,
     train_radius: bool = True,
     has_bias: bool = False,
+    empty_text: tuple[int, ...] | int | None = None,
   ):
+    """`empty_text` is what the text encoder reads of the empty text.
+
+    Raises ValueError where targets are composed and it is None.
+    """
+    if composer.composes_targets and empty_text is None:
+      raise ValueError(f"empty_text is None, expected token ids or a row: {type(composer).__name__} composes targets")
     self.image_encoder: Any = image_encoder  # with `trunk` and `pool` where the composer composes maps
     self.text_encoder: Any = text_encoder
     self.composer = composer
+    self.empty_text = empty_text
     # Typed scalars: a weak type would compile the step again.
     self.radius = nnx.Param(jnp.array(radius, jnp.float32)) if train_radius else radius
     self.bias = nnx.Param(jnp.array(FIRST_BIAS, jnp.float32)) if has_bias else None
@@ -67,6 +77,25 @@ class RetrievalModel(nnx.Module):
   ) -> Float[Array, "batch image_dim"]:
     """The raw feature of what the text makes of the image."""
     return self.pool_references(self.composer(references, text, rngs=rngs))
+
+  def compose_targets(
+    self, images: Float[Array, "batch image_dim"], *, rngs: RowKeys | None = None
+  ) -> Float[Array, "batch image_dim"]:
+    """The raw features under which images stand in a gallery, from what `encode_images` gives for them."""
+    if not self.composer.composes_targets:
+      return images
+    # One text for all rows, so that its dropout is of no row.
+    text_rngs = rngs and RowKeys(rngs.key, jnp.zeros(1, jnp.int32), rngs.num_drawn)
+    text = self.encode_texts(jnp.array([self.empty_text], jnp.int32), rngs=text_rngs)
+    if rngs and text_rngs:
+      rngs.num_drawn = text_rngs.num_drawn
+    return self.composer(images, jnp.broadcast_to(text, (images.shape[0], text.shape[1])), rngs=rngs)
+
+  def encode_targets(
+    self, images: Num[Array, "batch ..."], *, rngs: RowKeys | None = None
+  ) -> Float[Array, "batch image_dim"]:
+    """The raw features of gallery images, given as what the image encoder reads."""
+    return self.compose_targets(self.encode_images(images), rngs=rngs)
 
   def both_ways(
     self,

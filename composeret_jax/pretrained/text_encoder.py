@@ -24,7 +24,7 @@ from data_pipelines.files import file_sha256
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.readers import RowReader, TextReader, TokenReader
 from data_pipelines.texts.tower_pieces import tower_pieces
-from data_pipelines.texts.vocabulary import padded, Vocabulary
+from data_pipelines.texts.vocabulary import padded, PADDING, Vocabulary
 from data_pipelines.texts.wordpieces import TOKENIZER_FILES, WordPieces
 
 # Batches of texts are padded to a multiple of this, so that few lengths are compiled.
@@ -42,6 +42,13 @@ class Texts:
   reader: TextReader
   build_encoder: Callable[[nnx.Rngs], nnx.Module]
   made_with: Mapping[str, Any]
+
+  def empty_text(self) -> tuple[int, ...] | int:
+    """What the encoder reads of the empty text: ids without padding at the end, or a table's row."""
+    numbers = self.reader.encode([""])[0]
+    if not numbers.ndim:
+      return int(numbers)
+    return tuple(numbers[numbers >= 0].tolist()) or (PADDING,)
 
 
 def open_texts(
@@ -63,7 +70,7 @@ def open_texts(
     splitter = encoder_config.words
     vocabulary = _vocabulary(splitter, train_texts) if words is None else Vocabulary(tuple(words), splitter)
     return _lstm(encoder_config, vocabulary, [*train_texts, *query_texts])
-  texts = tuple(dict.fromkeys([*train_texts, *query_texts])) or ("",)  # a gallery alone has none
+  texts = tuple(dict.fromkeys([*train_texts, *query_texts, ""]))  # a gallery's images may be composed with the last
   encoder, pieces, fingerprints = (_tower if encoder_config.name == "tower" else _bert)(encoder_config)
   pieces.warn_of_cuts(texts)
   if encoder_config.fine_tune:

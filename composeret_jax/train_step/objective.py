@@ -33,7 +33,8 @@ def weighted_losses(
   else:
     composed = model.compose(reference, text, rngs=rngs)
   mined = {} if negatives is None else {"negatives": negatives}
-  terms = {"main": loss(model.on_sphere(composed), model.on_sphere(target), **mined)}
+  targets = model.on_sphere(model.compose_targets(target, rngs=rngs))
+  terms = {"main": loss(model.on_sphere(composed), targets, **mined)}
   if weights["image_reconstruction"]:
     terms["image_reconstruction"] = reconstruction_loss(model.composer.decode_image(composed, text), reference)
   if weights["text_reconstruction"]:
@@ -82,5 +83,5 @@ def encode_negatives(
   rows = table["rows"][targets]
   num = rows.shape[1]
   own_keys = RowKeys(rngs.key, (rngs.rows[:, None] * num + jnp.arange(num)).ravel())
-  features = model.on_sphere(model.encode_images(augment(images[rows.ravel()], own_keys)))
+  features = model.on_sphere(model.encode_targets(augment(images[rows.ravel()], own_keys), rngs=own_keys))
   return HardNegatives(features.reshape(*rows.shape, -1), table["labels"][rows], table["labels"][targets])

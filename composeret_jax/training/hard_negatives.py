@@ -30,7 +30,7 @@ class NegativesMiner:
     self._num = config.hard_negatives.num
     self._labels = np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int32)
     self._eval = config.eval
-    self._encode = in_eval_mode(model, lambda model, images, rows: model.on_sphere(model.encode_images(images[rows])))
+    self._encode = in_eval_mode(model, lambda model, images, rows: model.on_sphere(model.encode_targets(images[rows])))
     label, count = Counter(labels).most_common(1)[0]
     if len(labels) - count < self._num:
       raise InputError(

@@ -1,4 +1,4 @@
-"""Turns a checkpoint of the original PyTorch programs into the first checkpoint of a run."""
+"""Turns a checkpoint of the original programs, in PyTorch or of MagicLens, into the first checkpoint of a run."""
 
 import dataclasses
 import pathlib
@@ -10,7 +10,10 @@ import optax
 
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.pretrained import original
+from composeret_jax.pretrained.magic_lens import model_slots as magic_lens_slots
+from composeret_jax.pretrained.magic_lens import read_magic_lens
 from composeret_jax.pretrained.original import OriginalCheckpoint, read_checkpoint
+from composeret_jax.pretrained.slots import fill
 from composeret_jax.training.config.check import check_config
 from composeret_jax.training.resume import model_state
 from composeret_jax.training.run import open_run, Run
@@ -28,6 +31,30 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, 
   and when its weights are not those of the model that `config` describes.
   """
   check_config(config, jax.device_count())
+  is_magic_lens = config.model.composer == "magic_lens"
+  if not is_magic_lens:
+    check_importable(config)
+  with locked(workdir):
+    if is_magic_lens:
+      save_magic_lens(open_run(config, workdir), path)
+    else:
+      save_checkpoint(open_run(config, workdir), read_checkpoint(path))
+    write_whole(workdir / "config.json", config.to_json(indent=2) + "\n")
+  print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
+
+
+def save_magic_lens(run: Run, path: pathlib.Path) -> None:
+  """Saves a published checkpoint as step 0 of the run; CLIP's weights are replaced too."""
+  arrays = read_magic_lens(path)
+  check_empty(run)
+  fill(arrays, magic_lens_slots(run.model), f"the arrays of {path}")
+  state = model_state(run)
+  with run.checkpoints as checkpoints:
+    checkpoints.save(0, state)
+
+
+def check_importable(config: ml_collections.ConfigDict) -> None:
+  """Raises InputError for a configuration that the PyTorch programs' checkpoints cannot fill."""
   # What the original programs lack would stay untrained, or have no trunk to fill.
   projection_dim = config.model.text_encoder.projection_dim
   if config.model.text_encoder.name == "bert" and projection_dim:
@@ -38,17 +65,11 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, 
     raise InputError("config.model.image_encoder.frozen is True, expected False: the checkpoint has a trunk of its own")
   if not config.model.train_radius:
     raise InputError("config.model.train_radius is False, expected True: the checkpoint has a learned radius")
-  with locked(workdir):
-    save_checkpoint(open_run(config, workdir), read_checkpoint(path))
-    write_whole(workdir / "config.json", config.to_json(indent=2) + "\n")
-  print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
 
 
 def save_checkpoint(run: Run, checkpoint: OriginalCheckpoint) -> None:
   """Fills the run's model and saves it as the run's first checkpoint; raises InputError as `import_checkpoint`."""
-  newest = run.checkpoints.latest_step()
-  if newest is not None:
-    raise InputError(f"{run.checkpoints.path(newest)} is there already: import into an empty --workdir")
+  check_empty(run)
   encoder, embedding = run.model.text_encoder, checkpoint.state_dict.get(EMBEDDING)
   # Other texts made it, which a mere wrong shape would not say.
   if isinstance(encoder, LstmTextEncoder) and embedding is not None and len(embedding) != len(encoder.embedding):
@@ -70,3 +91,10 @@ def save_checkpoint(run: Run, checkpoint: OriginalCheckpoint) -> None:
   optimizer_state = optax.tree.set(state.optimizer_state, count=step)
   with run.checkpoints as checkpoints:
     checkpoints.save(checkpoint.step, dataclasses.replace(state, step=step, optimizer_state=optimizer_state))
+
+
+def check_empty(run: Run) -> None:
+  """Raises InputError where the run's workdir has a checkpoint."""
+  newest = run.checkpoints.latest_step()
+  if newest is not None:
+    raise InputError(f"{run.checkpoints.path(newest)} is there already: import into an empty --workdir")

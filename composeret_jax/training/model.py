@@ -18,11 +18,12 @@ def build_model(
   image_size: int = 224,
   *,
   has_bias: bool = False,
+  empty_text: tuple[int, ...] | int | None = None,
 ) -> RetrievalModel:
   """The model that `config` (the `model` part of a run's configuration) describes, freshly initialised from `seed`.
 
   `image_size` is the side of the images' pixels; it matters to image towers alone. `has_bias` is whether its loss adds
-  a learned bias.
+  a learned bias. `empty_text` is what the text encoder reads of the empty text (Texts.empty_text).
   """
   rngs = nnx.Rngs(seed)
   image_encoder: Any = build_image_encoder(config.image_encoder, image_size, rngs)
@@ -37,4 +38,5 @@ def build_model(
     radius=config.radius,
     train_radius=config.train_radius,
     has_bias=has_bias,
+    empty_text=empty_text,
   )

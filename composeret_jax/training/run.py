@@ -83,7 +83,14 @@ def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeW
     kept_in=prepared_folder(config.data.prepared_dir) / "text_features",
   )
   has_bias = LOSSES[config.loss].has_bias
-  model = build_model(config.model, texts.build_encoder, config.seed, config.data.image_size, has_bias=has_bias)
+  model = build_model(
+    config.model,
+    texts.build_encoder,
+    config.seed,
+    config.data.image_size,
+    has_bias=has_bias,
+    empty_text=texts.empty_text(),
+  )
   mines = config.hard_negatives.every_steps > 0
   sources = {**texts.made_with, **trunk_made_with(config)}
   return Run(

@@ -34,13 +34,17 @@ MAX_ASPECT = 200  # a line of 1 x 60,000 pixels would be resized to 224 x 13,440
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}  # both anti-aliased
 
 
-RESIZES = ("crop", "squash")
+RESIZES = ("crop", "squash", "magic_lens")
+
+
+MAGIC_LENS_SIZE = 224  # to which its original brings images before its model's own size
 
 
 class Resizing(NamedTuple):
   """How an image becomes square: one of RESIZES, and a key of INTERPOLATIONS.
 
-  "crop" brings the shorter side to the size and keeps the centre, "squash" brings both sides to it.
+  "crop" brings the shorter side to the size and keeps the centre, "squash" brings both sides to it. "magic_lens"
+  divides by the image's own largest value before it squashes, bilinearly (`magic_lens_pixels`).
   """
 
   resize: str = "crop"
@@ -60,6 +64,8 @@ def decode_image(encoded: bytes, size: int, name: str, resizing: Resizing = CENT
   with readable(name), Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
     _check_usable(image)
     shape = _resized_shape(image.size, size, resizing)
+    if resizing.resize == "magic_lens":
+      return _in_levels(magic_lens_pixels(image, size))
     image.draft("RGB", (2 * shape[0], 2 * shape[1]))  # JPEG only: decodes a half, quarter or eighth, not below this
     return _resized_and_cropped(image, shape, size, resizing)
 
@@ -70,7 +76,27 @@ def square_pixels(image: Image.Image, size: int, resizing: Resizing = CENTRE) ->
   Raises ValueError for an image that is too long or has more than 8 bits a channel.
   """
   _check_usable(image)
+  if resizing.resize == "magic_lens":
+    return _in_levels(magic_lens_pixels(image, size))
   return _resized_and_cropped(image, _resized_shape(image.size, size, resizing), size, resizing)
+
+
+def magic_lens_pixels(image: Image.Image, size: int) -> np.ndarray:
+  """RGB as MagicLens reads it, float32 [size, size, 3] in [0, 1].
+
+  Values are divided by the image's own largest one, not by 255, then both sides brought to MAGIC_LENS_SIZE, then to the
+  size, by a triangle that is as wide as the image shrinks. decode_image rounds to the nearest of 256 levels.
+  """
+  values = np.asarray(image.convert("RGB"), np.float32)
+  values = values / (values.max() + np.float32(1e-12))
+  for side in (MAGIC_LENS_SIZE, size):
+    channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(values, 2, 0)]
+    values = np.stack([channel.resize((side, side), INTERPOLATIONS["bilinear"]) for channel in channels], axis=2)
+  return values
+
+
+def _in_levels(values: np.ndarray) -> np.ndarray:
+  return np.rint(values * 255).astype(np.uint8)
 
 
 @contextlib.contextmanager

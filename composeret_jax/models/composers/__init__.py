@@ -4,6 +4,7 @@ from composeret_jax.models.composers.baselines import Concat, ImageOnly, Sum, Te
 from composeret_jax.models.composers.combiner import Combiner
 from composeret_jax.models.composers.compose_ae import ComposeAE, RealSpaceConcatAE
 from composeret_jax.models.composers.composer import Composer
+from composeret_jax.models.composers.magic_lens import MagicLens
 from composeret_jax.models.composers.rotor import Rotor
 from composeret_jax.models.composers.tirg import Tirg, TirgLastConv
 
@@ -14,6 +15,7 @@ COMPOSERS: dict[str, type[Composer]] = {
   "tirg_last_conv": TirgLastConv,
   "real_space_concat_ae": RealSpaceConcatAE,
   "combiner": Combiner,
+  "magic_lens": MagicLens,
   "concat": Concat,
   "sum": Sum,
   "image_only": ImageOnly,

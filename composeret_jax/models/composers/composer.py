@@ -31,6 +31,9 @@ class Composer(nnx.Module):
   composes_maps: ClassVar[bool] = False
   """Whether image and composed are maps [batch, height, width, channels] of the image encoder before its pooling."""
 
+  composes_targets: ClassVar[bool] = False
+  """Whether an image of the gallery is composed too, with the empty text."""
+
   @staticmethod
   def expected_image_dim(image_dim: int) -> str:
     """A rule for the width of image features: what the composer expects, or "" where it takes this width."""

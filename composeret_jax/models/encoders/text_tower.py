@@ -34,7 +34,7 @@ class TextTower(nnx.Module):
     self.norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs=rngs)
 
   def states(
-    self, tokens: Int[Array, "batch length"], mask: Bool[Array, "1 1 length length"] | None = None
+    self, tokens: Int[Array, "batch length"], mask: Bool[Array, "#batch 1 length length"] | None = None
   ) -> Float[Array, "batch length hidden"]:
     """After the layers, normalised."""
     embedded = self.embeddings(jnp.maximum(tokens, 0)).astype(self.dtype)
@@ -56,12 +56,14 @@ class Embeddings(nnx.Module):
 class ClipText(TextTower):
   """CLIP's: tokens see those before them; the state at a text's end, through a projection without bias.
 
-  The end is the first `end_id`, or with NO_END the first of the text's largest id.
+  The end is the first `end_id`, or with NO_END the first of the text's largest id. Where `unseen_id` is not None, no
+  token sees those of that id.
   """
 
   def __init__(self, config: TextTowerConfig, projection_dim: int, end_id: int, compute: Compute, *, rngs: nnx.Rngs):
     super().__init__(config, compute, rngs=rngs)
     self.end_id = end_id
+    self.unseen_id: int | None = None
     self.projection = dense(config.hidden_size, projection_dim, use_bias=False, dtype=compute.dtype, rngs=rngs)
     self.feature_dim = projection_dim
 
@@ -70,7 +72,10 @@ class ClipText(TextTower):
   ) -> Float[Array, "batch feature_dim"]:
     """Negative ids are padding at the end. Has no dropout to feed."""
     positions = jnp.arange(tokens.shape[1])
-    states = self.states(tokens, (positions[:, None] >= positions)[None, None])
+    mask = (positions[:, None] >= positions)[None, None]
+    if self.unseen_id is not None:
+      mask &= (tokens != self.unseen_id)[:, None, None]
+    states = self.states(tokens, mask)
     ends = jnp.argmax(tokens if self.end_id == NO_END else tokens == self.end_id, axis=1)
     at_end = jnp.take_along_axis(states, ends[:, None, None], axis=1)[:, 0]
     return self.projection(at_end).astype(jnp.float32)

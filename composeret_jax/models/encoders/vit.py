@@ -97,7 +97,11 @@ class Vit(nnx.Module):
 
   def states(self, pixels: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch length hidden"]:
     """After the last layer, not normalised."""
-    states = self.embeddings(normalise(pixels, self.colours.mean, self.colours.std))
+    return self.states_of(normalise(pixels, self.colours.mean, self.colours.std))
+
+  def states_of(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch length hidden"]:
+    """The states of images whose pixels are normalised."""
+    states = self.embeddings(images)
     if self.input_norm is not None:
       states = self.input_norm(states).astype(self.dtype)
     return apply_layers(self.layers, states, remat=self.remat)

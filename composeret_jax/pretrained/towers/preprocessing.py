@@ -66,7 +66,12 @@ def _colours(file: pathlib.Path, fields: Mapping[str, Any], name: str) -> tuple[
 
 
 def check_resizing(folder: pathlib.Path, data_config: ml_collections.ConfigDict) -> None:
-  """Raises InputError with the fields to set where `data_config`, the `data` part, prepares images otherwise."""
+  """Raises InputError with the fields to set where `data_config`, the `data` part, prepares images otherwise.
+
+  What no such file publishes, as MagicLens' way, is chosen on purpose.
+  """
+  if data_config.resize == "magic_lens":
+    return
   published = read_preprocessing(folder).resizing._asdict()
   wrong = [name for name, value in published.items() if data_config[name] != value]
   if wrong:

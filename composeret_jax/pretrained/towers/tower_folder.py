@@ -11,7 +11,7 @@ from jaxtyping import Float
 import ml_collections
 import numpy as np
 
-from composeret_jax.models.encoders.text_tower import TextTower
+from composeret_jax.models.encoders.text_tower import ClipText, TextTower
 from composeret_jax.models.encoders.transformer import ACTIVATIONS, Compute
 from composeret_jax.models.encoders.vit import Vit
 from composeret_jax.pretrained.files import find_folder, read_json, read_tensors, weight_files, WEIGHTS, WEIGHTS_INDEX
@@ -224,8 +224,17 @@ def build_image_tower(encoder_config: ml_collections.ConfigDict, image_size: int
 
 
 def load_text_tower(encoder_config: ml_collections.ConfigDict, folder: TowerFolder) -> TextTower:
-  """The text tower in a folder, computed as `encoder_config` (the `text_encoder` part of a model's) says."""
+  """The text tower in a folder, computed as `encoder_config` (the `text_encoder` part of a model's) says.
+
+  Raises InputError for an `unseen_id` where the tower is none of CLIP's.
+  """
   tower = folder.family.build(folder.fields, compute_of(encoder_config))
+  if encoder_config.unseen_id >= 0:
+    if not isinstance(tower, ClipText):
+      raise InputError(
+        f"config.model.text_encoder.unseen_id is {encoder_config.unseen_id}, expected -1: no CLIP's tower"
+      )
+    tower.unseen_id = encoder_config.unseen_id
   folder.load(tower)
   return tower
 

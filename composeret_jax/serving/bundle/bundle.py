@@ -41,7 +41,8 @@ class Bundle:
   May be called from several threads.
 
   `image_size` is the side in pixels to which `resizing` brings images. `composes_features` says whether
-  `compose_features` works: not for a composer of the image encoder's maps, which needs the image.
+  `compose_features` works: not for a composer that needs the image, as it composes the image encoder's maps, or the
+  gallery's images too.
   """
 
   def __init__(
@@ -99,7 +100,7 @@ class Bundle:
   ) -> FeaturesAndNorms:
     """`compose_features`, and the lengths of the raw composed features."""
     if not self.composes_features:
-      raise InputError("this bundle's composer composes the image encoder's maps: it needs the image, not its feature")
+      raise InputError("this bundle's composer needs the image, not its feature in a gallery")
     features = _rows("features", features, (len(features), self.feature_dim))
     norms = np.full(len(features), self.info["mean_norm"]) if norms is None else norms
     norms = _rows("norms", norms, (len(features),))

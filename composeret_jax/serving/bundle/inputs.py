@@ -27,10 +27,15 @@ Images = Sequence[ImageInput] | np.ndarray
 
 
 def to_pixels(image: ImageInput, size: int, resizing: Resizing, name: str) -> np.ndarray:
-  """uint8 pixels [size, size, 3], resized and cropped as in training; raises InputError with the path or the `name`."""
+  """uint8 pixels [size, size, 3], prepared as in training; raises InputError with the path or the `name`.
+
+  An array of that size is taken for pixels that are prepared already.
+  """
   if isinstance(image, np.ndarray):
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
       raise InputError(f"{name} is an array {image.dtype}{list(image.shape)}, expected uint8[height, width, 3]")
+    if image.shape[:2] == (size, size):
+      return image
     image = Image.fromarray(np.ascontiguousarray(image))
   if isinstance(image, Image.Image):
     with readable(name):

@@ -30,7 +30,7 @@ COMPOSE_QUERY = "compose_query"
 COMPOSE_TEXTS = "compose_texts"
 
 
-COMPOSE_FEATURES = "compose_features"  # not of composers that compose maps
+COMPOSE_FEATURES = "compose_features"  # not of composers that compose maps, or targets
 
 
 MEAN_REFERENCE = (
@@ -57,7 +57,7 @@ MAX_NAME = 255  # of a file; no longer one is there
 
 
 def _are_programs(value: Any) -> bool:
-  """All but that of features, which is not of composers that compose maps."""
+  """All but that of features, which is not of composers that compose maps, or targets."""
   return is_texts(value) and len(value) == len(set(value)) and set(PROGRAMS[:3]) <= set(value) <= set(PROGRAMS)
 
 

@@ -108,11 +108,15 @@ def config_to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json())
 
 
+LATER_TEXT_FIELDS = {"words": "ascii", "unseen_id": -1}
+
+
 def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
   """The configuration that `config_to_json` wrote; a field that came later has the value that it stands for."""
   config = ml_collections.ConfigDict(fields)
   if "text_encoder" in config.get("model", {}):
-    config.model.text_encoder.words = config.model.text_encoder.get("words", "ascii")
+    for name, value in LATER_TEXT_FIELDS.items():
+      config.model.text_encoder[name] = config.model.text_encoder.get(name, value)
   if "data" in config:
     config.data.allow_other_content = config.data.get("allow_other_content", False)
   return config

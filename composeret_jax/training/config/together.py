@@ -103,6 +103,11 @@ TOGETHER: tuple[Together, ...] = (
     only("store", when=lambda placement: placement == "device", why="with data.placement = device"),
   ),
   Together(
+    "data.interpolation",
+    ("data.resize",),
+    only("bilinear", when=lambda resize: resize == "magic_lens", why="with data.resize = magic_lens"),
+  ),
+  Together(
     "num_warmup_steps",
     ("num_train_steps",),
     lambda num_warmup, num: f"less than the {num} steps" if num and num_warmup >= num else "",
@@ -160,6 +165,7 @@ TOGETHER: tuple[Together, ...] = (
   ),
   Together(f"{TEXT}path", (f"{TEXT}name",), _text_encoder_folder),
   Together(f"{TEXT}dtype", (f"{TEXT}name",), only("float32", when=lambda name: name == "lstm", why="with the lstm")),
+  Together(f"{TEXT}unseen_id", (f"{TEXT}name",), only(-1, when=lambda name: name != "tower", why="without a tower")),
   Together(f"{TEXT}remat", (f"{TEXT}name",), only(False, when=lambda name: name == "lstm", why="with the lstm")),
   Together(f"{IMAGE}remat", (f"{IMAGE}name",), only(False, when=lambda name: name == "resnet", why="with the resnet")),
   Together(

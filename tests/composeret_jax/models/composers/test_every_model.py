@@ -39,6 +39,8 @@ def small_config(model):
   config.model.image_encoder.feature_dim = 20
   config.model.text_encoder.embedding_dim = 8
   config.model.text_encoder.feature_dim = 16
+  if model == "magic_lens":
+    config.model.composer_options.num_heads = 4
   config.data.image_size = 16
   config.eval.batch_size = 4
   return config
@@ -73,7 +75,7 @@ def png(pixels):
 def test_training_step_gives_the_losses_that_have_a_weight(config):
   check_config(config, num_devices=1)
   texts = open_texts(config.model.text_encoder, WORDS, WORDS, batch_size=4)
-  model = build_model(config.model, texts.build_encoder, seed=0)
+  model = build_model(config.model, texts.build_encoder, seed=0, empty_text=texts.empty_text())
   optimizer = build_optimizer(config)
   step = make_train_step(model, optimizer, config)
   pixels = np.zeros((4, 16, 16, 3), np.uint8)
@@ -84,11 +86,11 @@ def test_training_step_gives_the_losses_that_have_a_weight(config):
   assert losses.keys() == weighted | {"total", "gradient_norm"}
 
 
-@pytest.mark.parametrize("name", ["tirg", "tirg_last_conv"])
+@pytest.mark.parametrize("name", ["tirg", "tirg_last_conv", "magic_lens"])
 def test_evaluation_composes_each_query_with_its_own_reference(name, dataset):
   config = small_config(name)
   texts = open_texts(config.model.text_encoder, WORDS, WORDS, batch_size=4)
-  model = build_model(config.model, texts.build_encoder, seed=0)
+  model = build_model(config.model, texts.build_encoder, seed=0, empty_text=texts.empty_text())
   state = create_state(model, build_optimizer(config), seed=0)
   evaluation = Evaluator(model, dataset, texts.reader, config)(state.variables)
   np.testing.assert_array_equal(evaluation.ranks, ranks_one_query_at_a_time(model, dataset, texts.reader))
@@ -97,7 +99,7 @@ def test_evaluation_composes_each_query_with_its_own_reference(name, dataset):
 def ranks_one_query_at_a_time(model, dataset, reader):
   model.eval()
   pixels = jnp.stack([jnp.asarray(Image.open(io.BytesIO(png))) for png in dataset.gallery.encoded])
-  gallery = np.asarray(model.on_sphere(model.encode_images(pixels)))
+  gallery = np.asarray(model.on_sphere(model.encode_targets(pixels)))
   ranks = []
   for reference, text in zip(dataset.queries.references, dataset.queries.texts, strict=True):
     text_feature = model.encode_texts(jnp.asarray(reader.encode([text])))

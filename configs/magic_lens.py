@@ -1,0 +1,40 @@
+"""MagicLens: `--config=configs/magic_lens.py:base,fashion_iq`; or large; or cirr, circo, catalogue.
+
+`--mode=import --checkpoint=FILE.pkl` starts from a published checkpoint; without, training starts from CLIP's weights.
+CLIP's folder or hub repository is needed in both: it has the tokenizer.
+"""
+
+import ml_collections
+
+from configs import catalogue, circo, cirr, fashion_iq, models
+
+CLIP = {"base": "openai/clip-vit-base-patch16", "large": "openai/clip-vit-large-patch14"}
+
+
+DATASETS = {"fashion_iq": fashion_iq, "cirr": cirr, "circo": circo, "catalogue": catalogue}
+
+
+def get_config(size_and_dataset: str = "base,fashion_iq") -> ml_collections.ConfigDict:
+  """The published rates; batch size and steps are for one device of 80 GB."""
+  size, _, dataset = size_and_dataset.partition(",")
+  if size not in CLIP or dataset not in DATASETS:
+    expected = f"{' or '.join(CLIP)}, a comma, and one of {', '.join(DATASETS)}"
+    raise ValueError(f"no configuration is called {size_and_dataset!r}; expected {expected}")
+  config = DATASETS[dataset].get_config("magic_lens")
+  models.towers(config.model, CLIP[size], train=True)
+  config.model.composer_options.num_heads = {"base": 8, "large": 16}[size]
+  config.model.text_encoder.unseen_id = 0
+  config.text_query = "modification"
+  config.data.resize = "magic_lens"
+  config.loss = "batch_based_classification"  # from queries to targets, as published
+  config.optimizer = "adamw"
+  config.learning_rate = 2e-5  # of the new layers; CLIP's move at a tenth
+  config.weight_decay = 0.01
+  config.batch_size = 256
+  config.max_gradient_norm = 1.0
+  if dataset != "circo":  # there is nothing to train on
+    config.num_train_steps = 10_000
+    config.num_warmup_steps = 100
+    config.decay = "cosine"
+    config.eval_every_steps = 1_000
+  return config
