@@ -86,6 +86,9 @@ def set_data(config: ml_collections.ConfigDict) -> None:
   config.data.pixels = "store"  # decode once, into a file beside the prepared data; or "decode", in every epoch again
   config.data.on_bad_image = "fail"  # or "skip": leaves out what cannot be decoded, with its queries, and counts it
   config.data.allow_other_content = False  # goes on from a checkpoint though it was made with other rows or images
+  # Rows of each batch that are drawn in groups whose targets share all but what the texts change (a noun, all but one
+  # word of a caption, the reference of listed queries), so that the text alone tells them apart; 0: none.
+  config.data.siblings_per_batch = 0
   config.data.num_workers = 2  # processes that decode; 0 decodes in this one
 
 

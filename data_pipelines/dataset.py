@@ -29,7 +29,8 @@ class Dataset:
 
   `open_pixels` gives an image table's pixels, those of "train" or of `gallery_split`. `num_left_out` says how many
   images and queries are left out because images are missing or cannot be decoded, as metrics by name. `prepared` is
-  what all of it was read from.
+  what all of it was read from. `label_separator` stands between the words of the gallery's labels; "" where these say
+  nothing of what images share.
   """
 
   train_images: ImageTable
@@ -40,6 +41,7 @@ class Dataset:
   num_left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
   gallery_split: str = "test"
   prepared: PreparedData | None = None
+  label_separator: str = ""
 
   @functools.cached_property
   def identity(self) -> Mapping[str, Any]:
@@ -92,6 +94,7 @@ def open_dataset(data_config: ml_collections.ConfigDict, text_query: str, split:
     num_left_out={**data.num_left_out, **test.num_left_out, **train.num_left_out},
     gallery_split=data.images_of(split),
     prepared=data,
+    label_separator=BUILDERS[data_config.dataset].label_separator(_options(data_config)),
   )
 
 
@@ -193,8 +196,13 @@ def _check_split(dataset: str, data: PreparedData, split: str) -> None:
 
 
 def _open_data(data_config: ml_collections.ConfigDict, beam: Beam | None = None) -> PreparedData:
-  options = {name: data_config[name] for name in BUILDERS[data_config.dataset].OPTIONS}
-  return PreparedData(open_tables(data_config.dataset, data_config.dir, data_config.prepared_dir, options, beam))
+  dataset, options = data_config.dataset, _options(data_config)
+  return PreparedData(open_tables(dataset, data_config.dir, data_config.prepared_dir, options, beam))
+
+
+def _options(data_config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """The fields that change what is prepared."""
+  return {name: data_config[name] for name in BUILDERS[data_config.dataset].OPTIONS}
 
 
 def _open_pixels(

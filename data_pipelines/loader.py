@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import signal
+from typing import Any
 
 from absl import flags
 import grain
@@ -16,11 +17,15 @@ import numpy as np
 
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.source import PixelSource
+from data_pipelines.samplers import SiblingSampler
 from data_pipelines.tables import Triplet, TripletSampler
 from data_pipelines.texts.readers import TextReader
 from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
 
 Batch = Mapping[str, np.ndarray]
+
+
+SIBLINGS = 2  # tells their random numbers from those of items, which have no such number, and from the order's
 
 
 NUM_THREADS = 2  # of each process that loads; as many batches are kept ready, which at 256 x 224 pixels are 77 MB each
@@ -29,15 +34,19 @@ NUM_THREADS = 2  # of each process that loads; as many batches are kept ready, w
 class TripletStream:
   """The endless stream of training triplets: position -> triplet, a pure function of (seed, position).
 
-  Items come in a new global order each epoch; an item's triplets stand side by side.
+  Items come in a new global order each epoch; an item's triplets stand side by side. The first `num_siblings` rows of
+  each batch are groups of siblings, which `sampler` draws apart from the epochs.
   """
 
-  def __init__(self, sampler: TripletSampler, seed: int):
-    """Raises InputError when there is nothing to draw."""
+  def __init__(self, sampler: TripletSampler, seed: int, *, batch_size: int = 1, num_siblings: int = 0):
+    """`batch_size`, of the global batch, matters where there are siblings. Raises InputError for nothing to draw."""
     if not sampler.num_items:
       raise InputError("the data set has no training triplets; config.num_train_steps=0 evaluates the first weights")
+    if num_siblings and not isinstance(sampler, SiblingSampler):
+      raise InputError(f"config.data.siblings_per_batch is {num_siblings}, expected 0: the data set has no siblings")
     self._sampler = sampler
     self._seed = seed
+    self._batch_size, self._num_siblings = batch_size, num_siblings
     self._shuffle_seed = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
 
   def at(self, positions: Iterable[int]) -> list[Triplet]:
@@ -45,8 +54,16 @@ class TripletStream:
     triplets: list[Triplet] = []
     visited: Sequence[Triplet] = ()
     sampled, num_items = -1, self._sampler.num_items
+    siblings: Sequence[Triplet] = ()
+    with_siblings = -1  # the step that they are of
     for position in positions:
-      visit, place = divmod(position, self._sampler.triplets_per_item)
+      step, row = divmod(position, self._batch_size)
+      if row < self._num_siblings:
+        if step != with_siblings:
+          with_siblings, siblings = step, self._siblings(step)
+        triplets.append(siblings[row])
+        continue
+      visit, place = divmod(position - (step + 1) * self._num_siblings, self._sampler.triplets_per_item)
       if visit != sampled:
         make_rng = functools.partial(np.random.default_rng, (self._seed, visit))
         # As MapDataset.range(num_items).seed(seed).shuffle().repeat()[visit], which takes 15 us for each.
@@ -56,6 +73,10 @@ class TripletStream:
         sampled, visited = visit, self._sampler.sample(shuffled, make_rng)
       triplets.append(visited[place])
     return triplets
+
+  def _siblings(self, step: int) -> Sequence[Triplet]:
+    sampler: Any = self._sampler  # a SiblingSampler too
+    return sampler.siblings(np.random.default_rng((self._seed, SIBLINGS, step)), self._num_siblings)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from composeret_jax.evaluation.query_checks import check_gallery, unanswerable_q
 from composeret_jax.evaluation.ranking import Ranking
 from composeret_jax.evaluation.reranking import cosines, rerank
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery, rank_subsets
+from composeret_jax.evaluation.siblings import Siblings
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import in_eval_mode, Variables
 from data_pipelines.dataset import Dataset, num_loaders
@@ -87,8 +88,16 @@ class Evaluator:
     self._protocol = PROTOCOLS[config.protocol]
     self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
     self._subsets = subset_rows(dataset.gallery, dataset.queries)
+    labels, queries = dataset.gallery.labels, dataset.queries
+    self._siblings = None
+    if dataset.label_separator and queries.have_targets:
+      self._siblings = Siblings(dataset.gallery, queries, dataset.label_separator)
     self._answers = answers_of(
-      self._protocol, dataset.gallery.labels, dataset.queries.target_labels, dataset.queries.right_labels
+      self._protocol,
+      labels,
+      queries.target_labels,
+      queries.right_labels,
+      reference_labels=[labels[row] for row in queries.references] if self._siblings else (),
     )
     self._left_out = dict(dataset.num_left_out)
     if dataset.queries.have_targets:
@@ -147,8 +156,11 @@ class Evaluator:
       reranked = rerank(composed.gallery, scores, similarities, self._config.eval.rerank_weight)
       found[f"{RERANKED}/"] = dataclasses.replace(composed, gallery=reranked)
     metrics: dict[str, float] = {}
+    vectors = {"": features.composed} | {f"{name}/": half for name, half in zip(HALVES, halves, strict=True)}
     for prefix, ranks in found.items():
       counted = count(self._protocol, ranks.gallery, self._dataset.queries.groups, ranks.subsets)
+      if self._siblings and prefix in vectors:
+        counted |= self._siblings.metrics(ranks.gallery, vectors[prefix], gallery)
       metrics |= {f"{prefix}{name}": value for name, value in counted.items()}
     return Evaluation(metrics | self._left_out, composed.gallery.rows)
 

@@ -22,10 +22,12 @@ def answers_of(
   gallery_labels: Labels,
   target_labels: Labels,
   right_labels: Sequence[Collection[str]] = (),
+  reference_labels: Labels = (),
 ) -> Answers:
   """What is right by the target's label, by each of the protocol's `label_parts`, and by any of `right_labels`.
 
-  The last is for protocols that count average precisions; a test server's queries have no `right_labels`.
+  `right_labels` are for protocols that count average precisions; a test server's queries have none. Where there are
+  `reference_labels`, the last sense is what has the reference's own label.
   """
   senses: list[tuple[Sequence[str], Sequence[Collection[str]]]] = [(gallery_labels, [[t] for t in target_labels])]
   for number in range(len(protocol.label_parts)):
@@ -33,6 +35,8 @@ def answers_of(
     senses.append((gallery, [[target] for target in targets]))
   if protocol.average_precision_at:
     senses.append((gallery_labels, right_labels or [()] * len(target_labels)))
+  if reference_labels:
+    senses.append((gallery_labels, [[label] for label in reference_labels]))
   return Answers.of(*senses)
 
 

@@ -26,7 +26,13 @@ def train_batches(
 
   References and targets are pixels or, `as_rows`, the rows of training images.
   """
-  rows = loader.LoadRows(loader.TripletStream(run.dataset.train_triplets, run.config.seed), run.texts.reader)
+  stream = loader.TripletStream(
+    run.dataset.train_triplets,
+    run.config.seed,
+    batch_size=run.config.batch_size,
+    num_siblings=run.config.data.siblings_per_batch,
+  )
+  rows = loader.LoadRows(stream, run.texts.reader)
   batches = loader.train_batches(
     rows if as_rows else loader.LoadTriplets(rows, run.dataset.train_pixels),
     batch_size=run.config.batch_size,

@@ -194,6 +194,11 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     return split if split in cls.IMAGE_SPLITS else "test"
 
   @classmethod
+  def label_separator(cls, options: Mapping[str, Any]) -> str:
+    """What stands between the words of a label; "" where labels say nothing of what images share."""
+    return ""
+
+  @classmethod
   def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
     """Draws training triplets of the training images; by default every query that is listed.
 

@@ -74,6 +74,11 @@ class Fashion200k(TableBuilder):
     return queries
 
   @classmethod
+  def label_separator(cls, options: Mapping[str, Any]) -> str:
+    """Between words."""
+    return " "
+
+  @classmethod
   def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
     """From any image to one whose caption differs in one word."""
     return CaptionSampler(images.labels, complete_text=text_query == "complete")

@@ -82,6 +82,11 @@ class MitStates(TableBuilder):
     return queries
 
   @classmethod
+  def label_separator(cls, options: Mapping[str, Any]) -> str:
+    """Between words."""
+    return " "
+
+  @classmethod
   def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
     """From any image to its noun in two other states."""
     return AdjectiveSampler(images.labels, complete_text=text_query == "complete")

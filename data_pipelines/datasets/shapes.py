@@ -4,11 +4,12 @@ In the manner of the CSS data of TIRG (Vo et al., CVPR 2019), but drawn here, so
 download. Labels describe scenes completely; training and test scenes are disjoint.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import io
 import itertools
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -47,6 +48,9 @@ QUERIES_PER_SCENE = 4
 OBJECTS_IN_A_SCENE = (2, 5)  # fewest and most, both included
 
 
+BETWEEN_THINGS = "; "  # in a label
+
+
 PIXELS = 64
 
 
@@ -74,6 +78,11 @@ Scene = tuple[Thing, ...]  # sorted by cell
 class Shapes(TableBuilder):
   """Scenes of coloured shapes on a 3x3 grid, and sentences that change them; drawn here, deterministic from a seed."""
 
+  @classmethod
+  def label_separator(cls, options: Mapping[str, Any]) -> str:
+    """Between objects."""
+    return BETWEEN_THINGS
+
   def read_images(self, split: str) -> Sequence[Image]:
     """One image for each distinct scene of a split: the scenes that queries start from and lead to."""
     scenes = all_scenes()[split]
@@ -89,7 +98,7 @@ class Shapes(TableBuilder):
 
 def label(scene: Scene) -> str:
   """A scene in words."""
-  return "; ".join(f"{thing.size} {thing.kind} {CELLS[thing.cell]}" for thing in scene) or "empty"
+  return BETWEEN_THINGS.join(f"{thing.size} {thing.kind} {CELLS[thing.cell]}" for thing in scene) or "empty"
 
 
 @functools.cache

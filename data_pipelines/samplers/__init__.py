@@ -4,5 +4,6 @@ from data_pipelines.samplers.adjectives import AdjectiveSampler
 from data_pipelines.samplers.captions import CaptionSampler
 from data_pipelines.samplers.listed import ListedSampler
 from data_pipelines.samplers.modifications import ModificationSampler
+from data_pipelines.samplers.siblings import SiblingSampler
 
-__all__ = ["AdjectiveSampler", "CaptionSampler", "ListedSampler", "ModificationSampler"]
+__all__ = ["AdjectiveSampler", "CaptionSampler", "ListedSampler", "ModificationSampler", "SiblingSampler"]

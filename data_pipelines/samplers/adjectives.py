@@ -3,7 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+
 from data_pipelines.input_error import InputError
+from data_pipelines.samplers.siblings import in_groups, others
 from data_pipelines.tables import MakeRng, Triplet
 from data_pipelines.texts.labels import split_label
 
@@ -41,13 +44,28 @@ class AdjectiveSampler:
     noun = split_label(self._labels[reference])[1]
     adjectives = self._adjectives[noun]
     drawn = rng.choice(len(adjectives), self.triplets_per_item, replace=False)
-    triplets = []
-    for adjective in (adjectives[i] for i in drawn):
-      label = f"{adjective} {noun}"
-      rows = self._rows[label]
-      text = label if self._complete_text else adjective
-      triplets.append(Triplet(reference, rows[rng.integers(len(rows))], text))
-    return triplets
+    return [self._triplet(rng, reference, adjectives[i], noun) for i in drawn]
+
+  def siblings(self, rng: np.random.Generator, num: int) -> Sequence[Triplet]:
+    """Groups of targets that show one noun in different states; the references show it in other states."""
+    return in_groups(self._draw_group, rng, num)
+
+  def _draw_group(self, rng: np.random.Generator, most: int) -> Sequence[Triplet]:
+    noun = split_label(self._labels[self._references[rng.integers(self.num_items)]])[1]
+    adjectives = self._adjectives[noun]
+    return [
+      self._triplet(rng, self._any_image(rng, f"{adjectives[reference]} {noun}"), adjectives[target], noun)
+      for target, reference in others(rng, len(adjectives), most)
+    ]
+
+  def _triplet(self, rng: np.random.Generator, reference: int, adjective: str, noun: str) -> Triplet:
+    """From an image to any image of its noun in another state."""
+    label = f"{adjective} {noun}"
+    return Triplet(reference, self._any_image(rng, label), label if self._complete_text else adjective)
+
+  def _any_image(self, rng: np.random.Generator, label: str) -> int:
+    rows = self._rows[label]
+    return rows[rng.integers(len(rows))]
 
   def texts(self) -> Sequence[str]:
     """All labels, as the original's vocabulary holds the nouns too, and the adjectives where texts are such."""

@@ -4,7 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 import itertools
 
+import numpy as np
+
 from data_pipelines.input_error import InputError
+from data_pipelines.samplers.siblings import in_groups, others
 from data_pipelines.tables import MakeRng, Triplet
 from data_pipelines.texts.labels import families, replacement_text
 
@@ -44,9 +47,28 @@ class CaptionSampler:
     while sibling == caption:
       children = self._families[parents[rng.integers(len(parents))]]
       sibling = children[int(rng.integers(len(children)))]
-    rows = self._rows[sibling]
-    text = sibling if self._complete_text else replacement_text(caption, sibling)
-    return [Triplet(reference, rows[rng.integers(len(rows))], text)]
+    return [self._triplet(rng, reference, sibling)]
+
+  def siblings(self, rng: np.random.Generator, num: int) -> Sequence[Triplet]:
+    """Groups of targets that are children of one parent; the references are other children of it."""
+    return in_groups(self._draw_group, rng, num)
+
+  def _draw_group(self, rng: np.random.Generator, most: int) -> Sequence[Triplet]:
+    parents = self._parents[self._captions[self._references[rng.integers(self.num_items)]]]
+    children = self._families[parents[rng.integers(len(parents))]]
+    return [
+      self._triplet(rng, self._any_image(rng, children[reference]), children[target])
+      for target, reference in others(rng, len(children), most)
+    ]
+
+  def _triplet(self, rng: np.random.Generator, reference: int, caption: str) -> Triplet:
+    """From an image to any image with a caption."""
+    text = caption if self._complete_text else replacement_text(self._captions[reference], caption)
+    return Triplet(reference, self._any_image(rng, caption), text)
+
+  def _any_image(self, rng: np.random.Generator, caption: str) -> int:
+    rows = self._rows[caption]
+    return rows[rng.integers(len(rows))]
 
   def texts(self) -> Sequence[str]:
     """All captions (the original's vocabulary is theirs), and every "replace X with Y" where texts are such."""

@@ -1,7 +1,12 @@
 """Triplets of data sets that list their queries."""
 
 from collections.abc import Sequence
+import functools
 
+import numpy as np
+
+from data_pipelines.input_error import InputError
+from data_pipelines.samplers.siblings import in_groups
 from data_pipelines.tables import MakeRng, QueryTable, Triplet
 
 
@@ -21,9 +26,35 @@ class ListedSampler:
 
   def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """The query's one triplet."""
+    return [self._triplet(item, make_rng)]
+
+  def siblings(self, rng: np.random.Generator, num: int) -> Sequence[Triplet]:
+    """Groups of queries with one reference and targets of different labels.
+
+    Raises InputError where no reference has two such queries.
+    """
+    if not self._by_reference:
+      raise InputError("config.data.siblings_per_batch: no reference has queries for two targets, expected 0")
+    return in_groups(self._draw_group, rng, num)
+
+  @functools.cached_property
+  def _by_reference(self) -> Sequence[Sequence[int]]:
+    """The queries of each reference that has them for different targets."""
+    items: dict[int, list[int]] = {}
+    for item, reference in enumerate(self._queries.references.tolist()):
+      items.setdefault(reference, []).append(item)
+    labels = self._queries.target_labels
+    return [own for own in items.values() if len({labels[item] for item in own}) > 1]
+
+  def _draw_group(self, rng: np.random.Generator, most: int) -> Sequence[Triplet]:
+    items = self._by_reference[int(rng.integers(len(self._by_reference)))]
+    of_label = {self._queries.target_labels[item]: item for item in rng.permutation(items).tolist()}
+    return [self._triplet(item, lambda: rng) for item in list(of_label.values())[:most]]
+
+  def _triplet(self, item: int, make_rng: MakeRng) -> Triplet:
     targets = self._targets[item]
     target = targets[make_rng().integers(len(targets))] if len(targets) > 1 else targets[0]
-    return [Triplet(int(self._queries.references[item]), target, self._queries.texts[item])]
+    return Triplet(int(self._queries.references[item]), target, self._queries.texts[item])
 
   def texts(self) -> Sequence[str]:
     """The texts of all queries."""

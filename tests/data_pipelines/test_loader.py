@@ -77,6 +77,40 @@ def test_the_stream_depends_on_seed_and_position_alone():
   assert first.at(range(20)) != other.at(range(20))
 
 
+class WithSiblings(Numbered):
+  """Items as Numbered's; siblings show their random numbers."""
+
+  def siblings(self, rng, num):
+    drawn = int(rng.integers(1000))
+    return [Triplet(-1, drawn, str(i)) for i in range(num)]
+
+
+def with_siblings(num_siblings, seed=0):
+  return TripletStream(WithSiblings(), seed=seed, batch_size=6, num_siblings=num_siblings)
+
+
+def test_siblings_are_a_pure_function_of_seed_and_step():
+  drawn = [with_siblings(2).at(range(6 * step, 6 * step + 2)) for step in range(20)]
+  assert all([triplet.text for triplet in own] == ["0", "1"] for own in drawn)
+  assert len({own[0].target for own in drawn}) > 10
+  assert with_siblings(2).at([7, 6]) == drawn[1][::-1]
+  assert with_siblings(2, seed=1).at([0]) != drawn[0][:1]
+
+
+def test_the_other_rows_go_through_the_epochs():
+  positions = [6 * step + row for step in range(10) for row in range(2, 6)]
+  assert with_siblings(2).at(positions) == TripletStream(Numbered(), seed=0).at(range(40))
+
+
+def test_no_siblings_change_nothing():
+  assert with_siblings(0).at(range(60)) == TripletStream(Numbered(), seed=0).at(range(60))
+
+
+def test_a_data_set_without_siblings_is_refused():
+  with pytest.raises(InputError, match=r"data.siblings_per_batch is 4, expected 0"):
+    TripletStream(Numbered(), seed=0, batch_size=6, num_siblings=4)
+
+
 def test_a_batch_holds_the_triplets_of_its_positions(load):
   first, second = batches(load)[:2]
   assert first["reference"].shape == (6, 16, 16, 3)

@@ -82,6 +82,7 @@ RULES: dict[str, Rule] = {
   "data.device_memory_share": SHARE,
   "data.pixels": one_of(("store", "decode")),
   "data.on_bad_image": one_of(("fail", "skip")),
+  "data.siblings_per_batch": whole_number(0),
   "data.num_workers": whole_number(0),
   "data.allow_other_content": boolean,
   "augment.min_crop_area": SHARE,

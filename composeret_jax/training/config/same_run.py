@@ -119,4 +119,5 @@ def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
       config.model.text_encoder[name] = config.model.text_encoder.get(name, value)
   if "data" in config:
     config.data.allow_other_content = config.data.get("allow_other_content", False)
+    config.data.siblings_per_batch = config.data.get("siblings_per_batch", 0)
   return config

@@ -122,6 +122,11 @@ TOGETHER: tuple[Together, ...] = (
     ),
   ),
   Together(
+    "data.siblings_per_batch",
+    ("batch_size",),
+    lambda num, batch_size: f"at most config.batch_size = {batch_size}" if num > batch_size else "",
+  ),
+  Together(
     "data.placement",
     ("hard_negatives.every_steps",),
     only("device", when=bool, why="with config.hard_negatives.every_steps above 0"),

@@ -77,6 +77,11 @@ class Catalogue(TableBuilder):
     return self._content.queries[split]
 
   @classmethod
+  def label_separator(cls, options: Mapping[str, Any]) -> str:
+    """Between the words of captions; without them labels are image names."""
+    return " " if options["captions"] else ""
+
+  @classmethod
   def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
     """The triplets that rows list or, from captions, as Fashion200k's."""
     if len(queries):
