@@ -22,7 +22,7 @@ import sys
 from absl import app, flags
 
 from benchmarks.recall_curves import recall_curves
-from benchmarks.runs import Run, train
+from benchmarks.runs import parse_run, Run, train
 
 _RUNS = flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each row of the table.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
@@ -30,16 +30,6 @@ _RUNS_DIR = flags.DEFINE_string("runs_dir", None, "Where the runs' workdirs are.
 _TABLE = flags.DEFINE_string("table", None, "The tables to write, without .md and .csv.")
 _PLOT = flags.DEFINE_string("plot", None, "The picture to write, a .png; needs matplotlib.")
 _METRIC = flags.DEFINE_string("metric", "R@1", "What the picture shows.")
-
-
-def parse_run(text: str, seeds: Sequence[str]) -> Run:
-  """Reads TITLE | CONFIG [OVERRIDES] [| SEEDS]; raises ValueError when it is something else."""
-  parts = [part.strip() for part in text.split("|")]
-  if len(parts) not in (2, 3) or not all(parts):
-    raise ValueError(f"--run={text!r}: expected TITLE | CONFIG [OVERRIDES] [| SEEDS]")
-  config, *overrides = shlex.split(parts[1])
-  seeds = parts[2].split(",") if len(parts) == 3 else seeds
-  return Run(parts[0], (f"--config={config}", *overrides), tuple(int(seed) for seed in seeds))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Runs of launch.py: each in a workdir of its own, trained unless it is finished, and its metrics read back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import dataclasses
 import hashlib
 import json
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -28,6 +29,16 @@ class Run:
     name = re.sub(r"\W+", "_", self.title.lower()).strip("_")
     digest = hashlib.sha256("\0".join(self.arguments).encode()).hexdigest()[:6]
     return runs_dir / f"{name}-{digest}" / f"seed{seed}"
+
+
+def parse_run(text: str, seeds: Sequence[str]) -> Run:
+  """Reads TITLE | CONFIG [OVERRIDES] [| SEEDS]; raises ValueError when it is something else."""
+  parts = [part.strip() for part in text.split("|")]
+  if len(parts) not in (2, 3) or not all(parts):
+    raise ValueError(f"--run={text!r}: expected TITLE | CONFIG [OVERRIDES] [| SEEDS]")
+  config, *overrides = shlex.split(parts[1])
+  seeds = parts[2].split(",") if len(parts) == 3 else seeds
+  return Run(parts[0], (f"--config={config}", *overrides), tuple(int(seed) for seed in seeds))
 
 
 def metrics_lines(workdir: pathlib.Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Corpora of real pictures, built from public packages: `python -m benchmarks.corpora`."""

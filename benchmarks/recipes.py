@@ -1,0 +1,100 @@
+"""Many trainings on one device: corpora x composers x recipes x seeds, by several processes that share it.
+
+python -m benchmarks.recipes --flagfile=benchmarks/siblings.flags --output=recipes.jsonl --num_processes=12
+
+Runs that differ in their seed or in `data.siblings_per_batch` alone are one program: a process compiles it once, and
+trains them one after the other. Each run is what launch.py trains, without checkpoints and reports, and is evaluated
+once, after its last step. As it ends, it is a line of the output: title, arguments, seed, seconds, and the metrics as
+fractions. Runs that the output has are not trained again.
+"""
+
+from collections.abc import Sequence
+import concurrent.futures
+import dataclasses
+import json
+import multiprocessing
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+from benchmarks.runs import parse_run, Run
+
+_RUNS = flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each recipe.")
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
+_OUTPUT = flags.DEFINE_string("output", None, "File of JSON lines to add to.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Processes that train side by side.", lower_bound=1)
+_OVERRIDES = flags.DEFINE_multi_string("also", [], "A field of every run's configuration: --config.NAME=VALUE.")
+_MINUTES = flags.DEFINE_float("minutes", 60.0, "After these no run starts.", lower_bound=0)
+
+NOT_OF_THE_PROGRAM = "--config.data.siblings_per_batch="
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """Runs whose steps are one program."""
+
+  runs: Sequence[Run]
+
+  def train(self, output: str, deadline: float) -> None:
+    """Trains each run with each of its seeds, before the deadline, and adds their lines to `output`."""
+    from benchmarks.one_program import Trained  # JAX starts here, in a process of its own
+
+    trained = Trained(self.runs[0].arguments, pathlib.Path(tempfile.mkdtemp()))
+    for run in self.runs:
+      for seed in run.seeds:
+        if time.time() > deadline:
+          return
+        start = time.time()
+        metrics = trained.metrics(run.arguments, seed)
+        line = {"title": run.title, "arguments": run.arguments, "seed": seed, "seconds": time.time() - start, **metrics}
+        with open(output, "a") as file:
+          file.write(json.dumps(line) + "\n")
+        print(f"{run.title} {seed}: R@1 {metrics['R@1']:.3f}, {time.time() - start:.0f} s", flush=True)
+
+
+def programs(runs: Sequence[Run], done: set[tuple[str, int]]) -> list[Program]:
+  """The runs in groups of one program, without the seeds of titles that are `done`; those with most work first."""
+  found: dict[tuple[str, ...], list[Run]] = {}
+  for run in runs:
+    seeds = tuple(seed for seed in run.seeds if (run.title, seed) not in done)
+    if seeds:
+      key = tuple(argument for argument in run.arguments if not argument.startswith(NOT_OF_THE_PROGRAM))
+      found.setdefault(key, []).append(dataclasses.replace(run, seeds=seeds))
+  return sorted(map(Program, found.values()), key=lambda program: -sum(len(run.seeds) for run in program.runs))
+
+
+def share_device() -> None:
+  """Gives each process its part of the device's memory, and what others compiled; JAX has to start after this."""
+  os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / _NUM_PROCESSES.value:.3f}")
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp())
+  os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def main(_) -> None:
+  """Trains what is missing; ends with status 1 when a program failed."""
+  output = pathlib.Path(_OUTPUT.value)
+  lines = map(json.loads, output.read_text().splitlines() if output.exists() else ())
+  done = {(line["title"], line["seed"]) for line in lines}
+  runs = [parse_run(text, _SEEDS.value) for text in _RUNS.value]
+  runs = [dataclasses.replace(run, arguments=(*run.arguments, *_OVERRIDES.value)) for run in runs]
+  share_device()
+  deadline = time.time() + 60 * _MINUTES.value
+  failed = 0
+  spawn = multiprocessing.get_context("spawn")
+  with concurrent.futures.ProcessPoolExecutor(_NUM_PROCESSES.value, spawn) as pool:
+    trainings = [pool.submit(program.train, str(output), deadline) for program in programs(runs, done)]
+    for training in concurrent.futures.as_completed(trainings):
+      if error := training.exception():
+        failed += 1
+        print(f"a program failed: {error!r}", file=sys.stderr, flush=True)
+  if failed:
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+  flags.mark_flags_as_required(["run", "output"])
+  app.run(main)
