@@ -33,6 +33,18 @@ MODES = {
   "eval": Mode(run_modes.evaluate, _TRAINED, (*_CHOICE, *_PROCESSES)),
   "submit": Mode(run_modes.submit, (*_TRAINED, run_flags.SUBMISSION), (*_CHOICE, *_PROCESSES)),
   "prepare": Mode(run_modes.prepare, (run_flags.CONFIG,), (run_flags.BEAM_RUNNER, run_flags.BEAM_OPTIONS)),
+  "compile": Mode(
+    run_modes.compile_step,
+    (run_flags.CONFIG,),
+    (
+      run_flags.TOPOLOGY,
+      run_flags.SUGGEST,
+      run_flags.REPORT,
+      run_flags.VOCABULARY_SIZE,
+      run_flags.TEXT_LENGTH,
+      run_flags.NUM_IMAGES,
+    ),
+  ),
   "import": Mode(run_modes.import_original, (*_RUN, run_flags.CHECKPOINT)),
   "export": Mode(run_modes.export, (*_TRAINED, run_flags.BUNDLE), (*_CHOICE, run_flags.ONNX, *_PROCESSES)),
   "save_towers": Mode(run_modes.save_towers, (*_TRAINED, run_flags.TOWERS), _CHOICE),

@@ -38,6 +38,18 @@ TEXT = flags.DEFINE_multi_string("text", [], "The change to the reference; may b
 K = flags.DEFINE_integer("k", 10, "Number of images to find.", lower_bound=1)
 JSON = flags.DEFINE_bool("json", False, "Prints JSON.")
 PICTURE = flags.DEFINE_string("picture", "results.png", "Picture of the results.")
+TOPOLOGY = flags.DEFINE_string("topology", None, "TPU slice to compile for, as v5e:16x16; by default the devices here.")
+REPORT = flags.DEFINE_string("report", None, "JSON file for what the compiled step needs.")
+SUGGEST = flags.DEFINE_bool(
+  "suggest", False, "If the step does not fit, compiles it with changes that may make it fit."
+)
+VOCABULARY_SIZE = flags.DEFINE_integer(
+  "vocabulary_size", 10_000, "Words of an LSTM, or different texts of a frozen text encoder.", lower_bound=1
+)
+TEXT_LENGTH = flags.DEFINE_integer("text_length", 16, "Tokens of the longest text.", lower_bound=1)
+NUM_IMAGES = flags.DEFINE_integer(
+  "num_images", 0, "Training images that config.data.placement=device holds.", lower_bound=0
+)
 HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to serve on; 0.0.0.0 is every address of this machine.")
 PORT = flags.DEFINE_integer("port", 7860, "Port to serve on.", lower_bound=1, upper_bound=65535)
 

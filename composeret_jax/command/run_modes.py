@@ -42,6 +42,21 @@ def prepare() -> None:
   )
 
 
+def compile_step() -> None:
+  """Says what a training step needs of devices that need not be there."""
+  from composeret_jax.training.planning.command import compile_step
+  from composeret_jax.training.planning.stand_ins import DataSizes
+
+  sizes = DataSizes(run_flags.VOCABULARY_SIZE.value, run_flags.TEXT_LENGTH.value, run_flags.NUM_IMAGES.value)
+  compile_step(
+    run_flags.CONFIG.value,
+    sizes,
+    topology=run_flags.TOPOLOGY.value or "",
+    suggest=run_flags.SUGGEST.value,
+    report_file=run_flags.path(run_flags.REPORT) if run_flags.REPORT.value else None,
+  )
+
+
 def import_original() -> None:
   """Imports a checkpoint of the original program."""
   from composeret_jax.training.import_original import import_checkpoint

@@ -56,20 +56,37 @@ class Parallel:
       function, mesh=self.mesh, in_specs=(PartitionSpec(AXIS), PartitionSpec()), out_specs=PartitionSpec()
     )
 
-  def compile(self, step: Callable) -> Callable:
+  def compile(self, step: Callable) -> jax.stages.Wrapped:
     """(state, batches that `place` gave, images) -> (state, losses [] or [steps]); the state given is used up."""
     steps = step if self.steps_per_call == 1 else scanned(step)
     if self.kind == "jit":
       options = CPU_OPTIONS if self.mesh.devices.flat[0].platform == "cpu" else None
       return jax.jit(steps, donate_argnums=0, compiler_options=options)
-    return jax.pmap(steps, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0)
+    devices = list(self.mesh.devices.flat)
+    return jax.pmap(steps, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0, devices=devices)
 
-  def one_batch(self, batch: Mapping[str, Array], batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+  def one_batch(
+    self, batch: Mapping[str, Array | jax.ShapeDtypeStruct], batch_size: int
+  ) -> dict[str, jax.ShapeDtypeStruct]:
     """What one step's global batch looks like, from batches that `place` gave."""
     num_leading = 1 + (self.kind == "pmap") + (self.steps_per_call > 1)
     return {
       name: jax.ShapeDtypeStruct((batch_size, *rows.shape[num_leading:]), rows.dtype) for name, rows in batch.items()
     }
+
+  def placed_shapes(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
+    """What `place` gives of the batches of one call, from one step's global batch."""
+    batch_axis = int(self.steps_per_call > 1)
+
+    def placed(rows):
+      shape = (self.steps_per_call,) * batch_axis + rows.shape
+      spec = PartitionSpec(*[None] * batch_axis, AXIS)
+      if self.kind == "pmap":
+        own = len(rows) // self.mesh.size
+        shape, spec = (self.mesh.size, *shape[:batch_axis], own, *rows.shape[1:]), PartitionSpec(AXIS)
+      return jax.ShapeDtypeStruct(shape, rows.dtype, sharding=NamedSharding(self.mesh, spec))
+
+    return {name: placed(rows) for name, rows in batch.items()}
 
   def place(self, rows: Shaped[np.ndarray, "..."]) -> Shaped[Array, "..."]:
     """This process's rows, [batch, ...] or [steps, batch, ...], on its devices."""

@@ -138,24 +138,38 @@ def program_flops(function: Callable, *args) -> float:
   `args` are trees of arrays, of which only shapes and dtypes are read. Nothing is compiled. 0 where the device's
   compiler has no cost analysis.
   """
+  platform = jax.default_backend()
+  program = _traced(function, args)
+  return _counted_by_xla(program, platform) + _repeated(program, platform)
+
+
+def repeated_flops(function: Callable, *args, platform: str) -> float:
+  """The part of `program_flops` in iterations of loops after the first, which XLA does not count, on a `platform`."""
+  return _repeated(_traced(function, args), platform)
+
+
+def _traced(function: Callable, args: tuple) -> ClosedJaxpr:
   leaves, structure = jax.tree.flatten(args)
   shapes = [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in leaves]  # without their placement
-  return _flops(jax.make_jaxpr(lambda *leaves: function(*jax.tree.unflatten(structure, leaves)))(*shapes))
+  return jax.make_jaxpr(lambda *leaves: function(*jax.tree.unflatten(structure, leaves)))(*shapes)
 
 
-def _flops(program: ClosedJaxpr) -> float:
-  """XLA counts a loop's body once for all iterations; here it counts for each."""
-  loops = sum(length * _flops(body) - copies * _counted_by_xla(body) for length, copies, body in _loops(program.jaxpr))
-  return _counted_by_xla(program) + loops
+def _repeated(program: ClosedJaxpr, platform: str) -> float:
+  """XLA counts a loop's body once for all iterations, or for all in one turn of an unrolled loop."""
+  repeated = 0.0
+  for length, copies, body in _loops(program.jaxpr, platform):
+    once = _counted_by_xla(body, platform)
+    repeated += length * (once + _repeated(body, platform)) - copies * once
+  return repeated
 
 
-def _counted_by_xla(program: ClosedJaxpr) -> float:
+def _counted_by_xla(program: ClosedJaxpr, platform: str) -> float:
   shapes = [jax.ShapeDtypeStruct(value.shape, value.dtype) for value in program.in_avals]
-  analysis = jax.jit(jaxpr_as_fun(program)).lower(*shapes).cost_analysis()
-  return (analysis or {}).get("flops", 0.0)
+  traced = jax.jit(jaxpr_as_fun(program)).trace(*shapes)
+  return (traced.lower(lowering_platforms=(platform,)).cost_analysis() or {}).get("flops", 0.0)
 
 
-def _loops(program: Jaxpr) -> Iterator[tuple[int, int, ClosedJaxpr]]:
+def _loops(program: Jaxpr, platform: str) -> Iterator[tuple[int, int, ClosedJaxpr]]:
   """The outermost scans: iterations, iterations in one turn of XLA's loop, and body."""
   for equation in program.eqns:
     if equation.primitive.name == "scan":
@@ -163,14 +177,14 @@ def _loops(program: Jaxpr) -> Iterator[tuple[int, int, ClosedJaxpr]]:
       continue
     platforms = equation.params.get("branches_platforms")
     parts = jax.tree.leaves(list(equation.params.values()))
-    if platforms:  # a choice by platform: the branch that runs here alone, as XLA has it
+    if platforms:  # a choice by platform: the branch that runs there alone, as XLA has it
       pairs = zip(platforms, equation.params["branches"], strict=True)
-      parts = [next(branch for names, branch in pairs if names is None or jax.default_backend() in names)]
+      parts = [next(branch for names, branch in pairs if names is None or platform in names)]
     for part in parts:
       if isinstance(part, ClosedJaxpr):
-        yield from _loops(part.jaxpr)
+        yield from _loops(part.jaxpr, platform)
       elif isinstance(part, Jaxpr):
-        yield from _loops(part)
+        yield from _loops(part, platform)
 
 
 # Dense FLOP/s of one device (bfloat16, float32) by jax's device_kind, as makers state them; sparsity would double most.

@@ -212,7 +212,7 @@ def build_image_tower(encoder_config: ml_collections.ConfigDict, image_size: int
 
   Raises InputError when an image of `image_size` has no whole patch.
   """
-  folder = open_image_folder(encoder_config.pretrained)
+  folder = _open(find_folder(encoder_config.pretrained, IMAGE_FILES, IMAGE_FIELD), IMAGE_FAMILIES, IMAGE_FILES)
   colours = read_preprocessing(folder.path).colours
   tower = folder.family.build(folder.fields, image_size, colours, compute_of(encoder_config))
   patch_size = tower.embeddings.patch_size
@@ -221,6 +221,12 @@ def build_image_tower(encoder_config: ml_collections.ConfigDict, image_size: int
       f"config.data.image_size is {image_size}, expected at least {patch_size}: a patch of {folder.path}"
     )
   return tower
+
+
+def build_text_tower(encoder_config: ml_collections.ConfigDict) -> TextTower:
+  """The text tower that `encoder_config` (the `text_encoder` part of a model's) names, its weights zero."""
+  folder = _open(find_folder(encoder_config.path, (CONFIG,), TEXT_FIELD), TEXT_FAMILIES, (CONFIG,))
+  return folder.family.build(folder.fields, compute_of(encoder_config))
 
 
 def load_text_tower(encoder_config: ml_collections.ConfigDict, folder: TowerFolder) -> TextTower:

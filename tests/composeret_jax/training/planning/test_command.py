@@ -1,0 +1,106 @@
+"""What is said of a compiled step: on this machine's devices, on several, and on a slice of TPUs that is not there."""
+
+import importlib.util
+import json
+
+import jax
+import pytest
+
+from composeret_jax.training.planning.command import compile_step
+from composeret_jax.training.planning.stand_ins import DataSizes
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
+from data_pipelines.input_error import InputError
+from tests.test_launch import command, FOUR_DEVICES, run
+
+SIZES = DataSizes(vocabulary_size=100, text_length=4)
+
+
+def report(config, tmp_path, **options):
+  compile_step(config, SIZES, report_file=tmp_path / "report.json", **options)
+  return json.loads((tmp_path / "report.json").read_text())
+
+
+def report_of_a_command(tmp_path, *flags, **environment):
+  """--mode=compile in a process of its own."""
+  file = tmp_path / f"{len(list(tmp_path.iterdir()))}.json"
+  arguments = command("no_data", "no_prepared_data", *flags, f"--report={file}", mode="compile")
+  result = run(arguments, **environment)
+  assert result.returncode == 0, result.stderr
+  return json.loads(file.read_text()), result.stdout
+
+
+def test_the_state_and_its_parameters_have_the_bytes_that_training_holds(config, tmp_path):
+  found = report(config, tmp_path)
+  state = newest_state(open_run(config, tmp_path / "run"))
+  words = len(open_run(config, tmp_path / "run").sources["words"])
+  lacking = (SIZES.vocabulary_size - words) * config.model.text_encoder.embedding_dim * 4
+  params = sum(leaf.nbytes for leaf in jax.tree.leaves(state.variables.params)) + lacking
+  assert found["parameter_bytes_per_device"] == params == 4 * found["num_parameters"]
+  # Plain momentum keeps one number for each parameter.
+  rest = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) - params + lacking
+  assert found["state_bytes_per_device"] == params + rest + lacking
+
+
+def test_a_step_on_this_machine_is_reported_without_data(config, tmp_path, capsys):
+  config.data.dir = config.data.prepared_dir = str(tmp_path / "no_data")
+  found = report(config, tmp_path)
+  assert (found["num_devices"], found["fits"]) == (1, True)
+  assert found["collective_bytes_per_device"] == 0
+  assert found["peak_bytes_per_device"] > found["state_bytes_per_device"] > found["parameter_bytes_per_device"]
+  assert found["estimated_seconds"] is None  # the CPU's compiler has no estimate
+  assert "the compiler's estimate of a step: unknown" in capsys.readouterr().out
+
+
+def test_operations_are_of_one_step_with_every_iteration_of_its_loops(config, tmp_path):
+  once = report(config, tmp_path)["flops_per_device"]
+  config.train.num_microbatches = 4
+  config.loss_block_rows = 2
+  config.train.steps_per_call = config.log_every_steps = 2
+  in_pieces = report(config, tmp_path)["flops_per_device"]
+  assert once < in_pieces < 1.6 * once  # each piece is computed again on the way back
+
+
+def test_a_report_needs_a_folder_that_is_there(config, tmp_path):
+  with pytest.raises(InputError, match="is no folder"):
+    compile_step(config, SIZES, report_file=tmp_path / "missing" / "report.json")
+
+
+@pytest.mark.slow  # two processes, each compiles
+def test_four_devices_share_the_work_and_send_each_other_gradients(tmp_path):
+  one, _ = report_of_a_command(tmp_path, "--vocabulary_size=100")
+  four, printed = report_of_a_command(tmp_path, "--vocabulary_size=100", **FOUR_DEVICES)
+  assert printed.startswith("4 devices (cpu), batch 8, jit")
+  assert four["state_bytes_per_device"] == one["state_bytes_per_device"]
+  assert four["flops_per_device"] < 0.5 * one["flops_per_device"]
+  assert four["collectives"]["all-reduce"]["num_bytes"] > four["parameter_bytes_per_device"]
+
+
+needs_libtpu = pytest.mark.skipif(
+  importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: pip install 'composeret-jax[tpu]'"
+)
+
+
+@needs_libtpu
+@pytest.mark.slow  # the TPU compiler takes tens of seconds
+@pytest.mark.parametrize("kind", ["jit", "pmap"])
+def test_a_slice_that_is_not_there_is_compiled_for(kind, tmp_path):
+  found, printed = report_of_a_command(tmp_path, "--topology=v5e:2x2", f"--config.parallel={kind}")
+  assert printed.startswith(f"4 devices (v5e:2x2, TPU v5 lite), batch 8, {kind}")
+  assert (found["num_devices"], found["fits"]) == (4, True)
+  assert found["memory_bytes_per_device"] == int(15.75 * 2**30)
+  assert 0 < found["estimated_seconds"] < 1e-2
+  assert 0 < found["model_share_of_peak"] < 1
+  assert found["collectives"]["all-reduce"]["num_bytes"] > found["parameter_bytes_per_device"]
+
+
+@needs_libtpu
+@pytest.mark.slow  # as above
+def test_what_does_not_fit_a_slice_is_said_with_what_makes_it_fit(tmp_path):
+  flags = ("--topology=v5e:2x2", "--config.batch_size=65536", "--config.data.image_size=224", "--suggest")
+  found, printed = report_of_a_command(tmp_path, *flags)
+  assert not found["fits"]
+  assert found["peak_bytes_per_device"] > found["memory_bytes_per_device"]
+  assert "exceeds available HBM (15.75G)" in printed
+  fitting = [tried["changes"] for tried in found["tried"] if tried["fits"]]
+  assert {"train.num_microbatches": 16} in fitting
