@@ -54,6 +54,7 @@ PARITY = [
 BENCH = [
   "faiss-cpu>=1.9",
   "matplotlib>=3.9",
+  "threadpoolctl>=3.5",
   "torch>=2.9",
 ]
 

@@ -1,9 +1,13 @@
-"""Exact search of a gallery: rank_gallery, NumPy's product and full argsort in blocks, and FAISS flat if installed.
+"""Exact search of a gallery: ours, NumPy's product and full argsort in blocks, and FAISS flat if installed.
 
-python benchmarks/retrieval.py --num_queries=10000 --num_images=200000 --dim=512 --k=50 --output=retrieval.json
+python -m benchmarks.retrieval --num_queries=10000 --num_images=200000 --dim=512 --k=50 --output=retrieval.json
+OPENBLAS_CORETYPE=SkylakeX python -m benchmarks.retrieval     # FAISS with the kernels of this CPU
 
-Each contender runs in a process of its own on the same random vectors. Compilation is counted, imports are not.
-`agreement` is the fraction of queries whose whole list is NumPy's; rounding swaps near ties.
+Ours are rank_gallery and the index's search of features in memory. The contenders take turns, each time in a process
+of its own on the same random vectors, and the shortest time counts; compilation is counted, imports are not. NumPy
+sorts the lists of the first --numpy_queries, and its seconds and those of its cores stand for all. `cpu_seconds` are
+those of all cores, which others' work on the machine changes less. `agreement` is the fraction of these queries whose
+whole list is NumPy's; rounding swaps near ties. `blas` names the kernels that OpenBLAS has chosen for the CPU.
 """
 
 import importlib.util
@@ -17,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from absl import app, flags
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from benchmarks.contenders import peak_gigabytes, report, run_alone
 
@@ -26,6 +31,8 @@ _DIM = flags.DEFINE_integer("dim", 512, "Width of the features.", lower_bound=1)
 _K = flags.DEFINE_integer("k", 50, "Images found for each query.", lower_bound=1)
 _QUERY_BLOCK = flags.DEFINE_integer("query_block", 256, "Queries at a time.", lower_bound=1)
 _GALLERY_BLOCK = flags.DEFINE_integer("gallery_block", 8192, "Images at a time, for rank_gallery.", lower_bound=1)
+_NUMPY_QUERIES = flags.DEFINE_integer("numpy_queries", 1_000, "Queries that NumPy sorts.", lower_bound=1)
+_NUM_ROUNDS = flags.DEFINE_integer("num_rounds", 3, "Times that each contender runs.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 _CONTENDER = flags.DEFINE_string("contender", None, "Runs this one alone, on the vectors in --folder.")
 _FOLDER = flags.DEFINE_string("folder", None, "Where the vectors and the ranks are.")
@@ -37,6 +44,13 @@ def rank_ours(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
   blocks = {"query_block": _QUERY_BLOCK.value, "gallery_block": _GALLERY_BLOCK.value}
   return rank_gallery(queries, gallery, k=_K.value, **blocks).rows
+
+
+def rank_index(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+  """What an index in a folder does with features that stay in memory."""
+  from composeret_jax.serving.index.nearest import Nearest
+
+  return Nearest(lambda start, stop: gallery[start:stop], len(gallery), gallery.shape[1])(queries, _K.value)[1]
 
 
 def rank_numpy(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -55,7 +69,8 @@ def rank_faiss(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
   return index.search(queries, _K.value)[1]
 
 
-CONTENDERS = {"composeret_jax": rank_ours, "numpy": rank_numpy, "faiss": rank_faiss}
+CONTENDERS = {"composeret_jax": rank_ours, "index": rank_index, "numpy": rank_numpy, "faiss": rank_faiss}
+BASELINES = ("numpy", "faiss")
 
 
 def write_vectors(folder: pathlib.Path) -> None:
@@ -66,28 +81,45 @@ def write_vectors(folder: pathlib.Path) -> None:
     np.save(folder / f"{name}.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def run_contender(name: str, folder: pathlib.Path) -> dict[str, float]:
-  """Seconds and peak memory of one contender, in this process; its ranks go to `folder`."""
+def run_contender(name: str, folder: pathlib.Path) -> dict[str, float | str]:
+  """Seconds, peak memory and kernels of one contender, in this process; its ranks go to `folder`."""
   queries, gallery = np.load(folder / "queries.npy"), np.load(folder / "gallery.npy")
+  num_asked = len(queries)
+  queries = queries[: _NUMPY_QUERIES.value] if name == "numpy" else queries
   CONTENDERS[name](queries[:1], gallery[: _K.value])  # imports what it needs
-  start = time.perf_counter()
+  start, cpu_start = time.perf_counter(), time.process_time()
   ranks = CONTENDERS[name](queries, gallery)
-  seconds = time.perf_counter() - start
+  seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
   np.save(folder / f"{name}.npy", ranks)
-  return {"seconds": seconds, "peak_gb": peak_gigabytes()}
+  scale = num_asked / len(queries)
+  return {"seconds": scale * seconds, "cpu_seconds": scale * cpu_seconds, "peak_gb": peak_gigabytes(), **kernels(name)}
+
+
+def kernels(name: str) -> dict[str, str]:
+  """The version and the CPU of the contender's OpenBLAS; XLA has its own product."""
+  blas = [pool for pool in threadpool_info() if pool["internal_api"] == "openblas" and f"/{name}" in pool["filepath"]]
+  return {"blas": " ".join(f"{pool['version']} {pool['architecture']}" for pool in blas) or "XLA"}
 
 
 def compare(folder: pathlib.Path) -> list[dict]:
   """One row for each contender that is installed."""
   names = [name for name in CONTENDERS if name != "faiss" or importlib.util.find_spec("faiss")]
-  shared = [f"--{flag.name}={flag.value}" for flag in (_K, _QUERY_BLOCK, _GALLERY_BLOCK)]
-  figures = {name: run_alone([*shared, f"--contender={name}", f"--folder={folder}"]) for name in names}
+  shared = [f"--{flag.name}={flag.value}" for flag in (_K, _QUERY_BLOCK, _GALLERY_BLOCK, _NUMPY_QUERIES)]
+  rounds = [
+    {name: run_alone([*shared, f"--contender={name}", f"--folder={folder}"]) for name in names}
+    for _ in range(_NUM_ROUNDS.value)
+  ]
   expected = np.load(folder / "numpy.npy")
+  best = {name: min((figures[name] for figures in rounds), key=lambda own: own["seconds"]) for name in names}
+  for name in names:
+    best[name]["cpu_seconds"] = min(figures[name]["cpu_seconds"] for figures in rounds)
   rows = []
   for name in names:
-    agreement = float((np.load(folder / f"{name}.npy") == expected).all(axis=1).mean())
-    speed = figures["numpy"]["seconds"] / figures[name]["seconds"]
-    rows.append({"contender": name, **figures[name], "times_numpy's_speed": speed, "agreement": agreement})
+    agreement = float((np.load(folder / f"{name}.npy")[: len(expected)] == expected).all(axis=1).mean())
+    speeds = {
+      f"times_{other}'s_speed": best[other]["seconds"] / best[name]["seconds"] for other in names if other in BASELINES
+    }
+    rows.append({"contender": name, **best[name], **speeds, "agreement": agreement})
   return rows
 
 

@@ -1,9 +1,15 @@
-"""The largest scores of each row, exactly, with less to sort than jax.lax.top_k."""
+"""The largest scores of each row, exactly, with less to sort than jax.lax.top_k has: of an array, or of its blocks."""
 
+from collections.abc import Callable, Iterable, Sequence
+import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+NO_COLUMN = -1
 
 
 def chunk_size(num_scores: int, k: int) -> int:
@@ -26,3 +32,129 @@ def top_k(scores: jax.Array, k: int, chunk: int) -> tuple[jax.Array, jax.Array]:
   narrowed = jnp.take_along_axis(chunks, found[:, :, None], axis=1).reshape(len(scores), -1)
   top_scores, places = jax.lax.top_k(narrowed, k)
   return top_scores, jnp.take_along_axis(found, places // chunk, axis=1) * chunk + places % chunk
+
+
+# On a CPU a sort costs as much as the product that makes the scores, and most blocks hold few scores that matter.
+GROUPED = 16  # columns of a block that are compared with a threshold as one
+_NO_CANDIDATE = np.uint64(0xFF800000_FFFFFFFF)  # a score of -inf in column -1
+
+
+def scores_above(scores: jax.Array, threshold: jax.typing.ArrayLike) -> tuple[jax.Array, jax.Array]:
+  """The float32 [num, num_columns] padded by -inf to whole groups, and which groups [num, num_groups] pass `threshold`.
+
+  Column c is in group c % num_groups; a group passes if one of its scores is larger than the row's threshold [num, 1].
+  """
+  num_groups = -(-scores.shape[1] // GROUPED)
+  padding = num_groups * GROUPED - scores.shape[1]
+  if padding:
+    scores = jnp.pad(scores, ((0, 0), (0, padding)), constant_values=-jnp.inf)
+  parts = [scores[:, start : start + num_groups] for start in range(0, scores.shape[1], num_groups)]
+  largest = functools.reduce(lambda one, other: jnp.where(one > other, one, other), parts)
+  return scores, largest > threshold
+
+
+class RunningTopK:
+  """The `width` best scores of each of `num` rows, among all columns of the blocks that `add` is given.
+
+  Exact: the blocks come in the order of the columns, and ties keep it. Only scores above the width-th best so far are
+  looked at. A candidate is one number, the score's bits above the column's, such that smaller is better.
+  """
+
+  def __init__(self, num: int, width: int):
+    self._width = width
+    self._kept = max(width, 1)
+    self._candidates = np.full((num, 2 * self._kept), _NO_CANDIDATE)  # the best so far, then those found since
+    self._num_new = np.zeros(num, int)
+
+  @property
+  def threshold(self) -> np.ndarray:
+    """Float32 [num, 1]: no score up to it is among the best."""
+    return _decode(self._candidates[:, self._kept - 1 : self._kept])[0]
+
+  def add(self, scores: jax.Array, passing: jax.Array, start: int) -> None:
+    """Takes what `scores_above` returns for the columns from `start` on and a threshold read at any time before."""
+    groups = np.flatnonzero(np.asarray(passing))
+    if len(groups) <= passing.shape[0] * self._kept:
+      self._put(*_pick(np.asarray(scores), groups, self.threshold), start)
+    else:
+      best, columns = _block_top_k(scores, min(self._kept, scores.shape[1]))
+      rows, places = np.nonzero(np.asarray(best) > self.threshold)
+      self._put(rows, np.asarray(best)[rows, places], np.asarray(columns)[rows, places], start)
+
+  def result(self) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and columns, float32 and int32 [num, width], best first; -inf and NO_COLUMN where there are no more."""
+    self._settle()
+    return _decode(self._candidates[:, : self._width])
+
+  def _put(self, rows: np.ndarray, scores: np.ndarray, columns: np.ndarray, start: int) -> None:
+    """Appends candidates in the order of their rows; more than there is room for go in by several settlements."""
+    keys = _encode(scores, start + columns)
+    while len(keys):
+      counts = np.bincount(rows, minlength=len(self._num_new))
+      if (self._num_new + counts).max() > self._kept:
+        self._settle()
+      place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+      fits = place < self._kept
+      self._candidates[rows[fits], self._kept + self._num_new[rows[fits]] + place[fits]] = keys[fits]
+      self._num_new += np.minimum(counts, self._kept)
+      rows, keys = rows[~fits], keys[~fits]
+
+  def _settle(self) -> None:
+    self._candidates.sort(axis=1)
+    self._candidates[:, self._kept :] = _NO_CANDIDATE
+    self._num_new[:] = 0
+
+
+def top_k_of_blocks(
+  score: Callable[[Any, Any, np.ndarray], tuple[jax.Array, jax.Array]],
+  parts: Sequence[Any],
+  num: int,
+  blocks: Iterable[tuple[int, Any]],
+  width: int,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+  """RunningTopK's result for each part of the queries, `num` in each, over blocks of columns from the given starts on.
+
+  `score(part, block, threshold)` returns what `scores_above` does. One program runs while NumPy looks at the scores of
+  the one before.
+  """
+  best = [RunningTopK(num, width) for _ in parts]
+  for start, block in blocks:
+    add = None
+    for own, part in zip(best, parts, strict=True):
+      made = score(part, block, own.threshold)
+      if add:
+        add()
+      add = functools.partial(own.add, *made, start)
+    if add:
+      add()
+  return [own.result() for own in best]
+
+
+def _pick(scores: np.ndarray, groups: np.ndarray, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Rows, scores and columns of the scores above the threshold in the groups, numbered row by row."""
+  num_groups = scores.shape[1] // GROUPED
+  rows, groups = np.divmod(groups, num_groups)
+  values = scores.reshape(len(scores), GROUPED, num_groups)[rows, :, groups]
+  found = np.flatnonzero(values > threshold[rows])  # flat: np.nonzero of two axes takes several times as long
+  chosen, places = np.divmod(found, GROUPED)
+  return rows[chosen], values.ravel()[found], places * num_groups + groups[chosen]
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def _block_top_k(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+  return top_k(scores, k, min(chunk_size(scores.shape[1], k), GROUPED))
+
+
+def _encode(scores: np.ndarray, columns: np.ndarray) -> np.ndarray:
+  bits = _in_descending_order(scores.view(np.int32))
+  return bits.view(np.uint32).astype(np.uint64) << np.uint64(32) | columns.astype(np.uint32)
+
+
+def _decode(candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  bits = (candidates >> np.uint64(32)).astype(np.uint32).view(np.int32)
+  return _in_descending_order(bits).view(np.float32), candidates.astype(np.uint32).view(np.int32)
+
+
+def _in_descending_order(bits: np.ndarray) -> np.ndarray:
+  """Int32 bits of floats to such that grow, as unsigned numbers, while the floats fall; and back."""
+  return np.where(bits < 0, bits, bits ^ np.int32(0x7FFFFFFF))

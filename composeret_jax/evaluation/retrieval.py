@@ -9,7 +9,9 @@ from jaxtyping import Array, Float, Int, Num
 import numpy as np
 
 from composeret_jax.distributed import AXIS, data_mesh, on_every_device, rows_split
+from composeret_jax.evaluation.cpu_search import stream_on_cpu
 from composeret_jax.evaluation.ranking import Answers, levels, NO_ROW, Ranking
+from composeret_jax.evaluation.similarities import num_tied, padded_rows, similarities
 from composeret_jax.top_k import chunk_size, top_k
 
 
@@ -45,7 +47,9 @@ def rank_gallery(
   counts_ties = answers is not None and k > 0
   if answers is None:
     answers = Answers(np.zeros((len(gallery), 0), np.int32), np.zeros((len(queries), 0, 0), np.int32))
-  found = _stream(
+  mesh = data_mesh()
+  one_cpu = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+  found = (stream_on_cpu if one_cpu and k > 0 else _stream)(
     (queries, excluded, query_groups, answers.wanted),
     (gallery, gallery_groups),
     answers.images,
@@ -112,9 +116,7 @@ def _place(rows: Num[np.ndarray, "num ..."], start: int, size: int, sharding: Na
 
   def read(index):
     first, stop, _ = index[0].indices(size)
-    part = rows[start + first : start + stop]
-    part = part.astype(np.float32 if np.issubdtype(part.dtype, np.floating) else np.int32, copy=False)
-    return np.pad(part, [(0, stop - first - len(part))] + [(0, 0)] * (part.ndim - 1))
+    return padded_rows(rows, start + first, stop - first)
 
   return jax.make_array_from_callback((size, *rows.shape[1:]), sharding, read)
 
@@ -128,13 +130,8 @@ def _merge(best, queries, gallery, start, *, images, other_groups: bool, counts_
   """
 
   def merge(best, queries, gallery, start, images):
-    vectors, excluded, query_groups, wanted = queries
-    gallery_vectors, gallery_groups = gallery
-    rows = start + jax.lax.axis_index(AXIS) * len(gallery_vectors) + jnp.arange(len(gallery_vectors))
-    scores = jnp.matmul(vectors, gallery_vectors.T, precision=jax.lax.Precision.HIGHEST)
-    right_group = (gallery_groups == query_groups[:, None]) != other_groups
-    usable = (rows < len(images)) & (rows != excluded[:, None]) & right_group
-    scores = jnp.where(usable, scores, -jnp.inf)
+    first = start + jax.lax.axis_index(AXIS) * len(gallery[0])
+    scores, rows = similarities(queries, gallery, first, len(images), other_groups=other_groups)
     width = best[0].shape[1]
     own_scores, places = top_k(scores, min(width, len(rows)), chunk)
     own = own_scores, rows[places]
@@ -143,8 +140,9 @@ def _merge(best, queries, gallery, start, *, images, other_groups: bool, counts_
     top_scores, places = jax.lax.top_k(all_scores, width)
     top_rows = jnp.take_along_axis(all_rows, places, axis=1)
     top_rows = jnp.where(top_scores > -jnp.inf, top_rows, NO_ROW)
-    tied = _tied_after(best, (top_scores, top_rows), (scores, rows[None]), images, wanted) if counts_ties else best[2]
-    return top_scores, top_rows, tied
+    if not counts_ties:
+      return top_scores, top_rows, best[2]
+    return top_scores, top_rows, _tied_after(best, (top_scores, top_rows), (scores, rows[None]), images, queries[3])
 
   whole, split = PartitionSpec(), PartitionSpec(AXIS)
   specs = (whole, whole, split, whole, whole)
@@ -164,14 +162,11 @@ def _tied_after(best, top, block, images, wanted) -> Int[Array, "query_block cou
   def tied(found):
     return (found[0] == cut) & (cut > -jnp.inf)
 
-  def num_tied(found):
-    numbers = images[jnp.clip(found[1], 0, len(images) - 1)]
-    is_right = (numbers[..., None] == wanted[:, None]).any(axis=-1)
-    num_right = (is_right & tied(found)[..., None]).sum(axis=1, dtype=jnp.int32)
-    return jnp.concatenate([tied(found).sum(axis=1, keepdims=True, dtype=jnp.int32), num_right], axis=1)
+  def count(found):
+    return num_tied(tied(found), found[1], images, wanted)
 
   def all_tied():
-    more = num_tied(best_list) + jax.lax.psum(num_tied(block), AXIS) - num_tied(top_list)
+    more = count(best_list) + jax.lax.psum(count(block), AXIS) - count(top_list)
     return jnp.where(best_list[0][:, -1:] == cut, best[2], 0) + more
 
   return jax.lax.cond(tied((top[0][:, -1:],)).any(), all_tied, lambda: jnp.zeros_like(best[2]))

@@ -1,12 +1,12 @@
 """Exact search of features that may be more than memory holds: in blocks of rows, on the default device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from composeret_jax.top_k import chunk_size, top_k
+from composeret_jax.top_k import chunk_size, scores_above, top_k, top_k_of_blocks
 
 BLOCK_ROWS = 8192
 
@@ -34,36 +34,63 @@ class Nearest:
   def __call__(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Scores and rows, float32 and int32 [num, min(k, num_rows)], best first; ties keep the order of the rows."""
     width = _power_of_two(k)  # few widths are compiled
-    parts = [self._search(queries[start : start + QUERY_ROWS], width) for start in range(0, len(queries), QUERY_ROWS)]
-    scores, rows = (np.concatenate(part)[:, : min(k, self._num_rows)] for part in zip(*parts, strict=True))
+    size = min(QUERY_ROWS, _power_of_two(len(queries)))
+    parts = [_padded(queries[start : start + size], size) for start in range(0, len(queries), size)]
+    search = self._search_on_cpu if jax.default_backend() == "cpu" else self._search
+    found = (np.concatenate(part) for part in zip(*search(parts, width), strict=True))
+    scores, rows = (array[: len(queries), : min(k, self._num_rows)] for array in found)
     return scores, rows
 
-  def _search(self, queries: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    padded = np.zeros((_power_of_two(len(queries)), queries.shape[1]), np.float32)
-    padded[: len(queries)] = queries
-    vectors = jnp.asarray(padded)
-    best = np.full((len(padded), width), -np.inf, np.float32), np.full((len(padded), width), -1, np.int32)
-    blocks = map(self._place, self._starts) if self._resident is None else self._resident
-    for start, block in zip(self._starts, blocks, strict=True):
-      best = _merge(best, vectors, block, np.int32(start), np.int32(self._num_rows))
+  def _search(self, parts: list[jax.Array], width: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    shape = len(parts[0]), width
+    best = [(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int32))] * len(parts)
+    for start, block in self._blocks():
+      own = block, np.int32(start), np.int32(self._num_rows)
+      best = [_merge(so_far, part, *own) for so_far, part in zip(best, parts, strict=True)]
       if self._resident is None:
         jax.block_until_ready(best)  # no more than two blocks on the device
-    scores, rows = (np.asarray(array)[: len(queries)] for array in best)
-    return scores, rows
+    return [(np.asarray(scores), np.asarray(rows)) for scores, rows in best]
+
+  def _search_on_cpu(self, parts: list[jax.Array], width: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    def score(part, block, threshold):
+      start, vectors = block
+      return _scores(part, vectors, start, np.int32(self._num_rows), threshold)
+
+    blocks = ((start, (np.int32(start), block)) for start, block in self._blocks())
+    return top_k_of_blocks(score, parts, len(parts[0]), blocks, width)
+
+  def _blocks(self) -> Iterable[tuple[int, jax.Array]]:
+    blocks = map(self._place, self._starts) if self._resident is None else self._resident
+    return zip(self._starts, blocks, strict=True)
 
   def _place(self, start: int) -> jax.Array:
     rows = self._read(start, min(start + self._block_rows, self._num_rows))
-    return jnp.asarray(np.pad(rows, [(0, self._block_rows - len(rows)), (0, 0)]))
+    return _padded(rows, self._block_rows)
+
+
+def _padded(rows: np.ndarray, size: int) -> jax.Array:
+  return jnp.asarray(np.pad(rows, [(0, size - len(rows)), (0, 0)]), jnp.float32)
+
+
+def _products(queries, block, start, num_rows):
+  """Inner products with the block's rows, and the rows' numbers, from `start` on; -inf from `num_rows` on: padding."""
+  scores = jnp.matmul(queries, block.T, precision=jax.lax.Precision.HIGHEST)
+  rows = start + jnp.arange(len(block))
+  return jnp.where(rows < num_rows, scores, -jnp.inf), rows
+
+
+@jax.jit
+def _scores(queries, block, start, num_rows, threshold):
+  return scores_above(_products(queries, block, start, num_rows)[0], threshold)
 
 
 @jax.jit
 def _merge(best, queries, block, start, num_rows):
   """The best rows of those so far, `best` (scores, rows), both [num, width], and a block's from row `start` on."""
   width = best[0].shape[1]
-  scores = jnp.matmul(queries, block.T, precision=jax.lax.Precision.HIGHEST)
-  rows = start + jnp.arange(len(block))
+  scores, rows = _products(queries, block, start, num_rows)
   own_k = min(width, len(block))
-  own_scores, places = top_k(jnp.where(rows < num_rows, scores, -jnp.inf), own_k, chunk_size(len(block), own_k))
+  own_scores, places = top_k(scores, own_k, chunk_size(len(block), own_k))
   all_scores = jnp.concatenate([best[0], own_scores], axis=1)
   all_rows = jnp.concatenate([best[1], rows[places]], axis=1)  # earlier rows first: ties keep their order
   top_scores, chosen = jax.lax.top_k(all_scores, width)

@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from composeret_jax.evaluation.ranking import NO_ROW
+from composeret_jax.evaluation import retrieval
+from composeret_jax.evaluation.ranking import Answers, NO_ROW
 from composeret_jax.evaluation.retrieval import rank_gallery
 
 
@@ -58,6 +59,27 @@ def test_looking_into_the_best_chunks_only_is_exact(k):
   gallery = rng.integers(-2, 3, (1000, 3)).astype(np.float32)
   ranks = rank_gallery(queries, gallery, k=k, gallery_block=512).rows
   assert ranks.tolist() == np.argsort(-(queries @ gallery.T), axis=1, kind="stable")[:, :k].tolist()
+
+
+@pytest.mark.parametrize("other_groups", [False, True])
+def test_one_cpu_ranks_and_counts_ties_as_any_devices_do(monkeypatch, other_groups):
+  rng = np.random.default_rng(0)
+  queries, gallery = rng.standard_normal((40, 8), np.float32), rng.standard_normal((300, 8), np.float32)
+  gallery[150:] = gallery[rng.integers(0, 150, 150)]  # each score several times
+  labels, targets = rng.choice(list("abc"), 300).tolist(), rng.choice(list("abc"), 40)
+  options = {
+    "exclude": rng.integers(0, 300, 40),
+    "query_groups": rng.integers(0, 3, 40),
+    "gallery_groups": np.sort(rng.integers(0, 3, 300)),  # blocks without a row of a query's group
+    "other_groups": other_groups,
+    "answers": Answers.of((labels, [[target] for target in targets])),
+  }
+  own = rank_gallery(queries, gallery, k=9, query_block=16, gallery_block=64, **options)
+  monkeypatch.setattr(retrieval, "stream_on_cpu", retrieval._stream)
+  others = rank_gallery(queries, gallery, k=9, query_block=16, gallery_block=64, **options)
+  assert own.tied_after.any()
+  for field in ("rows", "levels", "tied_after"):
+    np.testing.assert_array_equal(getattr(own, field), getattr(others, field))
 
 
 def test_a_memory_map_is_ranked_as_the_array_is(tmp_path):

@@ -53,7 +53,9 @@ def test_put_replaces_and_delete_removes(location):
   assert "000" in index
 
 
-def test_search_is_numpys_argsort_with_ties_by_id(tmp_path, monkeypatch):
+@pytest.mark.parametrize("search", ["_search_on_cpu", "_search"])
+def test_search_is_numpys_argsort_with_ties_by_id(tmp_path, monkeypatch, search):
+  monkeypatch.setattr(nearest_module.Nearest, "_search_on_cpu", getattr(nearest_module.Nearest, search))
   monkeypatch.setattr(nearest_module, "BLOCK_ROWS", 16)
   rng = np.random.default_rng(3)
   features = rng.integers(-2, 3, (100, DIM)).astype(np.float32)  # sums of integers are exact, and many are equal
