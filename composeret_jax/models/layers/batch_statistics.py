@@ -35,7 +35,7 @@ def normalise_batch(
     scale,
     bias,
     expected_mean,
-    cpu=lambda *arrays: in_two_reads(*arrays, axis_name),
+    cpu=functools.partial(in_two_reads, axis_name=axis_name),
     default=lambda *arrays: NormalisedBatch(*with_own_gradient(*arrays, axis_name)),
   )
 

@@ -57,15 +57,15 @@ def _backward(places, gradient):
   batch, height, width, channels = gradient.shape
   edge = ((0, 0), (0, 1), (0, 1), (0, 0))
   places, gradient = jnp.pad(places, edge, constant_values=255), jnp.pad(gradient, edge)
-  total = 0
+  parts = []
   for below, beside in itertools.product(range(2), repeat=2):
     rows, columns = (1 + jnp.arange(2) - 2 * shift for shift in (below, beside))  # of the pixels, in that window
     looked_for = (4 * rows[:, None] + columns)[:, None, :, None].astype(jnp.int8)  # none is at -1
     own_places, own_gradient = (
       windows[:, below : below + height, None, beside : beside + width, None] for windows in (places, gradient)
     )  # [batch, height, 1, width, 1, channels]
-    total += jnp.where(own_places == looked_for.astype(jnp.uint8), own_gradient, 0)
-  return (total.reshape(batch, 2 * height, 2 * width, channels),)
+    parts.append(jnp.where(own_places == looked_for.astype(jnp.uint8), own_gradient, 0))
+  return (functools.reduce(jnp.add, parts).reshape(batch, 2 * height, 2 * width, channels),)
 
 
 _max_of_even.defvjp(_forward, _backward)
