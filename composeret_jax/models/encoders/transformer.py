@@ -66,7 +66,7 @@ class Attention(nnx.Module):
   ) -> Float[Array, "batch queries dim"]:
     """What `queries`, by default `states` themselves, get of `states`, where `mask` lets them see.
 
-    With `causal`, states see of these only themselves and those before them. `rngs` feeds dropout of the attention's weights.
+    With `causal`, states see of these only themselves and those before them. `rngs` feeds dropout of the weights.
     """
     plain_self_attention = mask is None and queries is None and not self.dropout.acts
     queries = states if queries is None else queries

@@ -100,6 +100,7 @@ RULES: dict[str, Rule] = {
   "hard_negatives.every_steps": whole_number(0),
   "hard_negatives.num": whole_number(1),
   "model.composer": one_of(COMPOSERS),
+  "model.composer_dtype": one_of(DTYPES),
   "model.image_encoder.name": one_of(("resnet", "tower")),
   "model.image_encoder.width": whole_number(1),
   "model.image_encoder.block": one_of(BLOCKS),
