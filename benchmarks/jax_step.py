@@ -6,11 +6,11 @@ from flax import nnx
 import jax
 import numpy as np
 
+from benchmarks import resnet_model
 from benchmarks.built_step import BuiltStep
 from benchmarks.clip_towers import Towers
 from composeret_jax.distributed import data_mesh
 from composeret_jax.models.composers import COMPOSERS
-from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.encoders.projected import ProjectedImageEncoder, ProjectedTextEncoder
 from composeret_jax.models.encoders.transformer import Compute
 from composeret_jax.models.encoders.vit import Colours
@@ -20,7 +20,6 @@ from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.train_step.state import create_state
 from composeret_jax.train_step.step import make_train_step
-from composeret_jax.training.model import build_model
 from composeret_jax.training.profiling import program_flops
 from configs import base, clip4cir_finetune, models
 
@@ -57,7 +56,8 @@ def build(
   config.model.image_encoder.dtype = dtype
   config.loss, config.batch_size, config.optimizer = loss, len(batch["reference"]), optimizer
   config.train.num_microbatches, config.loss_block_rows = num_microbatches, loss_block_rows
-  model = _composer(composer, dim) if composer_only else _whole(config, vocabulary_size, dim)
+  config.model.composer_dtype = dtype if composer_only else "float32"
+  model = _composer(config.model, dim) if composer_only else resnet_model.build(config.model, vocabulary_size, dim)
   return _built(model, config, batch, steps_per_call)
 
 
@@ -108,16 +108,10 @@ def _built(model: RetrievalModel, config, batch: Mapping[str, np.ndarray], steps
   )
 
 
-def _composer(name: str, dim: int) -> RetrievalModel:
-  return RetrievalModel(Given(), Given(), COMPOSERS[name](dim, dim, rngs=nnx.Rngs(0)))
-
-
-def _whole(config, vocabulary_size: int, dim: int) -> RetrievalModel:
-  def text_encoder(rngs: nnx.Rngs) -> LstmTextEncoder:
-    return LstmTextEncoder(vocabulary_size=vocabulary_size, embedding_dim=dim, feature_dim=dim, rngs=rngs)
-
-  config.model.image_encoder.feature_dim = dim
-  return build_model(config.model, text_encoder, seed=0)
+def _composer(config, dim: int) -> RetrievalModel:
+  composer = COMPOSERS[config.composer](dim, dim, rngs=nnx.Rngs(0))
+  composer.compute_in(jax.numpy.dtype(config.composer_dtype))
+  return RetrievalModel(Given(), Given(), composer)
 
 
 def _repeated(step: Callable, times: int) -> Callable:
