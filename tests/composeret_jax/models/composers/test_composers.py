@@ -207,7 +207,7 @@ def test_bfloat16_stays_near_and_what_is_learned_and_compared_is_float32(name):
     def pool(self, maps):
       return maps.mean((1, 2))
 
-  model = RetrievalModel(Maps(), Maps(), composer)
+  model = RetrievalModel(Maps(), Maps(), composer, empty_text=0)
   exact = model.compose(reference, text)
   composer.compute_in(jnp.dtype("bfloat16"))
   rounded = model.compose(reference, text)
