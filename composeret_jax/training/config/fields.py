@@ -85,6 +85,7 @@ RULES: dict[str, Rule] = {
   "data.siblings_per_batch": whole_number(0),
   "data.num_workers": whole_number(0),
   "data.allow_other_content": boolean,
+  "data.validation_share": FRACTION,
   "augment.min_crop_area": SHARE,
   "augment.flip": boolean,
   "train.steps_per_call": whole_number(1),
