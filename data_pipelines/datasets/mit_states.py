@@ -70,17 +70,7 @@ class MitStates(TableBuilder):
 
   def read_queries(self, split: str) -> Sequence[Query]:
     """Every image with every other adjective of its noun."""
-    return self.queries_between(self.read_images(split))
-
-  @classmethod
-  def held_out_by(cls, label: str) -> str:
-    """The noun: as the test split, validation is of nouns that training does not show."""
-    return split_label(label)[1]
-
-  @classmethod
-  def queries_between(cls, images: Sequence[Image]) -> Sequence[Query]:
-    """Every image with every other adjective of its noun."""
-    queries = []
+    images, queries = self.read_images(split), []
     adjectives = defaultdict[str, set[str]](set)
     for image in images:
       adjective, noun = split_label(image.label)
