@@ -2,13 +2,16 @@
 
 python -m benchmarks.gpu --folder=gpu_results
 
-ComposeAE, ResNet-18, 224 pixels, batch 256, bfloat16: against PyTorch compiled and the device's peak; a profile; with
-images on the device and streamed; batch 32,768 in microbatches. The parts are the other scripts here, one after the
-other; a part that fails, or that the time does not suffice for, is reported and the rest goes on. --folder gets each
-part's output, its figures as JSON, the trace, and the table that is printed last, summary.md.
+The most important first, all in bfloat16: ComposeAE with ResNet-18 at 224 pixels and batch 256, fine-tuning CLIP's
+ViT-B/32, and the Combiner at batch 4,096, each against PyTorch compiled; images on the device and streamed; batch
+32,768 in microbatches; a profile of the first. Before them every kind of program runs at a tiny size, all at once: that
+shows what cannot run here, and brings libraries into memory. The parts are the other scripts here, one after the other;
+a part that fails, or that the time does not suffice for, is reported and the rest goes on. --folder gets each part's
+output, its figures as JSON, all of them as results.json, the trace, and the table that is printed last, summary.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
 import json
 import os
 import pathlib
@@ -20,67 +23,132 @@ from typing import Any
 
 from absl import app, flags
 
-WANTED = {"ours against PyTorch": 1.2, "images on the device": 0.98, "streamed from the store": 0.95}
+WANTED = {
+  "ResNet-18, ours against PyTorch": 1.15,
+  "towers, ours against PyTorch": 1.1,
+  "images on the device": 0.98,
+  "streamed from the store": 0.95,
+}
 
 
-def parts(folder: pathlib.Path) -> dict[str, list[str]]:
-  """Arguments of each script by its name, the most important first."""
-  sizes = [f"--image_size={flags.FLAGS.image_size}", f"--dtype={flags.FLAGS.dtype}"]
-  batch = f"--batch_size={flags.FLAGS.batch_size}"
-  large = [f"--batch_sizes={flags.FLAGS.large_batch_size}", f"--microbatch={flags.FLAGS.batch_size}"]
-  images = f"--num_images={flags.FLAGS.num_images}"
-  return {
-    "train_step": [*sizes, batch, "--num_steps=10"],
-    "step_profile": [*sizes, batch, f"--trace={folder / 'trace'}"],
-    "placement": [*sizes, batch, images, "--num_steps=10", "--num_rounds=5"],
-    "large_batch": [*sizes, *large, "--contenders=microbatches"],
-  }
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """A script of this folder with its arguments, ended after `seconds`; it writes the JSON file --output."""
+
+  name: str
+  script: str
+  arguments: tuple[str, ...]
+  seconds: float
+
+  def start(self, folder: pathlib.Path, log: Any) -> subprocess.Popen:
+    """The script in a process group of its own, to end the processes that it starts with it."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    command = [sys.executable, "-m", f"benchmarks.{self.script}", *self.arguments]
+    command.append(f"--output={folder / self.name}.json")
+    return subprocess.Popen(command, stdout=log, stderr=log, env={**cache, **os.environ}, start_new_session=True)
+
+  def run(self, folder: pathlib.Path, seconds: float) -> str:
+    """Its output goes to the terminal and to a file; returns what went wrong, or nothing."""
+    with (folder / f"{self.name}.txt").open("wb") as log:
+      process = self.start(folder, log)
+      failure = ended(process, min(seconds, self.seconds))
+    lines = (folder / f"{self.name}.txt").read_text(errors="replace").splitlines()
+    print("\n".join(lines[-40:]), flush=True)
+    return failure
 
 
-def run_part(name: str, arguments: list[str], folder: pathlib.Path, seconds: float) -> str:
-  """Runs a script, its output to the terminal and to a file; returns what went wrong, or nothing."""
-  environment = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), **os.environ}
-  command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, f"--output={folder / name}.json"]
-  with (folder / f"{name}.txt").open("wb") as log:
-    # A group of its own, to end the processes that it starts with it.
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-      status = process.wait(max(seconds, 0))
-    except subprocess.TimeoutExpired:
-      return "the time was up"
-    finally:
-      if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-  print((folder / f"{name}.txt").read_text(errors="replace"), flush=True)
+def ended(process: subprocess.Popen, seconds: float) -> str:
+  """Waits for the process, and ends its group when the time is up; returns what went wrong, or nothing."""
+  try:
+    status = process.wait(max(seconds, 0))
+  except subprocess.TimeoutExpired:
+    return "the time was up"
+  finally:
+    if process.poll() is None:
+      os.killpg(process.pid, signal.SIGKILL)
+      process.wait()
   return f"ended with status {status}" if status else ""
 
 
+# A pass at tiny sizes: it takes what loading libraries and starting compilers takes.
+TINY = {
+  "resnet": ("--image_size=32", "--batch_size=4"),
+  "towers": ("--tower=tiny", "--batch_size=4"),
+}
+
+
+def pairs() -> dict[str, tuple[str, ...]]:
+  """Arguments of train_step for what is timed against PyTorch."""
+  size, batch = f"--image_size={flags.FLAGS.image_size}", f"--batch_size={flags.FLAGS.batch_size}"
+  composer = ("--composer_only", "--composer=combiner", "--optimizer=adamw", "--loss=info_nce", "--dim=640")
+  return {
+    "resnet": (size, batch, "--loss=batch_based_classification", "--num_steps=10"),
+    "towers": (f"--tower={flags.FLAGS.tower}", f"--batch_size={flags.FLAGS.tower_batch_size}", "--num_steps=10"),
+    "combiner": (*composer, f"--batch_size={flags.FLAGS.combiner_batch_size}", "--num_steps=30"),
+  }
+
+
+def parts(folder: pathlib.Path) -> list[Part]:
+  """The most important first."""
+  dtype = f"--dtype={flags.FLAGS.dtype}"
+  found = []
+  for name, arguments in pairs().items():
+    for contender in ("jax", "torch"):
+      options = (*arguments, dtype, f"--contender={contender}", "--num_rounds=5")
+      found.append(Part(f"{name}_{contender}", "train_step", options, seconds=150))
+  sizes, batch = (f"--image_size={flags.FLAGS.image_size}", dtype), f"--batch_size={flags.FLAGS.batch_size}"
+  images = (f"--num_images={flags.FLAGS.num_images}", "--num_steps=10", "--num_rounds=5")
+  large = (f"--batch_sizes={flags.FLAGS.large_batch_size}", f"--microbatch={flags.FLAGS.batch_size}")
+  traced = ("--loss=batch_based_classification", f"--trace={folder / 'trace'}")
+  return [
+    *found,
+    Part("placement", "placement", (*sizes, batch, *images), seconds=150),
+    Part("large_batch", "large_batch", (*sizes, *large, "--contenders=microbatches", "--num_steps=1"), seconds=150),
+    Part("step_profile", "step_profile", (*sizes, batch, *traced), seconds=150),
+  ]
+
+
+def warm_up(folder: pathlib.Path, seconds: float) -> dict[str, str]:
+  """Runs every kind of program at a tiny size, all at once; returns what went wrong with each that failed."""
+  os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # they share the device's memory
+  tiny = ("--num_steps=1", "--num_rounds=1", f"--dtype={flags.FLAGS.dtype}")
+  names = {f"tiny_{pair}_{contender}": (pair, contender) for pair in TINY for contender in ("jax", "torch")}
+  started, end = {}, time.monotonic() + min(seconds, 120)
+  for name, (pair, contender) in names.items():
+    part = Part(name, "train_step", (*TINY[pair], *tiny, f"--contender={contender}"), seconds=120)
+    started[name] = part.start(folder, (folder / f"{name}.txt").open("wb"))
+  failures = {name: ended(process, end - time.monotonic()) for name, process in started.items()}
+  del os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"]
+  return {name: failure for name, failure in failures.items() if failure}
+
+
 def rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-  """Each figure with what was wanted of it, from the parts' JSON files."""
-  if step := results.get("train_step"):
-    yield from _step_rows(step["results"], 2 * step["settings"]["batch_size"])
-  if profile := results.get("step_profile"):
-    shares = ", ".join(f"{row['phase']} {row['kind']} {row['share']:.0%}" for row in profile["by_kind"][:5])
-    yield "where a step's time goes", f"operations {profile['busy']:.0%} of the time; {shares}", ""
+  """Each figure with what was wanted of it, from the parts' JSON files by their names."""
+  for title, pair in (("ResNet-18", "resnet"), ("towers", "towers"), ("Combiner", "combiner")):
+    yield from _pair_rows(title, {name: results.get(f"{pair}_{name}") for name in ("jax", "torch")})
   for row in results.get("placement", {}).get("rows", ()):
     found = f"{row['images_per_second']:,.0f} images a second, {row['share']:.3f} of the first"
     yield row["images"], found, _verdict(row["images"], row["share"])
   for row in results.get("large_batch", {}).get("rows", ()):
     found = row["failed"] or f"{row['images_per_second']:,.0f} images a second, {row['peak_gb']:.1f} GB at the peak"
     yield f"batch {row['batch']} in microbatches", found, "failed" if row["failed"] else ""
+  if profile := results.get("step_profile"):
+    yield "operations' share of a step", f"{profile['busy']:.0%}", ""
+    for row in profile["by_kind"][:12]:
+      speed = f"{row['gb_a_step']:.2f} GB at {row['tb_per_second']:.2f} TB/s" if row["gb_a_step"] else "bytes not known"
+      found = f"{row['ms_a_step']:.2f} ms, {row['runs_a_step']:.0f} runs, {speed}"
+      yield f"{row['phase']} {row['kind']}", found, ""
 
 
-def _step_rows(steps: Mapping[str, Any], images: int) -> Iterator[tuple[str, str, str]]:
-  ours = steps["jax"]
-  best = min(result["seconds_per_step"] for name, result in steps.items() if name != "torch")
-  ratio = steps["torch"]["seconds_per_step"] / best
+def _pair_rows(title: str, steps: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
   for name, result in steps.items():
-    yield f"{name}: one batch", f"{images / result['seconds_per_step']:,.0f} images a second", ""
-  yield "ours against PyTorch", f"{ratio:.2f}", _verdict("ours against PyTorch", ratio)
-  if ours["peak_flops"]:
-    share = ours["flops_per_step"] / ours["seconds_per_step"] / ours["peak_flops"]
-    yield "share of the device's peak", f"{share:.1%}", ""
+    if result:
+      peak = result.get("peak_flops")
+      share = f", {result['flops_per_step'] / result['seconds_per_step'] / peak:.1%} of the peak" if peak else ""
+      yield f"{title}, {name}", f"{1e3 * result['seconds_per_step']:.2f} ms a step{share}", ""
+  if all(steps.values()):
+    ratio = steps["torch"]["seconds_per_step"] / steps["jax"]["seconds_per_step"]
+    yield f"{title}, ours against PyTorch", f"{ratio:.2f}", _verdict(f"{title}, ours against PyTorch", ratio)
 
 
 def _verdict(name: str, found: float) -> str:
@@ -89,13 +157,16 @@ def _verdict(name: str, found: float) -> str:
   return f"{'met' if found >= WANTED[name] else 'missed'}: at least {WANTED[name]}"
 
 
-def summary(folder: pathlib.Path, failures: Mapping[str, str]) -> str:
-  """The table of all figures in `folder`, and of the parts without."""
-  files = {name: folder / f"{name}.json" for name in parts(folder) if name not in failures}
-  table = [("what", "found", "wanted"), ("---",) * 3]
-  table += rows({name: json.loads(file.read_text()) for name, file in files.items()})
+def write_summary(folder: pathlib.Path, device: str, names: Sequence[str], failures: Mapping[str, str]) -> str:
+  """The table of all figures in `folder` so far, and of the parts without; summary.md and results.json hold it."""
+  results = {name: json.loads((folder / f"{name}.json").read_text()) for name in names if name not in failures}
+  table = [("what", "found", "wanted"), ("---",) * 3, *rows(results)]
   table += [(name, f"not measured: {why}, see {folder / name}.txt", "") for name, why in failures.items()]
-  return "".join(f"| {' | '.join(row)} |\n" for row in table)
+  text = f"{device}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in table)
+  (folder / "summary.md").write_text(text)
+  figures = {"device": device, "results": results, "failures": failures}
+  (folder / "results.json").write_text(json.dumps(figures, indent=2) + "\n")
+  return text
 
 
 def device_kind() -> str:
@@ -110,9 +181,12 @@ def define_flags() -> None:
   flags.DEFINE_float("minutes", 10, "When to end.", lower_bound=0)
   flags.DEFINE_integer("image_size", 224, "Pixels, square.", lower_bound=1)
   flags.DEFINE_integer("batch_size", 256, "Triplets a step, and those encoded at a time.", lower_bound=2)
+  flags.DEFINE_string("tower", "vit_b32", "Which of train_step's towers are fine-tuned.")
+  flags.DEFINE_integer("tower_batch_size", 128, "Triplets a step of fine-tuning.", lower_bound=2)
+  flags.DEFINE_integer("combiner_batch_size", 4_096, "Triplets a step of the Combiner.", lower_bound=2)
   flags.DEFINE_integer("large_batch_size", 32_768, "Triplets a step in microbatches.", lower_bound=2)
   flags.DEFINE_integer("num_images", 15_000, "Images that are placed.", lower_bound=1)
-  flags.DEFINE_enum("dtype", "bfloat16", ["float32", "bfloat16"], "What convolutions compute in.")
+  flags.DEFINE_enum("dtype", "bfloat16", ["float32", "bfloat16"], "What convolutions and products compute in.")
   flags.DEFINE_boolean("allow_cpu", False, "Runs without a GPU, to try the script: give small sizes.")
 
 
@@ -126,15 +200,16 @@ def main(_) -> None:
   if folder.exists():
     sys.exit(f"error: --folder={folder} exists, expected a new one")
   folder.mkdir(parents=True)
-  failures = {}
-  for name, arguments in parts(folder).items():
-    minutes = (end - time.monotonic()) / 60
-    print(f"{name}: {minutes:.1f} minutes left, output so far in {folder / name}.txt", flush=True)
-    if failure := run_part(name, arguments, folder, end - time.monotonic()):
-      print(f"{name}: {failure}", flush=True)
-      failures[name] = failure
-  text = f"{device}\n\n{summary(folder, failures)}"
-  (folder / "summary.md").write_text(text)
+  failures, done = warm_up(folder, end - time.monotonic()), []
+  print(f"tiny sizes: {failures or 'all ran'}", flush=True)
+  for part in parts(folder):
+    left = end - time.monotonic()
+    print(f"{part.name}: {left:.0f} seconds left, output so far in {folder / part.name}.txt", flush=True)
+    done.append(part.name)
+    if failure := part.run(folder, left):
+      print(f"{part.name}: {failure}", flush=True)
+      failures[part.name] = failure
+    text = write_summary(folder, device, done, failures)
   print(text, end="")
   sys.exit(bool(failures))
 

@@ -19,16 +19,15 @@ from absl import app, flags
 import jax
 import numpy as np
 
+from benchmarks import resnet_model
 from benchmarks.contenders import report
 from benchmarks.photographs import photograph_table
 from benchmarks.random_batch import DIM, TEXT_LENGTH, VOCABULARY_SIZE
 from composeret_jax.distributed import data_mesh, on_every_device, place
-from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.train_step.state import create_state
 from composeret_jax.train_step.step import make_train_step
-from composeret_jax.training.model import build_model
 from configs import base, models
 from data_pipelines.loader import LoadRows, LoadTriplets, to_devices, train_batches, TripletStream
 from data_pipelines.pixels.store import open_store, PixelStore
@@ -68,13 +67,10 @@ def trainer(parallel: Parallel, batches: Iterator[dict], resident: jax.Array | N
   """A function that does some steps from the next batches on and returns their seconds."""
   config = base.get_config()
   config.model = models.get_config("compose_ae")
-  config.model.image_encoder.dtype, config.model.image_encoder.feature_dim = _DTYPE.value, DIM
+  config.model.image_encoder.dtype = _DTYPE.value
   config.batch_size = _BATCH_SIZE.value
 
-  def text_encoder(rngs) -> LstmTextEncoder:
-    return LstmTextEncoder(vocabulary_size=VOCABULARY_SIZE, embedding_dim=DIM, feature_dim=DIM, rngs=rngs)
-
-  model = build_model(config.model, text_encoder, seed=0)
+  model = resnet_model.build(config.model, VOCABULARY_SIZE, DIM)
   optimizer = build_optimizer(config)
   step = parallel.compile(make_train_step(model, optimizer, config, parallel))
   state = jax.tree.map(jax.numpy.copy, create_state(model, optimizer, seed=0))

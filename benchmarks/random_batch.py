@@ -13,7 +13,7 @@ def pixels_and_tokens(batch_size: int, image_size: int) -> dict[str, np.ndarray]
   return images | {"text": rng.integers(0, VOCABULARY_SIZE, (batch_size, TEXT_LENGTH), dtype=np.int32)}
 
 
-def features(batch_size: int) -> dict[str, np.ndarray]:
-  """References, targets and texts [batch, DIM], float32, as frozen encoders would give them."""
+def features(batch_size: int, dim: int = DIM) -> dict[str, np.ndarray]:
+  """References, targets and texts [batch, dim], float32, as frozen encoders would give them."""
   rng = np.random.default_rng(0)
-  return {name: rng.normal(size=(batch_size, DIM)).astype(np.float32) for name in ("reference", "target", "text")}
+  return {name: rng.normal(size=(batch_size, dim)).astype(np.float32) for name in ("reference", "target", "text")}

@@ -3,9 +3,9 @@
 python -m benchmarks.step_profile --batch_size=256 --dtype=bfloat16 --trace=profile    # on a GPU
 python -m benchmarks.step_profile --batch_size=8 --image_size=64 --trace=profile    # on a CPU
 
-The first table has the operations by phase and kind, the second those that take longest, with what they compute and the
-place in the program that they come from. A fusion has the place of its last operation. TensorBoard's profile page opens
-the same trace.
+The first table has the operations by phase and kind, with the bytes that they read and write and how fast; the second
+those that take longest, with what they compute and the place in the program that they come from. A fusion has the place
+of its last operation. TensorBoard's profile page opens the same trace.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from jax.profiler import ProfileData
 
 from benchmarks import jax_step
 from benchmarks.contenders import report
+from benchmarks.hlo_traffic import traffic
 from benchmarks.random_batch import DIM, pixels_and_tokens, VOCABULARY_SIZE
 
 CONTAINERS = ("call", "conditional", "while")  # on a CPU their operations have events of their own
@@ -84,16 +85,23 @@ def _events(profile: ProfileData) -> Iterator[tuple[str, float]]:
         yield name, event.duration_ns / 1e9
 
 
-def by_kind(times: dict[str, list[float]], places: dict[str, Source], num_steps: int) -> list[dict]:
-  """A row for each phase and kind, a kind being a name without its number; the longest first."""
-  groups = {}
+def by_kind(
+  times: dict[str, list[float]], places: dict[str, Source], moved: dict[str, int], num_steps: int
+) -> list[dict]:
+  """A row for each phase and kind, a kind being a name without its number; the longest first.
+
+  `moved` has the bytes of each operation, by its key; those of operations that it does not have are not counted.
+  """
+  groups, known = {}, {}
   for name, seconds in times.items():
     key = places.get(_key(name), Source()).phase, re.sub(r"[._]?\d+$", "", name)
     groups.setdefault(key, []).extend(seconds)
+    known[key] = known.get(key, 0) + moved.get(_key(name), 0) * len(seconds)
   total = sum(map(sum, times.values()))
   rows = [
     {"phase": phase, "kind": kind, "share": sum(seconds) / total, "ms_a_step": 1e3 * sum(seconds) / num_steps}
-    | {"runs_a_step": len(seconds) / num_steps}
+    | {"runs_a_step": len(seconds) / num_steps, "gb_a_step": known[phase, kind] / num_steps / 1e9}
+    | {"tb_per_second": known[phase, kind] / sum(seconds) / 1e12}
     for (phase, kind), seconds in groups.items()
   ]
   return sorted(rows, key=lambda row: -row["share"])
@@ -140,10 +148,12 @@ def main(_) -> None:
   options.python_tracer_level = 0
   with jax.profiler.trace(str(trace), profiler_options=options):
     seconds = step.seconds_per_call(num_steps)
-  times, places = operation_times(trace), sources(step.hlo_text())
+  text = step.hlo_text()
+  times, places = operation_times(trace), sources(text)
+  moved = {_key(name): num_bytes for name, num_bytes in traffic(text).items()}
   busy = sum(map(sum, times.values())) / num_steps / seconds
   print(f"{step.device}: {1e3 * seconds:.2f} ms a step while traced, operations take {busy:.0%} of them")
-  tables = {"by_kind": by_kind(times, places, num_steps), "longest": longest(times, places, num_steps)}
+  tables = {"by_kind": by_kind(times, places, moved, num_steps), "longest": longest(times, places, num_steps)}
   for title, rows in tables.items():
     report(title, rows[: flags.FLAGS.num_rows], None)
   if flags.FLAGS.output:

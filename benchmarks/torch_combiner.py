@@ -25,6 +25,26 @@ class Combiner(nn.Module):
     return self.residual(both) + gate * text + (1 - gate) * image
 
 
+class CombinerOnly(nn.Module):
+  """The Combiner over features that are given, called for the training loss."""
+
+  def __init__(self, dim: int):
+    super().__init__()
+    self.combiner = Combiner(dim)
+    self.radius = nn.Parameter(torch.tensor(10.0))
+
+  def forward(self, reference: torch.Tensor, target: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """InfoNCE in both directions, of features [batch, dim]."""
+    composed = F.normalize(self.combiner(reference, text).float(), dim=1)
+    return info_nce(self.radius.square() * composed @ F.normalize(target, dim=1).T)
+
+
+def info_nce(logits: torch.Tensor) -> torch.Tensor:
+  """Cross-entropy along rows and columns, the diagonal being right."""
+  diagonal = torch.arange(len(logits), device=logits.device)
+  return (F.cross_entropy(logits, diagonal) + F.cross_entropy(logits.T, diagonal)) / 2
+
+
 def _halved_relu(in_features: int, out_features: int) -> nn.Sequential:
   return nn.Sequential(nn.Linear(in_features, out_features), nn.ReLU(), nn.Dropout(0.5))
 
@@ -47,14 +67,13 @@ def build(
   optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
   images, texts = torch.from_numpy(images), torch.from_numpy(texts)
   batches = _batches(torch.from_numpy(triplets), batch_size)
-  diagonal = torch.arange(batch_size)
 
   def run(num_steps: int) -> float:
     for _ in range(num_steps):
       reference, target, text = next(batches)
       composed = F.normalize(model(images[reference], texts[text]), dim=1)
       logits = 100 * composed @ F.normalize(images[target], dim=1).T
-      loss = (F.cross_entropy(logits, diagonal) + F.cross_entropy(logits.T, diagonal)) / 2
+      loss = info_nce(logits)
       optimizer.zero_grad(set_to_none=True)
       loss.backward()
       optimizer.step()

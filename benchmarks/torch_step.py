@@ -5,33 +5,46 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from benchmarks import torch_compose_ae
+from benchmarks import torch_combiner, torch_compose_ae
 from benchmarks.built_step import BuiltStep
 
 
 def build(
-  batch: Mapping[str, np.ndarray], *, vocabulary_size: int, dim: int, loss: str, dtype: str, composer_only: bool
+  batch: Mapping[str, np.ndarray],
+  *,
+  vocabulary_size: int,
+  dim: int,
+  loss: str,
+  dtype: str,
+  composer_only: bool,
+  composer: str = "compose_ae",
+  optimizer: str = "sgd",
 ) -> BuiltStep:
   """Options as jax_step's."""
   on_gpu = torch.cuda.is_available()
   device = torch.device("cuda" if on_gpu else "cpu")
   torch.set_float32_matmul_precision("high")  # TF32, as JAX by default
   torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
-  if composer_only:
+  if composer == "combiner":
+    model = torch_combiner.CombinerOnly(dim)
+  elif composer_only:
     model = torch_compose_ae.ComposerOnly(dim, loss)
   else:
     model = torch_compose_ae.RetrievalModel(vocabulary_size, dim, loss)
   model = model.to(device, memory_format=torch.channels_last)
-  optimizer = torch.optim.SGD(_groups(model), lr=0.01, momentum=0.9, weight_decay=1e-6, fused=on_gpu)
+  if optimizer == "adamw":
+    moves = torch.optim.AdamW(_groups(model), lr=0.01, weight_decay=1e-6, fused=True)
+  else:
+    moves = torch.optim.SGD(_groups(model), lr=0.01, momentum=0.9, weight_decay=1e-6, fused=on_gpu)
   arrays = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
   loss_of = torch.compile(model) if on_gpu else model
 
   def step() -> None:
     with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
       value = loss_of(**arrays)
-    optimizer.zero_grad(set_to_none=True)
+    moves.zero_grad(set_to_none=True)
     value.backward()
-    optimizer.step()
+    moves.step()
 
   wait = torch.cuda.synchronize if on_gpu else lambda: None
   num_parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -89,6 +89,7 @@ def set_data(config: ml_collections.ConfigDict) -> None:
   # Rows of each batch that are drawn in groups whose targets share all but what the texts change (a noun, all but one
   # word of a caption, the reference of listed queries), so that the text alone tells them apart; 0: none.
   config.data.siblings_per_batch = 0
+  config.data.validation_share = 0.0  # of the training labels, held out for best_metric; 0: the test split is for it
   config.data.num_workers = 2  # processes that decode; 0 decodes in this one
 
 

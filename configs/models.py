@@ -94,6 +94,7 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   """A composer over ResNet-18 and an LSTM, trained with the main loss alone."""
   model = ml_collections.ConfigDict()
   model.composer = composer
+  model.composer_dtype = "float32"  # or "bfloat16": what the composer's products compute in; the losses stay float32
   model.composer_options = ml_collections.ConfigDict()  # what it is built with, by name
   model.image_encoder = ml_collections.ConfigDict()
   model.image_encoder.name = "resnet"  # or "tower": CLIP's, SigLIP's or DINOv2's, as `pretrained` holds it

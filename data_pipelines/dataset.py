@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from data_pipelines.datasets.beam import Beam
-from data_pipelines.datasets.builder import SUBMISSION
+from data_pipelines.datasets.builder import Image, SUBMISSION
 from data_pipelines.datasets.prepare import BUILDERS, open_tables
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.bad_images import bad_images
@@ -18,9 +18,12 @@ from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
 from data_pipelines.pixels.source import DecodedPixels, PixelSource
 from data_pipelines.pixels.store import open_store
 from data_pipelines.prepared.identity import differences, identity
-from data_pipelines.prepared.prepared_data import PreparedData
+from data_pipelines.prepared.prepared_data import PreparedData, query_table
+from data_pipelines.prepared.validation import split_off
 from data_pipelines.samplers import ListedSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler, without_images, without_their_queries
+
+VALIDATION = "validation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +31,10 @@ class Dataset:
   """Training images and their triplets, none where there is nothing to train on; the test gallery and its queries.
 
   `open_pixels` gives an image table's pixels, those of "train" or of `gallery_split`. `num_left_out` says how many
-  images and queries are left out because images are missing or cannot be decoded, as metrics by name. `prepared` is
-  what all of it was read from. `label_separator` stands between the words of the gallery's labels; "" where these say
-  nothing of what images share.
+  images and queries are left out because images are missing or cannot be decoded, as metrics by name. `title` names
+  the split of the queries on tables, `prepared` is what all of it was read from, and `validation` is the same training
+  data with the gallery and the queries that `config.data.validation_share` holds out. `label_separator` stands between
+  the words of the gallery's labels; "" where these say nothing of what images share.
   """
 
   train_images: ImageTable
@@ -40,8 +44,10 @@ class Dataset:
   open_pixels: Callable[[ImageTable, str], PixelSource]
   num_left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
   gallery_split: str = "test"
+  title: str = "test split"
   prepared: PreparedData | None = None
   label_separator: str = ""
+  validation: "Dataset | None" = None
 
   @functools.cached_property
   def identity(self) -> Mapping[str, Any]:
@@ -62,6 +68,13 @@ class Dataset:
     _ = self.gallery_pixels
     if len(self.train_images):
       _ = self.train_pixels
+    if self.validation:
+      _ = self.validation.gallery_pixels
+
+  def with_pixels(self, open_pixels: Callable[[ImageTable, str], PixelSource]) -> "Dataset":
+    """The same data whose images are what `open_pixels` gives."""
+    validation = dataclasses.replace(self.validation, open_pixels=open_pixels) if self.validation else None
+    return dataclasses.replace(self, open_pixels=open_pixels, validation=validation)
 
   @functools.cached_property
   def gallery_pixels(self) -> PixelSource:
@@ -82,10 +95,12 @@ def open_dataset(data_config: ml_collections.ConfigDict, text_query: str, split:
   data = _open_data(data_config)
   trains = "train" in data.image_splits
   train = _usable(data_config, data, "train", text_query) if trains else _NOTHING_TO_TRAIN_ON
+  train, held_out = _with_held_out(data_config, train, text_query) if data_config.validation_share else (train, None)
   if split != "test":
     _check_split(data_config.dataset, data, split)
   test = _usable(data_config, data, split, text_query)
-  return Dataset(
+  published = BUILDERS[data_config.dataset].PUBLISHED_AS.get(split)
+  dataset = Dataset(
     train_images=train.images,
     train_triplets=train.triplets,
     gallery=test.images,
@@ -93,9 +108,21 @@ def open_dataset(data_config: ml_collections.ConfigDict, text_query: str, split:
     open_pixels=functools.partial(_open_pixels, data_config, data),
     num_left_out={**data.num_left_out, **test.num_left_out, **train.num_left_out},
     gallery_split=data.images_of(split),
+    title=f"{split} split (published as {published})" if published else f"{split} split",
     prepared=data,
     label_separator=BUILDERS[data_config.dataset].label_separator(_options(data_config)),
   )
+  if held_out is None:
+    return dataset
+  validation = dataclasses.replace(
+    dataset,
+    gallery=held_out.images,
+    queries=held_out.queries,
+    num_left_out={},
+    gallery_split=VALIDATION,
+    title=f"{VALIDATION} split",
+  )
+  return dataclasses.replace(dataset, validation=validation)
 
 
 def prepare(data_config: ml_collections.ConfigDict, beam: Beam | None = None) -> None:
@@ -104,14 +131,8 @@ def prepare(data_config: ml_collections.ConfigDict, beam: Beam | None = None) ->
   With `beam` the tables are written by Apache Beam; stores are made here. The store of images that are for a submission
   alone is left to the submission. Raises InputError when the raw files are not as expected.
   """
-  data = _open_data(data_config, beam)
-  for split in data.image_splits:
-    if split == SUBMISSION:
-      continue
-    images = data.images(split)
-    if data_config.on_bad_image == "skip":
-      images = without_images(images, _bad_images(data_config, data, images, split))
-    _open_pixels(data_config, data, images, split)
+  _open_data(data_config, beam)
+  open_dataset(data_config, BUILDERS[data_config.dataset].TEXT_QUERIES[0]).open_all_pixels()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +184,26 @@ def _usable(data_config: ml_collections.ConfigDict, data: PreparedData, split: s
   return dataclasses.replace(
     usable, num_left_out={f"num_bad_{infix}images": len(bad), f"num_bad_{infix}queries": num_queries}
   )
+
+
+def _with_held_out(data_config: ml_collections.ConfigDict, train: _Split, text_query: str) -> tuple[_Split, _Split]:
+  """What is left of the training split, and what `validation_share` holds out; raises InputError where one is empty."""
+  builder, share = BUILDERS[data_config.dataset], data_config.validation_share
+  parts = split_off(train.images, train.queries, share, builder.held_out_by)
+  images, queries = parts.images, parts.queries
+  if not len(train.queries):
+    rows = zip(images.names, images.labels, images.groups, strict=True)
+    between = builder.queries_between([Image(name, label, b"", group) for name, label, group in rows])
+    queries = query_table(between, text_query)
+  if not len(queries) or not len(parts.train_images) or len(train.queries) and not len(parts.train_queries):
+    raise InputError(
+      f"config.data.validation_share is {share}: of {len(train.images):,} training images and {len(train.queries):,} "
+      f"listed queries it leaves {len(parts.train_images):,} and {len(parts.train_queries):,}, and gives "
+      f"{len(queries):,} queries to validate, expected some of each"
+    )
+  triplets = builder.sampler(parts.train_images, parts.train_queries, text_query)
+  left = dataclasses.replace(train, images=parts.train_images, queries=parts.train_queries, triplets=triplets)
+  return left, _Split(images, queries, _NOTHING_TO_TRAIN_ON.triplets, len(queries))
 
 
 def _bad_images(

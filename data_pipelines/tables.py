@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 import dataclasses
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Int
 import numpy as np
@@ -121,8 +121,14 @@ def without_their_queries(queries: QueryTable, images: ImageTable, bad: Collecti
     for row, (reference, label) in enumerate(zip(queries.references, queries.target_labels, strict=True))
     if good[reference] and label in labels and (not queries.subsets or labels.issuperset(queries.subsets[row]))
   ]
-  columns = {
-    field.name: [getattr(queries, field.name)[row] for row in kept] if len(getattr(queries, field.name)) else ()
+  left = some_queries(queries, kept)
+  return dataclasses.replace(left, references=new_rows[left.references].astype(np.int64))
+
+
+def some_queries(queries: QueryTable, rows: Sequence[int]) -> QueryTable:
+  """The queries at these rows, in their order."""
+  columns: dict[str, Any] = {
+    field.name: [getattr(queries, field.name)[row] for row in rows] if len(getattr(queries, field.name)) else ()
     for field in dataclasses.fields(queries)
   }
-  return QueryTable(**columns | {"references": new_rows[queries.references[kept]].astype(np.int64)})
+  return QueryTable(**columns | {"references": queries.references[list(rows)]})

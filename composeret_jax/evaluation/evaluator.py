@@ -92,6 +92,8 @@ class Evaluator:
     self._siblings = None
     if dataset.label_separator and queries.have_targets:
       self._siblings = Siblings(dataset.gallery, queries, dataset.label_separator)
+    if self._subsets is None:  # validation queries have none, as training queries
+      self._protocol = dataclasses.replace(self._protocol, subset_recall_at=())
     self._answers = answers_of(
       self._protocol,
       labels,

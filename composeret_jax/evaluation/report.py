@@ -83,7 +83,8 @@ def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None
   """Prints the table of recalls, and what was left out; the first process does."""
   if not is_first():
     return
-  print(f"Step {step}: {len(dataset.queries):,} queries, {len(dataset.gallery):,} images, recall in percent")
+  counts = f"{len(dataset.queries):,} queries, {len(dataset.gallery):,} images"
+  print(f"Step {step}, {dataset.title}: {counts}, recall in percent")
   print(recall_table(evaluation.metrics))
   if tied := ties_line(evaluation.metrics):
     print(tied)

@@ -70,6 +70,7 @@ def export(
     facts={
       "step": int(state.step),
       "metrics": evaluation.metrics,
+      "split": run.dataset.gallery_split,
       "config": config_to_json(config),
       "example_texts": example_texts(run.dataset.queries.texts),
     },

@@ -137,7 +137,7 @@ def submit(
     return
   queries, labels = run.dataset.queries, run.dataset.gallery.labels
   num_blank = sum(not text.strip() for text in queries.texts)
-  print(f"Step {int(state.step)}: {len(queries):,} queries, {len(labels):,} images")
+  print(f"Step {int(state.step)}, {run.dataset.title}: {len(queries):,} queries, {len(labels):,} images")
   if num_blank:
     print(f"{num_blank:,} of the texts are blank: their references were composed with a text of no words")
   folder.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,8 @@ class RetrievalModel(nnx.Module):
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """The raw feature of what the text makes of the image."""
-    return self.pool_references(self.composer(references, text, rngs=rngs))
+    composed = self.composer(references, text, rngs=rngs).astype(jnp.float32)
+    return self.pool_references(composed)
 
   def compose_targets(
     self, images: Float[Array, "batch image_dim"], *, rngs: RowKeys | None = None
@@ -106,7 +107,8 @@ class RetrievalModel(nnx.Module):
     rngs: RowKeys | None = None,
   ) -> tuple[Float[Array, "batch image_dim"], Float[Array, "batch image_dim"]]:
     """`compose`, and the raw feature of the image from which the text has led to the target; only with a rotation."""
-    return self.composer.both_ways(reference, target, text, rngs=rngs)
+    composed, turned_back = self.composer.both_ways(reference, target, text, rngs=rngs)
+    return composed.astype(jnp.float32), turned_back.astype(jnp.float32)
 
   def on_sphere(self, features: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
     """Features scaled to the sphere of the model's radius; a zero feature stays zero."""

@@ -112,7 +112,7 @@ def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Datase
     folder, name = pixels.path.parent.with_name("features"), pixels.path.stem
     return ImageFeatures(kept_features(folder, name, made_with | {"pixels": name}, encode))
 
-  return dataclasses.replace(dataset, open_pixels=open_features)
+  return dataset.with_pixels(open_features)
 
 
 def encode_images(trunk: ImageTrunk, pixels: PixelSource, batch_size: int) -> Float[np.ndarray, "num dim"]:

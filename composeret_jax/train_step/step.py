@@ -96,9 +96,7 @@ def make_train_step(
       optimizer_state=optimizer_state,
       averaged_batch_stats=average,
     )
-    # Else the optimiser's squares are taken for the norm's too, which a CPU then writes to memory.
-    apart = jax.lax.optimization_barrier(gradients)
-    losses = {**losses, "gradient_norm": optax.tree.norm(apart)}
+    losses = {**losses, "gradient_norm": gradient_norm(gradients)}
     return skip_nonfinite(state, new_state, losses) if config.train.on_nonfinite == "skip" else (new_state, losses)
 
   return train_step
@@ -151,6 +149,25 @@ def _make_loss(
     return losses["total"], (losses, nnx.as_pure(nnx.state(trained, nnx.BatchStat)))
 
   return loss_fn
+
+
+# Values of a gradient's leaf below which a sum of its own takes a GPU longer to start than to compute.
+FEW = 2**16
+
+
+def gradient_norm(gradients: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
+  """The Euclidean norm of all leaves as one vector.
+
+  Small leaves, a hundred biases and scales, are summed up as one array; large ones, which devices may hold in parts,
+  by themselves.
+  """
+  # On a CPU, without the barrier, the optimiser's squares are taken for the norm's too, which it then writes to memory.
+  # On a GPU the barrier would write gradients of a lower precision as float32.
+  apart = jax.lax.platform_dependent(gradients, cpu=jax.lax.optimization_barrier, default=lambda arrays: arrays)
+  leaves = jax.tree.leaves(apart)
+  small = [leaf.ravel() for leaf in leaves if leaf.size < FEW]
+  arrays = [leaf for leaf in leaves if leaf.size >= FEW] + ([jnp.concatenate(small)] if small else [])
+  return jnp.sqrt(sum(jnp.square(array).sum() for array in arrays))
 
 
 def skip_nonfinite(before: TrainState, after: TrainState, losses: Losses) -> tuple[TrainState, Losses]:

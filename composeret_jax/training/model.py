@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
+import jax.numpy as jnp
 import ml_collections
 
 from composeret_jax.models.composers import COMPOSERS
@@ -31,6 +32,7 @@ def build_model(
   composer_class: Any = COMPOSERS[config.composer]
   image_dim = image_encoder.trunk.feature_dim if composer_class.composes_maps else image_encoder.feature_dim
   composer = composer_class(image_dim, text_encoder.feature_dim, **config.get("composer_options", {}), rngs=rngs)
+  composer.compute_in(jnp.dtype(config.get("composer_dtype", "float32")))
   return RetrievalModel(
     image_encoder,
     text_encoder,

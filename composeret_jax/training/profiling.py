@@ -138,9 +138,8 @@ def program_flops(function: Callable, *args) -> float:
   `args` are trees of arrays, of which only shapes and dtypes are read. Nothing is compiled. 0 where the device's
   compiler has no cost analysis.
   """
-  platform = jax.default_backend()
   program = _traced(function, args)
-  return _counted_by_xla(program, platform) + _repeated(program, platform)
+  return _counted_by_xla(program, None) + _repeated(program, None)
 
 
 def repeated_flops(function: Callable, *args, platform: str) -> float:
@@ -154,7 +153,7 @@ def _traced(function: Callable, args: tuple) -> ClosedJaxpr:
   return jax.make_jaxpr(lambda *leaves: function(*jax.tree.unflatten(structure, leaves)))(*shapes)
 
 
-def _repeated(program: ClosedJaxpr, platform: str) -> float:
+def _repeated(program: ClosedJaxpr, platform: str | None) -> float:
   """XLA counts a loop's body once for all iterations, or for all in one turn of an unrolled loop."""
   repeated = 0.0
   for length, copies, body in _loops(program.jaxpr, platform):
@@ -163,14 +162,17 @@ def _repeated(program: ClosedJaxpr, platform: str) -> float:
   return repeated
 
 
-def _counted_by_xla(program: ClosedJaxpr, platform: str) -> float:
+def _counted_by_xla(program: ClosedJaxpr, platform: str | None) -> float:
   shapes = [jax.ShapeDtypeStruct(value.shape, value.dtype) for value in program.in_avals]
   traced = jax.jit(jaxpr_as_fun(program)).trace(*shapes)
-  return (traced.lower(lowering_platforms=(platform,)).cost_analysis() or {}).get("flops", 0.0)
+  # A GPU's own platform is not named: its name of a backend, "gpu", is none that programs are lowered for.
+  lowered = traced.lower(lowering_platforms=(platform,)) if platform else traced.lower()
+  return (lowered.cost_analysis() or {}).get("flops", 0.0)
 
 
-def _loops(program: Jaxpr, platform: str) -> Iterator[tuple[int, int, ClosedJaxpr]]:
+def _loops(program: Jaxpr, platform: str | None) -> Iterator[tuple[int, int, ClosedJaxpr]]:
   """The outermost scans: iterations, iterations in one turn of XLA's loop, and body."""
+  platform = platform or jax.default_backend()
   for equation in program.eqns:
     if equation.primitive.name == "scan":
       yield equation.params["length"], equation.params["unroll"], equation.params["jaxpr"]

@@ -1,6 +1,6 @@
 """What a run reports: TensorBoard events, metrics.jsonl, pictures, and tables and a progress bar on the terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import json
 import math
 import os
@@ -41,10 +41,11 @@ class Reporter:
   def __exit__(self, *_) -> None:
     self._events.close()
 
-  def scalars(self, step: int, values: Mapping[str, float]) -> None:
-    """Adds one line to metrics.jsonl, and each value to TensorBoard."""
+  def scalars(self, step: int, values: Mapping[str, float], split: str = "") -> None:
+    """Adds one line to metrics.jsonl, with the split that was measured, and each value to TensorBoard."""
+    line = {"step": step} | ({"split": split} if split else {}) | dict(values)
     with self._metrics_file.open("a") as file:
-      file.write(json.dumps({"step": step, **values}) + "\n")
+      file.write(json.dumps(line) + "\n")
       file.flush()
       os.fsync(file.fileno())
     # Not by add_scalar, which would write R@1 as R_1.
@@ -52,13 +53,19 @@ class Reporter:
     self._events.file_writer.add_summary(Summary(value=scalars), step)
     self._events.flush()
 
-  def evaluation(self, step: int, evaluation: Evaluation, dataset: Dataset) -> None:
-    """Reports the metrics under `eval/`, and a picture of results as results.png and in TensorBoard."""
-    self.scalars(step, {f"eval/{name}": value for name, value in evaluation.metrics.items()})
-    picture = results_picture(dataset, evaluation.ranks)
-    with open_whole(self._workdir / "results.png") as file:
-      Image.fromarray(picture).save(file, "PNG")
-    self._events.add_image("eval/results", picture, step, dataformats="HWC")
+  def evaluations(self, step: int, measured: Iterable[tuple[Evaluation, Dataset]]) -> None:
+    """Reports metrics, and a picture of results as a file and in TensorBoard.
+
+    Those of the test split are under `eval/` and results.png, those of another split under its name.
+    """
+    for evaluation, dataset in measured:
+      split = dataset.gallery_split
+      prefix, file_prefix = ("eval", "") if split == "test" else (split, f"{split}_")
+      self.scalars(step, {f"{prefix}/{name}": value for name, value in evaluation.metrics.items()}, split)
+      picture = results_picture(dataset, evaluation.ranks)
+      with open_whole(self._workdir / f"{file_prefix}results.png") as file:
+        Image.fromarray(picture).save(file, "PNG")
+      self._events.add_image(f"{prefix}/results", picture, step, dataformats="HWC")
     self._events.flush()
 
 
@@ -71,11 +78,11 @@ class NoReporter:
   def __exit__(self, *_) -> None:
     pass
 
-  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+  def scalars(self, step: int, values: Mapping[str, float], split: str = "") -> None:
     """Drops them."""
 
-  def evaluation(self, step: int, evaluation: Evaluation, dataset: Dataset) -> None:
-    """Drops it."""
+  def evaluations(self, step: int, measured: Iterable[tuple[Evaluation, Dataset]]) -> None:
+    """Drops them."""
 
 
 def open_reporter(workdir: pathlib.Path, config: ml_collections.ConfigDict, first_step: int) -> Reporter | NoReporter:

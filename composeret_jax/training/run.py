@@ -29,7 +29,7 @@ class Run:
   """An open run: what training, evaluation and export of one workdir share.
 
   `sources` identifies what the encoders were read from: an LSTM's words, or the checksums of files of weights. `miner`
-  is None where the configuration mines no hard negatives.
+  is None where the configuration mines no hard negatives, `validator` where it holds out no validation split.
   """
 
   config: ml_collections.ConfigDict
@@ -39,6 +39,7 @@ class Run:
   model: RetrievalModel
   optimizer: optax.GradientTransformation
   evaluator: Evaluator
+  validator: Evaluator | None
   miner: NegativesMiner | None
   sources: Mapping[str, Any]
   checkpoints: Checkpoints
@@ -61,7 +62,7 @@ def open_trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, s
 
   Raises InputError as `open_run` does.
   """
-  saved = trained_with(workdir)
+  saved = trained_with(workdir, config)
   return _open(config_to_evaluate(saved, config, workdir), workdir, saved, split)
 
 
@@ -77,7 +78,7 @@ def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeW
   texts = open_texts(
     config.model.text_encoder,
     dataset.train_triplets.texts(),
-    dataset.queries.texts,
+    [*dataset.queries.texts, *(dataset.validation.queries.texts if dataset.validation else ())],
     config.eval.batch_size,
     words=kept_words(saved, config),
     kept_in=prepared_folder(config.data.prepared_dir) / "text_features",
@@ -101,6 +102,7 @@ def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeW
     model=model,
     optimizer=build_optimizer(config),
     evaluator=Evaluator(model, dataset, texts.reader, config),
+    validator=Evaluator(model, dataset.validation, texts.reader, config) if dataset.validation else None,
     miner=NegativesMiner(model, dataset.train_images.labels, config) if mines else None,
     sources=sources,
     checkpoints=Checkpoints(workdir, config, sources, lambda: dataset.identity),

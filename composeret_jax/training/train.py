@@ -7,12 +7,12 @@ import jax
 import ml_collections
 
 from composeret_jax.distributed import data_mesh
-from composeret_jax.evaluation.report import show_evaluation
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.train_step.state import evaluated_variables, TrainState
 from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.batches import resident_images, train_batches
 from composeret_jax.training.config.check import check_config
+from composeret_jax.training.evaluations import measure, show_measured
 from composeret_jax.training.preemption import Preemption
 from composeret_jax.training.profiling import flops_per_step, new_speed, parse_steps, StepTrace
 from composeret_jax.training.reporting import FiniteWatch, open_reporter, progress_bar, say, show_progress
@@ -43,12 +43,12 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       return
     if not is_new:
       say(f"{workdir} has reached config.num_train_steps={config.num_train_steps}; raise it to go on.")
-    evaluation = run.evaluator(evaluated_variables(state))
+    measured = measure(run, evaluated_variables(state), at_end=True)
     if is_new:  # not trained at all: saved and reported as of step 0
       with run.checkpoints as checkpoints, open_reporter(workdir, config, step) as reporter:
-        reporter.evaluation(step, evaluation, run.dataset)
-        checkpoints.save(step, state, evaluation.metrics)
-    show_evaluation(step, evaluation, run.dataset)
+        reporter.evaluations(step, measured)
+        checkpoints.save(step, state, measured[0].evaluation.metrics)
+    show_measured(step, measured)
 
 
 def _run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
@@ -97,9 +97,9 @@ def _run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
       if step % config.eval_every_steps == 0 or step == last_step:
         watch.check()
         with speed.paused():
-          evaluation = run.evaluator(evaluated_variables(state))
-        reporter.evaluation(step, evaluation, run.dataset)
-        checkpoints.save(step, state, evaluation.metrics)
+          measured = measure(run, evaluated_variables(state), at_end=step == last_step)
+        reporter.evaluations(step, measured)
+        checkpoints.save(step, state, measured[0].evaluation.metrics)
       elif step % config.checkpoint_every_steps == 0 or stopping:
         watch.check()
         checkpoints.save(step, state)
@@ -108,7 +108,7 @@ def _run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
     progress.close()
   if stopping:
     preemption.stop(step)
-  show_evaluation(last_step, evaluation, run.dataset)
+  show_measured(last_step, measured)
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, checkpoint_step: str = "") -> None:
@@ -118,4 +118,4 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, checkpoin
   """
   run = open_trained_run(config, workdir)
   state = trained_state(run, checkpoint_step)
-  show_evaluation(int(state.step), run.evaluator(evaluated_variables(state)), run.dataset)
+  show_measured(int(state.step), measure(run, evaluated_variables(state), at_end=True))

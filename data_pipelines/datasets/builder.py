@@ -126,6 +126,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
   VERSION = tfds.core.Version("1.2.0")
   BUILDER_CONFIGS: ClassVar[list] = [tfds.core.BuilderConfig(name=name) for name in FEATURES]
   IMAGE_SPLITS: tuple[str, ...] = ("train", "test")  # without "train" where there is nothing to train on
+  PUBLISHED_AS: ClassVar[Mapping[str, str]] = {}  # splits that have another name where the data set is published
   QUERY_SPLITS: tuple[str, ...] = ("train", "test")  # without "train" where training triplets are sampled
   TEXT_QUERIES: tuple[str, ...] = ("modification", "complete")
   PROTOCOLS: ClassVar[Mapping[str, Protocol]] = {"same_label": Protocol()}  # by the names that config.protocol takes
@@ -206,6 +207,16 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     InputError where there are no triplets to draw.
     """
     return ListedSampler(queries, images.labels)
+
+  @classmethod
+  def held_out_by(cls, label: str) -> str:
+    """What of a label decides whether its images are for validation: images that agree in it stay together."""
+    return label
+
+  @classmethod
+  def queries_between(cls, images: Sequence[Image]) -> Sequence[Query]:
+    """Queries between some training images, of data sets that list none for training."""
+    return ()
 
   def has_split(self, split: str) -> bool:
     """Whether the raw files have what a split needs."""

@@ -41,6 +41,7 @@ class Circo(TableBuilder):
   Download the annotations from https://github.com/miccunifi/CIRCO, and from https://cocodataset.org/#download the
   unlabelled images of 2017 and their image info."""
 
+  PUBLISHED_AS: ClassVar = _FILE_SPLITS
   IMAGE_SPLITS = ("test",)
   QUERY_SPLITS = ("test", SUBMISSION)
   TEXT_QUERIES = ("modification",)

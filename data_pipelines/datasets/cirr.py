@@ -40,6 +40,7 @@ class Cirr(TableBuilder):
   Download the annotations from https://github.com/Cuberick-Orion/CIRR/tree/cirr_dataset; they are of the images of
   NLVR2, for which https://lil.nlp.cornell.edu/nlvr has a form to ask."""
 
+  PUBLISHED_AS: ClassVar = FILE_SPLITS
   IMAGE_SPLITS = tuple(FILE_SPLITS)
   QUERY_SPLITS = tuple(FILE_SPLITS)
   TEXT_QUERIES = ("modification",)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, numbered_lines
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.sibling_queries import sibling_queries
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
 from data_pipelines.samplers import CaptionSampler
@@ -77,6 +78,11 @@ class Fashion200k(TableBuilder):
   def label_separator(cls, options: Mapping[str, Any]) -> str:
     """Between words."""
     return " "
+
+  @classmethod
+  def queries_between(cls, images: Sequence[Image]) -> Sequence[Query]:
+    """From each image to a caption that differs in one word."""
+    return sibling_queries(images)
 
   @classmethod
   def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:

@@ -34,6 +34,7 @@ class FashionIQ(TableBuilder):
   Download the annotations from https://github.com/XiaoxiaoGuo/fashion-iq and the images from the addresses in
   https://github.com/hongwang600/fashion-iq-metadata."""
 
+  PUBLISHED_AS: ClassVar = {"test": _FILE_SPLITS["test"]}
   OPTIONS: ClassVar = {"categories": several(one_of(CATEGORIES), distinct=True), "allow_missing_images": boolean}
   PROTOCOLS: ClassVar = {
     "fashion_iq": Protocol(

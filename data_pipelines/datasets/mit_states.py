@@ -70,7 +70,17 @@ class MitStates(TableBuilder):
 
   def read_queries(self, split: str) -> Sequence[Query]:
     """Every image with every other adjective of its noun."""
-    images, queries = self.read_images(split), []
+    return self.queries_between(self.read_images(split))
+
+  @classmethod
+  def held_out_by(cls, label: str) -> str:
+    """The noun: as the test split, validation is of nouns that training does not show."""
+    return split_label(label)[1]
+
+  @classmethod
+  def queries_between(cls, images: Sequence[Image]) -> Sequence[Query]:
+    """Every image with every other adjective of its noun."""
+    queries = []
     adjectives = defaultdict[str, set[str]](set)
     for image in images:
       adjective, noun = split_label(image.label)

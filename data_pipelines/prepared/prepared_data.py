@@ -1,11 +1,12 @@
 """The prepared tables of a data set, as images and queries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+import dataclasses
 import pathlib
 
 import numpy as np
 
-from data_pipelines.datasets.builder import EncodedImages, read_columns, TableBuilder
+from data_pipelines.datasets.builder import EncodedImages, Query, read_columns, TableBuilder
 from data_pipelines.tables import ImageTable, QueryTable
 
 
@@ -51,14 +52,23 @@ class PreparedData:
 
   def queries(self, split: str, text_query: str) -> QueryTable:
     """All queries of a split, with their texts of `text_query`; raises InputError where the table is damaged."""
-    columns = self.columns("queries", split)
-    right_labels, subsets = (columns[name] if any(columns[name]) else () for name in ("right_labels", "subset"))
-    return QueryTable(
-      np.array(columns["reference"], np.int64),
-      columns[text_query],
-      columns["target_label"],
-      columns["group"],
-      columns["id"],
-      right_labels,
-      subsets,
-    )
+    return _query_table(self.columns("queries", split), text_query)
+
+
+def query_table(queries: Sequence[Query], text_query: str) -> QueryTable:
+  """Queries that no table holds, as one that is read from there."""
+  names = [field.name for field in dataclasses.fields(Query)]
+  return _query_table({name: [getattr(query, name) for query in queries] for name in names}, text_query)
+
+
+def _query_table(columns: Mapping[str, list], text_query: str) -> QueryTable:
+  right_labels, subsets = (columns[name] if any(columns[name]) else () for name in ("right_labels", "subset"))
+  return QueryTable(
+    np.array(columns["reference"], np.int64),
+    columns[text_query],
+    columns["target_label"],
+    columns["group"],
+    columns["id"],
+    right_labels,
+    subsets,
+  )

@@ -53,12 +53,14 @@ def test_kinds_are_summed_within_a_phase():
   times = {"fusion.1": [1.0, 1.0], "fusion.2": [3.0], "fusion": [4.0], "copy": [1.0]}
   places = {"fusion_1": "jit(f)/jvp(f)/add", "fusion_2": "jit(f)/jvp(f)/mul", "fusion": "jit(f)/transpose(jvp(f))/mul"}
   places = {name: step_profile.Source("f32[]", place) for name, place in places.items()}
-  rows = step_profile.by_kind(times, places, num_steps=2)
+  rows = step_profile.by_kind(times, places, {"fusion_1": 3 * 10**9, "fusion_2": 10**9}, num_steps=2)
   assert [(row["phase"], row["kind"], row["share"], row["runs_a_step"]) for row in rows] == [
     ("forward", "fusion", 0.5, 1.5),
     ("backward", "fusion", 0.4, 0.5),
     ("other", "copy", 0.1, 0.5),
   ]
+  moved = [(row["gb_a_step"], row["tb_per_second"]) for row in rows]
+  assert moved == [(pytest.approx(3.5), pytest.approx(7 / 5 / 1e3)), (0, 0), (0, 0)]
 
 
 def test_a_traced_product_is_found_as_often_as_it_ran(tmp_path):

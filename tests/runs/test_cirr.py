@@ -85,7 +85,7 @@ def test_a_run_on_cirr_is_evaluated_and_submitted_on_circo(circo_config, trained
   train.evaluate(circo_config, trained)
   printed = capsys.readouterr().out
   assert "was trained on cirr, and is evaluated on circo" in printed
-  assert "Step 4: 10 queries, 60 images" in printed
+  assert "Step 4, test split (published as val): 10 queries, 60 images" in printed
   assert "mAP@5" in printed
   submission.submit(circo_config, trained, folder / "files")
   found = json.loads((folder / "files/submission.json").read_text())

@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from flax import nnx
+import jax.numpy as jnp
 from jaxtyping import Array
 
+from composeret_jax.models.layers.convolution import BiasedConv2d
+from composeret_jax.models.layers.pooled_convolution import PooledConv1d
 from data_pipelines.field_rules import Rule
 
 
@@ -33,6 +36,10 @@ class Composer(nnx.Module):
 
   composes_targets: ClassVar[bool] = False
   """Whether an image of the gallery is composed too, with the empty text."""
+
+  def compute_in(self, dtype: jnp.dtype) -> None:
+    """From now on matrix products and convolutions, and what runs between them, are in `dtype`; parameters stay."""
+    self.set_attributes(nnx.Linear, BiasedConv2d, PooledConv1d, dtype=dtype, raise_if_not_found=False)
 
   @staticmethod
   def expected_image_dim(image_dim: int) -> str:

@@ -34,11 +34,14 @@ class TextTower(nnx.Module):
     self.norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs=rngs)
 
   def states(
-    self, tokens: Int[Array, "batch length"], mask: Bool[Array, "#batch 1 length length"] | None = None
+    self, tokens: Int[Array, "batch length"], mask: Bool[Array, "batch 1 1 length"] | None = None, *, causal: bool
   ) -> Float[Array, "batch length hidden"]:
-    """After the layers, normalised."""
+    """After the layers, normalised.
+
+    Tokens see those of the `mask`; with `causal`, of these themselves and those before them.
+    """
     embedded = self.embeddings(jnp.maximum(tokens, 0)).astype(self.dtype)
-    return self.norm(apply_layers(self.layers, embedded, mask, remat=self.remat))
+    return self.norm(apply_layers(self.layers, embedded, mask, causal=causal, remat=self.remat))
 
 
 class Embeddings(nnx.Module):
@@ -71,11 +74,8 @@ class ClipText(TextTower):
     self, tokens: Int[Array, "batch length"], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch feature_dim"]:
     """Negative ids are padding at the end. Has no dropout to feed."""
-    positions = jnp.arange(tokens.shape[1])
-    mask = (positions[:, None] >= positions)[None, None]
-    if self.unseen_id is not None:
-      mask &= (tokens != self.unseen_id)[:, None, None]
-    states = self.states(tokens, mask)
+    mask = None if self.unseen_id is None else (tokens != self.unseen_id)[:, None, None]
+    states = self.states(tokens, mask, causal=True)
     ends = jnp.argmax(tokens if self.end_id == NO_END else tokens == self.end_id, axis=1)
     at_end = jnp.take_along_axis(states, ends[:, None, None], axis=1)[:, 0]
     return self.projection(at_end).astype(jnp.float32)
@@ -98,4 +98,4 @@ class SiglipText(TextTower):
     self, tokens: Int[Array, "batch length"], *, rngs: RowKeys | None = None
   ) -> Float[Array, "batch feature_dim"]:
     """Has no dropout to feed."""
-    return self.projection(self.states(tokens)[:, -1]).astype(jnp.float32)
+    return self.projection(self.states(tokens, causal=False)[:, -1]).astype(jnp.float32)

@@ -60,23 +60,54 @@ class Attention(nnx.Module):
     states: Float[Array, "batch length dim"],
     mask: Bool[Array, "#batch 1 #queries length"] | None = None,
     *,
+    causal: bool = False,
     queries: Float[Array, "batch queries dim"] | None = None,
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch queries dim"]:
     """What `queries`, by default `states` themselves, get of `states`, where `mask` lets them see.
 
-    `rngs` feeds dropout of the attention's weights.
+    With `causal`, states see of these only themselves and those before them. `rngs` feeds dropout of the weights.
     """
+    plain_self_attention = mask is None and queries is None and not self.dropout.acts
     queries = states if queries is None else queries
     query, key, value = (
       layer(rows).reshape(*rows.shape[:2], self.num_heads, -1)
       for layer, rows in ((self.query, queries), (self.key, states), (self.value, states))
     )
+    if causal:
+      before = causal_mask(states.shape[1])
+      mask = before if mask is None else before & mask
+    attended_by = functools.partial(self._attended, mask=mask, rngs=rngs)
+    if plain_self_attention and cudnn_attends(query):
+      by_cudnn = functools.partial(jax.nn.dot_product_attention, is_causal=causal, implementation="cudnn")
+      attended = jax.lax.platform_dependent(query, key, value, cuda=by_cudnn, default=attended_by)
+    else:
+      attended = attended_by(query, key, value)
+    return self.out(attended.reshape(queries.shape))
+
+  def _attended(self, query, key, value, *, mask, rngs):
+    """Of [batch, length, heads, dim]."""
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
     scores = scores if mask is None else jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     weights = self.dropout(jax.nn.softmax(scores), rngs=rngs)
-    attended = jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
-    return self.out(attended.reshape(queries.shape))
+    return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
+
+
+def causal_mask(length: int) -> Bool[Array, "1 1 length length"]:
+  """Which states, along the last axis, those along the axis before it see: themselves and those before them."""
+  positions = jnp.arange(length)
+  return (positions[:, None] >= positions)[None, None]
+
+
+def cudnn_attends(query: Float[Array, "batch length heads dim"]) -> bool:
+  """Whether cuDNN's fused attention takes such queries on the devices at hand: NVIDIA's since Ampere, in 16 bits.
+
+  It holds no scores of all pairs in memory.
+  """
+  device = jax.devices()[0]
+  if "cuda" not in device.client.platform_version or float(device.compute_capability) < 8:
+    return False
+  return query.dtype.itemsize == 2 and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
 
 
 class FeedForward(nnx.Module):
@@ -108,10 +139,14 @@ class PreNormLayer(nnx.Module):
     self.scale = nnx.Param(jnp.zeros(dim)) if scaled else None
 
   def __call__(
-    self, states: Float[Array, "batch length dim"], mask: Bool[Array, "#batch 1 #length length"] | None = None
+    self,
+    states: Float[Array, "batch length dim"],
+    mask: Bool[Array, "#batch 1 #length length"] | None = None,
+    *,
+    causal: bool = False,
   ) -> Float[Array, "batch length dim"]:
-    """States see those that `mask` lets them see, all by default."""
-    attended = self.attention(self.attention_norm(states), mask)
+    """States see those that `mask` lets them see; with `causal`, of these themselves and those before them."""
+    attended = self.attention(self.attention_norm(states), mask, causal=causal)
     states = states + _times(attended, self.attention_scale)
     return states + _times(self.feed_forward(self.norm(states)), self.scale)
 

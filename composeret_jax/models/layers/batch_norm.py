@@ -5,8 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-EPSILON = 1e-5
-
+from composeret_jax.models.layers.batch_statistics import EPSILON, normalise_batch, scaled_about
 
 RUNNING_STEP = 0.1  # how far the running averages move towards each batch
 
@@ -15,7 +14,8 @@ class BatchNorm(nnx.Module):
   """Normalises each channel (the last axis) over all other axes.
 
   Differs from nnx.BatchNorm in two ways that parity with PyTorch needs: the running variance is the unbiased
-  estimate, and the batch variance is taken about the mean, which keeps its digits when the mean is large.
+  estimate, and the batch variance is taken about a mean, which keeps its digits when the mean is large: about the
+  batch's own on a CPU, elsewhere about the running one.
   Statistics are those of the array that it sees: under jit over a mesh, of the global batch. Where a device sees its
   own rows only, `axis_name` names the mapped axis over which they are averaged.
   """
@@ -30,21 +30,15 @@ class BatchNorm(nnx.Module):
 
   def __call__(self, inputs: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
     """Keeps the dtype of `inputs`; statistics and arithmetic are float32."""
-    x = inputs.astype(jnp.float32)
+    scale, bias = self.scale[...], self.bias[...]
     if self.use_running_average:
-      mean, var = self.mean[...], self.var[...]
-    else:
-      axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
-      mean = x.mean(axes)
-      if self.axis_name:
-        mean, count = jax.lax.pmean(mean, self.axis_name), count * jax.lax.axis_size(self.axis_name)
-      var = jnp.square(x - mean).mean(axes)
-      var = jax.lax.pmean(var, self.axis_name) if self.axis_name else var
-      unbiased = var * (count / max(count - 1, 1))
-      self.mean[...] += RUNNING_STEP * (jax.lax.stop_gradient(mean) - self.mean[...])
-      self.var[...] += RUNNING_STEP * (jax.lax.stop_gradient(unbiased) - self.var[...])
-    factor = self.scale[...] * jax.lax.rsqrt(var + EPSILON)
-    return ((x - mean) * factor + self.bias[...]).astype(inputs.dtype)
+      return scaled_about(inputs, self.mean[...], scale * jax.lax.rsqrt(self.var[...] + EPSILON), bias)
+    normalised = normalise_batch(inputs, scale, bias, self.mean[...], self.axis_name)
+    count = inputs.size // inputs.shape[-1] * (jax.lax.axis_size(self.axis_name) if self.axis_name else 1)
+    unbiased = normalised.var * (count / max(count - 1, 1))
+    self.mean[...] += RUNNING_STEP * (normalised.mean - self.mean[...])
+    self.var[...] += RUNNING_STEP * (unbiased - self.var[...])
+    return normalised.outputs
 
 
 def each_way(norm: BatchNorm, inputs: Float[Array, "batch ways channels"]) -> Float[Array, "batch ways channels"]:

@@ -48,10 +48,12 @@ class BiasedConv2d(nnx.Module):
     init = torch_linear_init(9 * in_features)
     self.kernel = nnx.Param(init(rngs.params(), (3, 3, in_features, out_features)))
     self.bias = nnx.Param(init(rngs.params(), (out_features,)))
+    self.dtype = jnp.dtype("float32")  # set by Composer.compute_in()
 
   def __call__(self, maps: Float[Array, "batch height width in"]) -> Float[Array, "batch height width out"]:
-    """Returns maps of the same size."""
-    return convolve(maps, self.kernel[...], 1) + self.bias[...]
+    """Returns maps of the same size, in `dtype`."""
+    kernel, bias = self.kernel[...].astype(self.dtype), self.bias[...].astype(self.dtype)
+    return convolve(maps.astype(self.dtype), kernel, 1) + bias
 
 
 def convolve(

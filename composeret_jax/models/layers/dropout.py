@@ -34,9 +34,14 @@ class Dropout(nnx.Module):
     self.rate = rate
     self.deterministic = False  # set by nnx.Module.train() and eval()
 
+  @property
+  def acts(self) -> bool:
+    """Whether a call changes anything."""
+    return not self.deterministic and self.rate > 0.0
+
   def __call__(self, inputs: Float[Array, "batch ..."], *, rngs: RowKeys | None) -> Float[Array, "batch ..."]:
     """Raises ValueError without `rngs` in training mode."""
-    if self.deterministic or self.rate == 0.0:
+    if not self.acts:
       return inputs
     if rngs is None:
       raise ValueError("dropout in training mode draws random numbers: rngs is None, expected RowKeys")

@@ -1,8 +1,8 @@
 """The maximum over windows of a map, by the operation whose gradient is the fast one on its platform."""
 
 import functools
+import itertools
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,14 +12,60 @@ def max_pool(
   maps: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch half_height half_width channels"]:
   """Over 3x3 windows, two apart, padded by one."""
-  # The gradient of a pool of windows, select-and-scatter, takes XLA five times as long on a CPU as that of maxima.
-  windows = functools.partial(nnx.max_pool, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-  return jax.lax.platform_dependent(maps, cpu=_max_of_slices, default=windows)
+  # XLA's gradient of a pool of windows, select-and-scatter, takes a CPU five times as long as maxima of slices, and
+  # reads and writes the maps of a GPU more often than places that are kept.
+  return jax.lax.platform_dependent(maps, cpu=max_of_slices, default=max_with_places)
 
 
-def _max_of_slices(maps):
+def max_of_slices(
+  maps: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch half_height half_width channels"]:
   """Where several places of a window have its maximum, they share the gradient; elsewhere the first has it."""
   height, width = maps.shape[1:3]
   padded = jnp.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
   rows = functools.reduce(jnp.maximum, [padded[:, start : start + height : 2] for start in range(3)])
   return functools.reduce(jnp.maximum, [rows[:, :, start : start + width : 2] for start in range(3)])
+
+
+def max_with_places(
+  maps: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch half_height half_width channels"]:
+  """The first place that has a window's maximum has its gradient; eight bits a window say which place it is."""
+  odd_sides = [(0, side % 2) for side in maps.shape[1:3]]  # behind even sides no window reaches over the edge
+  return _max_of_even(jnp.pad(maps, ((0, 0), *odd_sides, (0, 0)), constant_values=-jnp.inf))
+
+
+@jax.custom_vjp
+def _max_of_even(maps):
+  return _forward(maps)[0]
+
+
+def _forward(maps):
+  """The maxima, and the place in its window that each has first, as 4 * row + column."""
+  padded = jnp.pad(maps, ((0, 0), (1, 0), (1, 0), (0, 0)), constant_values=-jnp.inf)
+  height, width = maps.shape[1:3]
+  largest, places = padded[:, :height:2, :width:2], jnp.uint8(0)
+  for row, column in list(itertools.product(range(3), repeat=2))[1:]:
+    values = padded[:, row : row + height : 2, column : column + width : 2]
+    places = jnp.where(values > largest, jnp.uint8(4 * row + column), places)
+    largest = jnp.maximum(values, largest)
+  return largest, places
+
+
+def _backward(places, gradient):
+  """Every two by two pixels (m, n) are in windows (m, n), (m, n + 1), (m + 1, n) and (m + 1, n + 1) alone."""
+  batch, height, width, channels = gradient.shape
+  edge = ((0, 0), (0, 1), (0, 1), (0, 0))
+  places, gradient = jnp.pad(places, edge, constant_values=255), jnp.pad(gradient, edge)
+  parts = []
+  for below, beside in itertools.product(range(2), repeat=2):
+    rows, columns = (1 + jnp.arange(2) - 2 * shift for shift in (below, beside))  # of the pixels, in that window
+    looked_for = (4 * rows[:, None] + columns)[:, None, :, None].astype(jnp.int8)  # none is at -1
+    own_places, own_gradient = (
+      windows[:, below : below + height, None, beside : beside + width, None] for windows in (places, gradient)
+    )  # [batch, height, 1, width, 1, channels]
+    parts.append(jnp.where(own_places == looked_for.astype(jnp.uint8), own_gradient, 0))
+  return (functools.reduce(jnp.add, parts).reshape(batch, 2 * height, 2 * width, channels),)
+
+
+_max_of_even.defvjp(_forward, _backward)

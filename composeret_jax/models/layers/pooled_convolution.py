@@ -20,16 +20,19 @@ class PooledConv1d(nnx.Module):
     self.kernel = nnx.Param(init(rngs.params(), (3, in_features, out_features)))
     self.bias = nnx.Param(init(rngs.params(), (out_features,)))
     self.size = size
+    self.dtype = jnp.dtype("float32")  # set by Composer.compute_in()
 
   def __call__(self, signals: Float[Array, "in batch length"]) -> Float[Array, "out batch size"]:
-    """Returns maxima, channels first as the signals."""
+    """Returns maxima, channels first as the signals, in `dtype`."""
     length = signals.shape[2]
-    padded = jnp.pad(signals, ((0, 0), (0, 0), (1, 1)))
+    padded = jnp.pad(signals.astype(self.dtype), ((0, 0), (0, 0), (1, 1)))
     # The place before each, the place itself, and the one behind it.
     neighbours = jnp.concatenate([padded[:, :, i : i + length] for i in range(3)])
     places = _in_windows(neighbours, self.size)
-    kernel = self.kernel.reshape(-1, self.kernel.shape[-1])
-    return _largest_products(kernel, places) + self.bias[:, None, None]  # the same as before the maximum
+    kernel = self.kernel.reshape(-1, self.kernel.shape[-1]).astype(self.dtype)
+    return _largest_products(kernel, places) + self.bias[:, None, None].astype(
+      self.dtype
+    )  # the same as before the maximum
 
 
 def _in_windows(signals: Float[Array, "in batch length"], size: int) -> Float[Array, "in num batch size"]:

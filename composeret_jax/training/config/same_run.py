@@ -78,7 +78,9 @@ def config_on_data(
   expected.data.update({name: saved.data[name] for name in OF_THE_MODEL if name in saved.data})
   found = ml_collections.ConfigDict(saved.to_dict() | own | {"model": config.model.to_dict()})
   check_same_run(expected, found, where)
-  if saved.data.dataset != config.data.dataset:  # there are no training images of theirs here
+  same = saved.data.dataset == config.data.dataset
+  found.data.validation_share = saved.data.get("validation_share", 0.0) if same else 0.0
+  if not same:  # there are no training images of theirs here
     found.hard_negatives = ml_collections.ConfigDict(config.hard_negatives.to_dict() | {"every_steps": 0})
   return found
 
@@ -120,4 +122,5 @@ def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
   if "data" in config:
     config.data.allow_other_content = config.data.get("allow_other_content", False)
     config.data.siblings_per_batch = config.data.get("siblings_per_batch", 0)
+    config.data.validation_share = config.data.get("validation_share", 0.0)
   return config

@@ -1,6 +1,7 @@
 """The rules for fields that must go together, whatever the data set and the composer."""
 
 from collections.abc import Callable, Sequence
+import dataclasses
 
 from composeret_jax.evaluation.evaluator import HALVES, RERANKED
 from composeret_jax.models.composers import COMPOSERS
@@ -86,6 +87,19 @@ def _known_metric(metric: str, protocol: str, dataset: str, num_reranked: int, c
   names = PROTOCOLS[protocol].metric_names(categories)
   prefixes = ("", *(f"{prefix}/" for prefix in (*HALVES, *((RERANKED,) if num_reranked else ()))))
   return "" if metric in {prefix + name for prefix in prefixes for name in names} else one_of(names)(metric)
+
+
+def _trains(dataset: str) -> bool:
+  return "train" in BUILDERS[dataset].IMAGE_SPLITS
+
+
+def _validated(metric: str, protocol: str, validation_share: float) -> str:
+  """Training queries have no subsets, so what is held out of them is counted without."""
+  if not validation_share or not PROTOCOLS[protocol].subset_recall_at:
+    return ""
+  counted = dataclasses.replace(PROTOCOLS[protocol], subset_recall_at=()).metric_names()
+  is_counted = metric.rpartition("/")[0] != "subset" and metric.rpartition("/")[2] in counted
+  return "" if is_counted else f"{one_of(counted)(metric)} with config.data.validation_share"
 
 
 TOGETHER: tuple[Together, ...] = (
@@ -185,6 +199,12 @@ TOGETHER: tuple[Together, ...] = (
   ),
   Together("text_query", ("data.dataset",), _text_of_dataset),
   Together("protocol", ("data.dataset",), _protocol_of_dataset),
+  Together(
+    "data.validation_share",
+    ("data.dataset",),
+    lambda share, dataset: f"0: {dataset} has no training data" if share and not _trains(dataset) else "",
+  ),
+  Together("best_metric", ("protocol", "data.validation_share"), _validated),
   Together("best_metric", ("protocol", "data.dataset", "eval.rerank"), _known_metric),
   Together("best_metric", ("protocol", "data.dataset", "eval.rerank", "data.categories"), _known_metric),
 )

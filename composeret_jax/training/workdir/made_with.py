@@ -12,8 +12,12 @@ from composeret_jax.training.config.same_run import check_same_run, config_on_da
 from data_pipelines.input_error import InputError
 
 
-def trained_with(workdir: pathlib.Path) -> MadeWith:
-  """What the newest checkpoint was made with; raises InputError with the path when there is no checkpoint."""
+def trained_with(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> MadeWith:
+  """What the newest checkpoint was made with, which `config` is to evaluate.
+
+  Raises InputError for a configuration that cannot be used, and with the path when there is no checkpoint.
+  """
+  check_config(config, num_devices=1)  # no batch of training is split
   if not workdir.is_dir():
     raise InputError(f"--workdir={workdir} is no folder: there is no checkpoint")
   saved = newest_made_with(workdir)
@@ -40,7 +44,7 @@ def config_to_evaluate(
   if saved.config.data.dataset != config.data.dataset and is_first():
     print(f"{workdir} was trained on {saved.config.data.dataset}, and is evaluated on {config.data.dataset}.")
   evaluated = config_on_data(saved.config, config, str(workdir))
-  check_config(evaluated, num_devices=1)  # no batch of training is split
+  check_config(evaluated, num_devices=1)
   return evaluated
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.datasets.catalogue.content import Content, read_content
 from data_pipelines.datasets.catalogue.rows import is_hub, source_fingerprint
+from data_pipelines.datasets.sibling_queries import sibling_queries
 from data_pipelines.field_rules import boolean, only, SHARE, text, Together
 from data_pipelines.input_error import InputError
 from data_pipelines.samplers import CaptionSampler
@@ -80,6 +81,11 @@ class Catalogue(TableBuilder):
   def label_separator(cls, options: Mapping[str, Any]) -> str:
     """Between the words of captions; without them labels are image names."""
     return " " if options["captions"] else ""
+
+  @classmethod
+  def queries_between(cls, images: Sequence[Image]) -> Sequence[Query]:
+    """From each image to a caption that differs in one word."""
+    return sibling_queries(images)
 
   @classmethod
   def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:

@@ -1,18 +1,17 @@
 """What a catalogue's folder and rows come to: images and queries for training and for test, and what is left out."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
-import hashlib
 import pathlib
 from typing import Any
 
 from data_pipelines.datasets.builder import Image, Query
 from data_pipelines.datasets.catalogue.rows import Example, read_captions, read_triplets, SPLITS
+from data_pipelines.datasets.sibling_queries import sibling_queries
 from data_pipelines.folders import list_files, Listing
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import SUFFIXES
-from data_pipelines.texts.labels import families, replacement_text
+from data_pipelines.texts.drawn_names import drawn
 
 
 def split_triplets(examples: Sequence[Example], test_share: float) -> dict[str, list[Example]]:
@@ -40,16 +39,6 @@ def split_captions(examples: Sequence[Example], test_share: float) -> dict[str, 
 def named_images(examples: Iterable[Example]) -> set[str]:
   """All images that these rows name."""
   return {name for example in examples for name in example.images}
-
-
-def drawn(name: str, share: float) -> bool:
-  """Whether `name` is among the `share` of all names; always the same for the same name."""
-  return number_of(name) < share * 2**64
-
-
-def number_of(name: str) -> int:
-  """A number of 64 bits, as if drawn at random, but the same for the same name."""
-  return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 Found = Mapping[str, Any]  # what an image's `content` may be, by name
@@ -129,7 +118,7 @@ def _with_captions(source: str, test_share: float, folder: pathlib.Path | None, 
     name: [Image(image, text, found[image], category) for (image,), text, _, category in sorted(kept[name])]
     for name in SPLITS
   }
-  queries = {"train": (), "test": list(_sibling_queries(images["test"]))}
+  queries = {"train": (), "test": sibling_queries(images["test"])}
   num_without = len(found.keys() - named_images(examples))
   notes = [
     f"{source}: {len(split['train']):,} images to train on, {len(split['test']):,} to test on, of which "
@@ -158,16 +147,3 @@ def _answerable(split: Split, found: Found) -> tuple[Split, Sequence[str], Mappi
     num_left_out[f"num_missing_{infix}queries"] = len(split[name]) - len(kept[name])
     missing |= own
   return kept, sorted(missing), num_left_out
-
-
-def _sibling_queries(images: Sequence[Image]) -> Iterator[Query]:
-  """From each image to a caption of the gallery that differs in a word; which one, its name decides."""
-  siblings = defaultdict[str, set[str]](set)
-  for captions in families(dict.fromkeys(image.label for image in images)).values():
-    for caption in captions:
-      siblings[caption].update(captions)
-  for row, image in enumerate(images):
-    others = sorted(siblings[image.label] - {image.label})
-    if others:
-      target = others[number_of(image.name) % len(others)]
-      yield Query(row, replacement_text(image.label, target), target, target, image.group)

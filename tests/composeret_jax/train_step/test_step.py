@@ -17,7 +17,7 @@ from composeret_jax.train_step.objective import encode_batch
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel, scanned
 from composeret_jax.train_step.state import create_state, evaluated_variables
-from composeret_jax.train_step.step import make_train_step
+from composeret_jax.train_step.step import FEW, gradient_norm, make_train_step
 from composeret_jax.training.model import build_model
 from tests.fakes.slow import slow
 
@@ -233,3 +233,11 @@ def test_a_skipped_step_in_a_call_of_several_leaves_the_others(with_poison, conf
   assert losses["num_skipped"].tolist() == [0, 1, 2, 2]
   assert losses["num_skipped_in_a_row"].tolist() == [0, 1, 2, 0]
   assert np.isfinite(losses["total"]).tolist() == [True, False, False, True]
+
+
+def test_the_gradient_norm_is_of_all_leaves_large_and_small():
+  rng = np.random.default_rng(0)
+  leaves = [jnp.asarray(rng.normal(size=size), jnp.float32) for size in [(), (3,), (5, 7), (FEW,), (2, FEW)]]
+  for some in (leaves, leaves[:3], leaves[3:]):
+    expected = np.linalg.norm(np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in some]))
+    np.testing.assert_allclose(gradient_norm({"a": some[:2], "b": some[2:]}), expected, rtol=1e-6)

@@ -84,7 +84,7 @@ def test_imports_and_evaluates(config, tmp_path, capsys, name):
     state.variables.batch_stats["image_encoder"]["trunk"]["stem_norm"]["mean"], tensors["img_model.bn1.running_mean"]
   )
   train.evaluate(config, tmp_path)
-  assert f"Step {STEP}:" in capsys.readouterr().out
+  assert f"Step {STEP}, test split:" in capsys.readouterr().out
 
 
 def test_training_goes_on_from_the_imported_step_of_the_schedule(config, tmp_path):
@@ -161,7 +161,7 @@ def test_imports_a_file(torch, config, tmp_path, capsys):
 
   import_checkpoint(config, tmp_path / "run", file)
   train.evaluate(config, tmp_path / "run")
-  assert f"Step {STEP}:" in capsys.readouterr().out
+  assert f"Step {STEP}, test split:" in capsys.readouterr().out
 
 
 def test_another_file_is_refused(torch, tmp_path):

@@ -12,8 +12,9 @@ from composeret_jax.models.composers import COMPOSERS
 from composeret_jax.models.composers.baselines import Concat, ImageOnly, Sum, TextOnly
 from composeret_jax.models.composers.combiner import Combiner
 from composeret_jax.models.composers.tirg import TirgLastConv
-from composeret_jax.models.layers.batch_norm import EPSILON
+from composeret_jax.models.layers.batch_statistics import EPSILON
 from composeret_jax.models.layers.dropout import Dropout, RowKeys
+from composeret_jax.models.retrieval_model import RetrievalModel
 
 BATCH, IMAGE_DIM = 5, 12
 TEXT_DIMS = (12, 7, 20)
@@ -193,3 +194,25 @@ def test_a_composer_declares_the_options_that_it_is_built_with(name):
     if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "rngs"
   ]
   assert list(COMPOSERS[name].options) == keywords
+
+
+@pytest.mark.parametrize("name", COMPOSERS)
+def test_bfloat16_stays_near_and_what_is_learned_and_compared_is_float32(name):
+  composer = COMPOSERS[name](16, TEXT_DIMS[1], rngs=nnx.Rngs(0))
+  composer.eval()
+  shape = (BATCH, 2, 2, 16) if composer.composes_maps else (BATCH, 16)
+  reference, text = jnp.asarray(random(*shape)), jnp.asarray(random(BATCH, TEXT_DIMS[1], seed=1))
+
+  class Maps(nnx.Module):
+    def pool(self, maps):
+      return maps.mean((1, 2))
+
+  model = RetrievalModel(Maps(), Maps(), composer, empty_text=0)
+  exact = model.compose(reference, text)
+  composer.compute_in(jnp.dtype("bfloat16"))
+  rounded = model.compose(reference, text)
+  assert rounded.dtype == model.on_sphere(rounded).dtype == jnp.float32
+  assert all(param.dtype == jnp.float32 for param in jax.tree.leaves(nnx.state(composer, nnx.Param)))
+  learns = bool(jax.tree.leaves(nnx.state(composer, nnx.Param)))
+  assert np.linalg.norm(rounded - exact) <= 3e-2 * np.linalg.norm(exact)
+  assert learns == bool(np.linalg.norm(rounded - exact))

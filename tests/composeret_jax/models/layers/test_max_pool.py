@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from composeret_jax.models.layers.max_pool import max_pool
+from composeret_jax.models.layers.max_pool import max_of_slices, max_pool, max_with_places
 
 
 def pool_in_loops(maps):
@@ -20,18 +20,30 @@ def pool_in_loops(maps):
   return out, counts[:, 1:-1, 1:-1]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (4, 4), (7, 6)])
-def test_maxima_and_their_gradient(shape):
+# On the CPU by name, whatever the platform.
+WAYS = pytest.mark.parametrize("pool", [max_of_slices, max_with_places, max_pool])
+
+
+@WAYS
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (4, 4), (7, 6), (5, 9)])
+def test_maxima_and_their_gradient(shape, pool):
   maps = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype(np.float32)
   expected, counts = pool_in_loops(maps)
-  np.testing.assert_array_equal(max_pool(jnp.asarray(maps)), expected)
-  np.testing.assert_array_equal(jax.grad(lambda maps: max_pool(maps).sum())(jnp.asarray(maps)), counts)
+  np.testing.assert_array_equal(pool(jnp.asarray(maps)), expected)
+  np.testing.assert_array_equal(jax.grad(lambda maps: pool(maps).sum())(jnp.asarray(maps)), counts)
 
 
-def test_equal_maxima_share_one_gradient():
-  gradient = jax.grad(lambda maps: max_pool(maps).sum())(jnp.ones((1, 2, 2, 1)))
+@WAYS
+def test_equal_maxima_share_one_gradient(pool):
+  gradient = jax.grad(lambda maps: pool(maps).sum())(jnp.ones((1, 2, 2, 1)))
   assert gradient.sum() == 1
 
 
-def test_what_is_not_a_number_stays_visible():
-  assert jnp.isnan(max_pool(jnp.full((1, 2, 2, 1), jnp.nan))).all()
+@WAYS
+def test_what_is_not_a_number_stays_visible(pool):
+  assert jnp.isnan(pool(jnp.full((1, 2, 2, 1), jnp.nan))).all()
+
+
+def test_bfloat16_stays_bfloat16():
+  maps = jnp.ones((1, 3, 3, 2), jnp.bfloat16)
+  assert max_with_places(maps).dtype == jax.grad(lambda maps: max_with_places(maps).sum())(maps).dtype == jnp.bfloat16
