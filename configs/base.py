@@ -25,6 +25,10 @@ def set_run(config: ml_collections.ConfigDict) -> None:
   config.parallel = "jit"  # or "pmap": how a step runs on all devices
 
   config.loss = "batch_based_classification"  # or "soft_triplet", "info_nce", "sigmoid"
+  # Every query's own image stands against every target too; images of the same label as a target never do, the batch's
+  # other targets with the second option.
+  config.loss_reference_as_negative = False
+  config.loss_label_mask = False
   config.text_query = "modification"  # or "complete": what the text says, per data set
 
   config.loss_block_rows = 0  # rows of similarities that a device holds at once (soft triplet: triplets); 0: all

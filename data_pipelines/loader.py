@@ -28,6 +28,9 @@ Batch = Mapping[str, np.ndarray]
 SIBLINGS = 2  # tells their random numbers from those of items, which have no such number, and from the order's
 
 
+ABSENT = -2  # the label in place of a negative that a triplet does not have
+
+
 NUM_THREADS = 2  # of each process that loads; as many batches are kept ready, which at 256 x 224 pixels are 77 MB each
 
 
@@ -100,15 +103,34 @@ class LoadRows(grain.transforms.Map):
 
   stream: TripletStream
   texts: TextReader
+  labels: Int[np.ndarray, " num_images"] | None = None
+  num_negatives: int = 0
 
   def map(self, positions: Int[np.ndarray, " num"]) -> Batch:
-    """`reference` and `target` are rows, int32 [num]; the texts are as the reader gives them, under its key."""
-    references, targets, texts = zip(*self.stream.at(positions.tolist()), strict=True)
-    return {
+    """`reference` and `target` are rows, int32 [num]; the texts are as the reader gives them, under its key.
+
+    With `labels`, those of the image table as numbers, there are `reference_label` and `target_label`, int32 [num], and
+    with `num_negatives` rows `negative` and labels `negative_label`, int32 [num, num_negatives]. A triplet with fewer
+    has its target in their place, under the label ABSENT.
+    """
+    triplets = self.stream.at(positions.tolist())
+    references, targets, texts, given = zip(*triplets, strict=True)
+    batch = {
       "reference": np.array(references, np.int32),
       "target": np.array(targets, np.int32),
       self.texts.batch_key: self.texts.encode(texts),
     }
+    if self.labels is None:
+      return batch
+    for name in ("reference", "target"):
+      batch[f"{name}_label"] = self.labels[batch[name]]
+    if self.num_negatives:
+      batch["negative"] = np.repeat(batch["target"][:, None], self.num_negatives, axis=1)
+      batch["negative_label"] = np.full_like(batch["negative"], ABSENT)
+      for row, own in enumerate(rows[: self.num_negatives] for rows in given):
+        batch["negative"][row, : len(own)] = own
+        batch["negative_label"][row, : len(own)] = self.labels[list(own)]
+    return batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +141,13 @@ class LoadTriplets(grain.transforms.Map):
   pixels: PixelSource
 
   def map(self, positions: Int[np.ndarray, " num"]) -> Batch:
-    """`reference` and `target` are pixels, uint8 [num, size, size, 3]; the texts are as in `LoadRows`."""
+    """`reference`, `target` and `negative` are pixels, uint8 [num, ..., size, size, 3]; else as in `LoadRows`."""
     batch = self.rows.map(positions)
-    return {**batch, **{name: self.pixels[batch[name]] for name in ("reference", "target")}}
+    pixels = {}
+    for name in batch.keys() & {"reference", "target", "negative"}:
+      loaded = self.pixels[batch[name].ravel()]
+      pixels[name] = loaded.reshape(*batch[name].shape, *loaded.shape[1:])
+    return {**batch, **pixels}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,7 +38,8 @@ class QueryTable:
   """Queries over an image table: the reference's row, the text, and the label of the images that are right.
 
   `groups` says which queries belong together; "" where none do. `ids` name queries, `right_labels` are those of all
-  images that are right, and `subsets` those of images to rank apart from all others: () where the data set has none.
+  images that are right, `subsets` those of images to rank apart from all others, and `negatives` those of images that
+  training shows as wrong answers: () where the data set has none.
   Queries for a test server have the target label "".
   """
 
@@ -49,6 +50,7 @@ class QueryTable:
   ids: Sequence[str] = ()
   right_labels: Sequence[Sequence[str]] = ()
   subsets: Sequence[Sequence[str]] = ()
+  negatives: Sequence[Sequence[str]] = ()
 
   def __len__(self) -> int:
     return len(self.texts)
@@ -60,11 +62,15 @@ class QueryTable:
 
 
 class Triplet(NamedTuple):
-  """One training example: rows of the image table, and the text that leads from one to the other."""
+  """One training example: rows of the image table, and the text that leads from one to the other.
+
+  `negatives` are rows of images that are wrong answers, the most important first.
+  """
 
   reference: int
   target: int
   text: str
+  negatives: tuple[int, ...] = ()
 
 
 MakeRng = Callable[[], np.random.Generator]  # making one takes as long as all else about a triplet

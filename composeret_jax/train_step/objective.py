@@ -71,6 +71,18 @@ def encode_batch(
   return model.encode_references(reference), model.encode_images(target), model.encode_texts(text, rngs=rngs)
 
 
+def reference_negatives(
+  model: RetrievalModel,
+  reference: Float[Array, "batch ..."],
+  batch: Mapping[str, Array],
+  *,
+  rngs: RowKeys | None = None,
+) -> HardNegatives:
+  """Each query's own image, as it stands in a gallery, from what `encode_references` gives."""
+  features = model.on_sphere(model.compose_targets(model.pool_references(reference), rngs=rngs))
+  return HardNegatives(features[:, None], batch["reference_label"][:, None], batch["target_label"])
+
+
 def encode_negatives(
   model: RetrievalModel,
   table: Mapping[str, Int[Array, "..."]],
@@ -81,7 +93,32 @@ def encode_negatives(
 ) -> HardNegatives:
   """The images that `table`, a train state's `negatives`, has for the targets, in one more pass through the encoder."""
   rows = table["rows"][targets]
-  num = rows.shape[1]
+  features = _encode_several(model, images[rows], augment, rngs)
+  return HardNegatives(features, table["labels"][rows], table["labels"][targets])
+
+
+def encode_given_negatives(
+  model: RetrievalModel,
+  batch: Mapping[str, Array],
+  images: Num[Array, "num_images ..."] | None,
+  augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
+  rngs: RowKeys,
+) -> HardNegatives:
+  """Those that the batch brings with it, in one more pass through the encoder."""
+  given = batch["negative"] if images is None else images[batch["negative"]]
+  features = _encode_several(model, given, augment, rngs)
+  return HardNegatives(features, batch["negative_label"], batch["target_label"])
+
+
+def _encode_several(
+  model: RetrievalModel,
+  images: Num[Array, "batch num ..."],
+  augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
+  rngs: RowKeys,
+) -> Float[Array, "batch num dim"]:
+  """The features of several images for each row, as they stand in a gallery, on the sphere."""
+  num = images.shape[1]
   own_keys = RowKeys(rngs.key, (rngs.rows[:, None] * num + jnp.arange(num)).ravel())
-  features = model.on_sphere(model.encode_targets(augment(images[rows.ravel()], own_keys), rngs=own_keys))
-  return HardNegatives(features.reshape(*rows.shape, -1), table["labels"][rows], table["labels"][targets])
+  augmented = augment(images.reshape(-1, *images.shape[2:]), own_keys)
+  features = model.on_sphere(model.encode_targets(augmented, rngs=own_keys))
+  return features.reshape(*images.shape[:2], -1)

@@ -17,12 +17,24 @@ from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import Variables
 from composeret_jax.train_step.augment import augment
+from composeret_jax.train_step.hard_negatives import joined, no_negatives
 from composeret_jax.train_step.losses import LOSSES
-from composeret_jax.train_step.objective import encode_batch, encode_negatives, weighted_losses
+from composeret_jax.train_step.objective import (
+  encode_batch,
+  encode_given_negatives,
+  encode_negatives,
+  reference_negatives,
+  weighted_losses,
+)
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.train_step.state import TrainState
 
 Carry = TypeVar("Carry")
+
+
+# They tell random numbers apart: of references that are composed as targets from queries', of given negatives from
+# mined ones'.
+REFERENCES, GIVEN = 1, 1
 
 
 def in_microbatches(
@@ -69,8 +81,10 @@ def make_train_step(
   """The step for a model of this structure: (state, batch, images) -> (state, losses, `gradient_norm` among them).
 
   `config` is a run's whole configuration. `batch` holds texts, and `reference` and `target` as pixels [batch, height,
-  width, 3] uint8 or, where `images` holds all training images, as its rows [batch]. `parallel` says how the rows are
-  split over devices: arrays are global, or under pmap a device sees its own rows of the batch, and averages statistics,
+  width, 3] uint8 or, where `images` holds all training images, as its rows [batch]; also `reference_label` and
+  `target_label` [batch] where the configuration has references as negatives or masks labels, and `negative` [batch,
+  num, ...] with `negative_label` [batch, num] where queries are given negatives. `parallel` says how the rows are split
+  over devices: arrays are global, or under pmap a device sees its own rows of the batch, and averages statistics,
   losses and gradients over the mapped axis. Without, one device has all rows.
   """
   loss_fn = _make_loss(model, config, parallel)
@@ -126,16 +140,24 @@ def _make_loss(
     def encode(batch_stats, rows, batch):
       trained = in_training(params, batch_stats, frozen)
       features = encode_batch(trained, batch, images, augmented, RowKeys(text_key, rows))
-      negatives = None
+      negatives = []
       if table:
         own_keys = RowKeys(loss_key, rows)
-        negatives = encode_negatives(trained, table, batch["target"], images, augmented, own_keys)
+        negatives.append(encode_negatives(trained, table, batch["target"], images, augmented, own_keys))
+      if "negative" in batch:
+        own_keys = RowKeys(jax.random.fold_in(loss_key, GIVEN), rows)
+        negatives.append(encode_given_negatives(trained, batch, images, augmented, own_keys))
       return nnx.as_pure(nnx.state(trained, nnx.BatchStat)), (features, negatives)
 
     batch_stats, (features, negatives) = in_microbatches(
       encode, batch_stats, (rows, batch), config.train.num_microbatches, num_shards
     )
     trained = in_training(params, batch_stats, frozen)
+    if config.loss_reference_as_negative:
+      rngs = RowKeys(jax.random.fold_in(composer_key, REFERENCES), rows)
+      negatives.append(reference_negatives(trained, features[0], batch, rngs=rngs))
+    if config.loss_label_mask:
+      negatives.append(no_negatives(batch, features[1].shape[1]))
     loss = LOSSES[config.loss].pair_loss(
       loss_key,
       config.batch_size,
@@ -144,7 +166,7 @@ def _make_loss(
       block_rows=config.loss_block_rows,
     )
     losses = weighted_losses(
-      trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows), negatives=negatives
+      trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows), negatives=joined(negatives)
     )
     return losses["total"], (losses, nnx.as_pure(nnx.state(trained, nnx.BatchStat)))
 

@@ -17,6 +17,7 @@ from data_pipelines import loader
 from data_pipelines.dataset import Dataset, num_loaders
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.store import PixelStore
+from data_pipelines.texts.labels import label_numbers
 
 
 def train_batches(
@@ -32,7 +33,10 @@ def train_batches(
     batch_size=run.config.batch_size,
     num_siblings=run.config.data.siblings_per_batch,
   )
-  rows = loader.LoadRows(stream, run.texts.reader)
+  num_negatives = run.config.data.get("negatives_per_query", 0)
+  needs_labels = num_negatives or run.config.loss_reference_as_negative or run.config.loss_label_mask
+  labels = label_numbers(run.dataset.train_images.labels) if needs_labels else None
+  rows = loader.LoadRows(stream, run.texts.reader, labels, num_negatives)
   batches = loader.train_batches(
     rows if as_rows else loader.LoadTriplets(rows, run.dataset.train_pixels),
     batch_size=run.config.batch_size,

@@ -16,6 +16,7 @@ from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import in_eval_mode
 from composeret_jax.train_step.state import TrainState
 from data_pipelines.input_error import InputError
+from data_pipelines.texts.labels import label_numbers
 
 
 class NegativesMiner:
@@ -28,7 +29,7 @@ class NegativesMiner:
     """
     self.every_steps = config.hard_negatives.every_steps
     self._num = config.hard_negatives.num
-    self._labels = np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int32)
+    self._labels = label_numbers(labels)
     self._eval = config.eval
     self._encode = in_eval_mode(model, lambda model, images, rows: model.on_sphere(model.encode_targets(images[rows])))
     label, count = Counter(labels).most_common(1)[0]

@@ -29,13 +29,15 @@ class Beam:
     return {"beam_runner": self.runner, "beam_options": PipelineOptions(shlex.split(self.options))}
 
 
-def beam_rows(rows: Sequence[Any], example: Callable[[str, Any], dict], table: str) -> Any:
+def beam_rows(rows: Sequence[Any], example: Callable[[Sequence[str], Any], dict], columns: Sequence[str]) -> Any:
   """A transform that gives (row number, example) of all rows; what a row's image is read from, the workers read."""
   import apache_beam
 
-  return apache_beam.Create(list(enumerate(rows))) | apache_beam.Reshuffle() | apache_beam.Map(_keyed, example, table)
+  return apache_beam.Create(list(enumerate(rows))) | apache_beam.Reshuffle() | apache_beam.Map(_keyed, example, columns)
 
 
-def _keyed(numbered: tuple[int, Any], example: Callable[[str, Any], dict], table: str) -> tuple[int, dict]:
+def _keyed(
+  numbered: tuple[int, Any], example: Callable[[Sequence[str], Any], dict], columns: Sequence[str]
+) -> tuple[int, dict]:
   number, row = numbered
-  return number, example(table, row)
+  return number, example(columns, row)

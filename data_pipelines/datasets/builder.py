@@ -38,8 +38,9 @@ class Query:
   """A row of the query table: `reference` is a row of the image table, every image labelled `target_label` is right.
 
   `group` says which queries belong together, where that matters (FashionIQ's categories, CSS3D's modifications). Of
-  some data sets a query has an `id`, several `right_labels`, the target's among them (CIRCO), or a `subset`: labels of
-  a few images to rank apart from all others (CIRR). Queries for a test server have no `target_label`.
+  some data sets a query has an `id`, several `right_labels`, the target's among them (CIRCO), a `subset`: labels of a
+  few images to rank apart from all others (CIRR), or `negatives`: labels of wrong answers (catalogues). Queries for a
+  test server have no `target_label`.
   """
 
   reference: int
@@ -50,6 +51,7 @@ class Query:
   id: str = ""
   right_labels: tuple[str, ...] = ()
   subset: tuple[str, ...] = ()
+  negatives: tuple[str, ...] = ()
 
 
 def named(folder: pathlib.Path | None) -> pathlib.Path:
@@ -96,6 +98,9 @@ def check_queries(queries: Sequence[Query], images: Sequence[Image], where: str,
     print(f"{where}: {num_repeated:,} of {len(queries):,} queries are there before, and are kept", file=sys.stderr)
 
 
+NAMES = tfds.features.Sequence(tfds.features.Text())
+
+
 FEATURES = {
   "images": {"image": tfds.features.Image(), "name": tfds.features.Text()},
   # Apart from the images, so that a run can read all labels without reading all images.
@@ -107,8 +112,8 @@ FEATURES = {
     "target_label": tfds.features.Text(),
     "group": tfds.features.Text(),
     "id": tfds.features.Text(),
-    "right_labels": tfds.features.Sequence(tfds.features.Text()),
-    "subset": tfds.features.Sequence(tfds.features.Text()),
+    "right_labels": NAMES,
+    "subset": NAMES,
   },
 }
 
@@ -245,8 +250,12 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     check_queries(queries, images, where, answered=split != SUBMISSION)
     return queries
 
+  def columns(self) -> dict[str, Any]:
+    """The features of this builder's own table, by name."""
+    return dict(FEATURES[self.builder_config.name])
+
   def _info(self) -> tfds.core.DatasetInfo:
-    features = tfds.features.FeaturesDict(FEATURES[self.builder_config.name])
+    features = tfds.features.FeaturesDict(self.columns())
     return tfds.core.DatasetInfo(
       builder=self,
       features=features,
@@ -262,22 +271,22 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
   def _generate_examples(self, split: str) -> Any:
     """One by one, or a transform of Beam: rows are read and checked here, its workers read the images."""
-    table, rows = self.builder_config.name, self.checked_rows(split)
+    table, rows, names = self.builder_config.name, self.checked_rows(split), tuple(self.columns())
     if self.on_beam:
-      return beam_rows(rows, _example, table)
+      return beam_rows(rows, _example, names)
 
     def one_by_one() -> Iterator[tuple[int, dict]]:
       for i, row in enumerate(tqdm.tqdm(rows, desc=f"{self.name} {split} {table}", unit=" rows")):
-        yield i, _example(table, row)
+        yield i, _example(names, row)
 
     return one_by_one()
 
 
-def _example(table: str, row: Image | Query) -> dict:
-  """A row as its table keeps it; raises InputError where its image cannot be read."""
+def _example(columns: Sequence[str], row: Image | Query) -> dict:
+  """A row as the table with these columns keeps it; raises InputError where its image cannot be read."""
   if isinstance(row, Query):
-    return dataclasses.asdict(row)
-  if table == "labels":
+    return {name: getattr(row, name) for name in columns}
+  if "image" not in columns:
     return {"name": row.name, "label": row.label, "group": row.group}
   if callable(row.content):
     return {"name": row.name, "image": row.content()}

@@ -62,7 +62,9 @@ def query_table(queries: Sequence[Query], text_query: str) -> QueryTable:
 
 
 def _query_table(columns: Mapping[str, list], text_query: str) -> QueryTable:
-  right_labels, subsets = (columns[name] if any(columns[name]) else () for name in ("right_labels", "subset"))
+  right_labels, subsets, negatives = (
+    columns[name] if any(columns.get(name, ())) else () for name in ("right_labels", "subset", "negatives")
+  )
   return QueryTable(
     np.array(columns["reference"], np.int64),
     columns[text_query],
@@ -71,4 +73,5 @@ def _query_table(columns: Mapping[str, list], text_query: str) -> QueryTable:
     columns["id"],
     right_labels,
     subsets,
+    negatives,
   )

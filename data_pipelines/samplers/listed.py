@@ -11,7 +11,10 @@ from data_pipelines.tables import MakeRng, QueryTable, Triplet
 
 
 class ListedSampler:
-  """Every listed query once an epoch. Where several images have the target's label, one of them is drawn."""
+  """Every listed query once an epoch. Where several images have the target's label, one of them is drawn.
+
+  Of given negatives the first stays first, and the others come in random order.
+  """
 
   triplets_per_item = 1
 
@@ -22,6 +25,7 @@ class ListedSampler:
     for row, label in enumerate(labels):
       rows.setdefault(label, []).append(row)
     self._targets = [rows[label] for label in queries.target_labels]
+    self._negatives = [[rows[label][0] for label in own if label in rows] for own in queries.negatives]
     self.num_items = len(queries)
 
   def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
@@ -53,8 +57,12 @@ class ListedSampler:
 
   def _triplet(self, item: int, make_rng: MakeRng) -> Triplet:
     targets = self._targets[item]
-    target = targets[make_rng().integers(len(targets))] if len(targets) > 1 else targets[0]
-    return Triplet(int(self._queries.references[item]), target, self._queries.texts[item])
+    negatives = self._negatives[item] if self._negatives else []
+    rng = make_rng() if len(targets) > 1 or len(negatives) > 2 else None
+    target = targets[rng.integers(len(targets))] if rng and len(targets) > 1 else targets[0]
+    if rng and len(negatives) > 2:
+      negatives = [negatives[0], *(negatives[1 + place] for place in rng.permutation(len(negatives) - 1))]
+    return Triplet(int(self._queries.references[item]), target, self._queries.texts[item], tuple(negatives))
 
   def texts(self) -> Sequence[str]:
     """The texts of all queries."""

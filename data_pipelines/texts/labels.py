@@ -3,6 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from jaxtyping import Int
+import numpy as np
+
+
+def label_numbers(labels: Sequence[str]) -> Int[np.ndarray, " num"]:
+  """int32 numbers that are equal where labels are."""
+  return np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int32)
+
 
 def split_label(label: str) -> tuple[str, str]:
   """The adjective and the noun of a MIT-States label."""

@@ -46,6 +46,8 @@ RULES: dict[str, Rule] = {
   "num_train_steps": whole_number(0),  # none evaluates the first weights
   "parallel": one_of(PARALLEL),
   "loss": one_of(LOSSES),
+  "loss_reference_as_negative": boolean,
+  "loss_label_mask": boolean,
   "text_query": one_of(("modification", "complete")),
   "loss_block_rows": whole_number(0),
   "optimizer": one_of(OPTIMIZERS),

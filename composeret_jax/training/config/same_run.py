@@ -110,17 +110,24 @@ def config_to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json())
 
 
+LATER_FIELDS = {"loss_reference_as_negative": False, "loss_label_mask": False}
+
+
 LATER_TEXT_FIELDS = {"words": "ascii", "unseen_id": -1}
 
 
 def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
   """The configuration that `config_to_json` wrote; a field that came later has the value that it stands for."""
   config = ml_collections.ConfigDict(fields)
+  for name, value in LATER_FIELDS.items():
+    config[name] = config.get(name, value)
   if "text_encoder" in config.get("model", {}):
     for name, value in LATER_TEXT_FIELDS.items():
       config.model.text_encoder[name] = config.model.text_encoder.get(name, value)
   if "data" in config:
     config.data.allow_other_content = config.data.get("allow_other_content", False)
+    if config.data.get("dataset") == "catalogue":
+      config.data.negatives_per_query = config.data.get("negatives_per_query", 0)
     config.data.siblings_per_batch = config.data.get("siblings_per_batch", 0)
     config.data.validation_share = config.data.get("validation_share", 0.0)
   return config

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 
 from composeret_jax.evaluation.evaluator import HALVES, RERANKED
 from composeret_jax.models.composers import COMPOSERS
@@ -45,11 +46,11 @@ def even_batch(num_devices: int) -> Together:
   return Together("batch_size", ("train.num_microbatches",), expected)
 
 
-def _loss_of_hard_negatives(loss: str, every_steps: int) -> str:
-  if not every_steps or LOSSES[loss].takes_hard_negatives:
+def _loss_of_negatives(field: str, loss: str, value: int) -> str:
+  if not value or LOSSES[loss].takes_hard_negatives:
     return ""
   taking = " or ".join(name for name, own in LOSSES.items() if own.takes_hard_negatives)
-  return f"{taking} with config.hard_negatives.every_steps above 0"
+  return f"{taking} with config.{field} {'set' if value is True else 'above 0'}"
 
 
 def _weight_of(loss: str) -> Callable[[float, str], str]:
@@ -145,7 +146,15 @@ TOGETHER: tuple[Together, ...] = (
     ("hard_negatives.every_steps",),
     only("device", when=bool, why="with config.hard_negatives.every_steps above 0"),
   ),
-  Together("loss", ("hard_negatives.every_steps",), _loss_of_hard_negatives),
+  *(
+    Together("loss", (field,), functools.partial(_loss_of_negatives, field))
+    for field in (
+      "hard_negatives.every_steps",
+      "loss_reference_as_negative",
+      "loss_label_mask",
+      "data.negatives_per_query",
+    )
+  ),
   Together(
     "eval.rerank",
     (f"{WEIGHT}text_reconstruction",),

@@ -6,11 +6,11 @@ import pathlib
 import sys
 from typing import Any, ClassVar
 
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import Image, NAMES, Query, TableBuilder
 from data_pipelines.datasets.catalogue.content import Content, read_content
 from data_pipelines.datasets.catalogue.rows import is_hub, source_fingerprint
 from data_pipelines.datasets.sibling_queries import sibling_queries
-from data_pipelines.field_rules import boolean, only, SHARE, text, Together
+from data_pipelines.field_rules import boolean, only, SHARE, text, Together, whole_number
 from data_pipelines.input_error import InputError
 from data_pipelines.samplers import CaptionSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
@@ -25,13 +25,25 @@ class Catalogue(TableBuilder):
   """
 
   MANUAL_DOWNLOAD_INSTRUCTIONS = """A catalogue expects a folder of images, and one of
-    data.triplets=FILE       columns reference, text, target; also split (train or test) and category
+    data.triplets=FILE       columns reference, text, target; also split (train or test) and category, and negatives
+                             with data.negatives_per_query; or MegaPairs' q_img, q_text, t_img, hns
     data.captions=FILE       columns image, caption; also split and category
   or none for a gallery alone. FILE ends in .csv, .jsonl or .parquet, or is a Hugging Face data set: hf:FOLDER or
   hf:OWNER/NAME. Images are paths from the folder. docs/your_catalogue.md has it all."""
 
-  OPTIONS: ClassVar = {"triplets": text, "captions": text, "test_share": SHARE, "allow_missing_images": boolean}
-  TOGETHER = (Together("captions", ("triplets",), only("", when=bool, why="beside config.data.triplets")),)
+  OPTIONS: ClassVar = {
+    "triplets": text,
+    "captions": text,
+    "test_share": SHARE,
+    "allow_missing_images": boolean,
+    "negatives_per_query": whole_number(0),
+  }
+  TOGETHER = (
+    Together("captions", ("triplets",), only("", when=bool, why="beside config.data.triplets")),
+    Together(
+      "negatives_per_query", ("triplets",), only(0, when=lambda rows: not rows, why="without config.data.triplets")
+    ),
+  )
 
   @classmethod
   def needs_raw_folder(cls, options: Mapping[str, Any]) -> bool:
@@ -40,8 +52,10 @@ class Catalogue(TableBuilder):
 
   @classmethod
   def fingerprinted(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options, and the content of the file of rows."""
-    return {**options, "rows": source_fingerprint(options["triplets"] or options["captions"])}
+    """The options, and the content of the file of rows; of negatives only whether there are any."""
+    own = {name: value for name, value in options.items() if name != "negatives_per_query"}
+    own |= {"negatives": True} if options["negatives_per_query"] else {}
+    return {**own, "rows": source_fingerprint(options["triplets"] or options["captions"])}
 
   @classmethod
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
@@ -56,6 +70,11 @@ class Catalogue(TableBuilder):
     if missing and folder is None:
       raise InputError(f"data.dir is not set: {options['triplets'] or options['captions']} names {missing[0]}")
     return missing
+
+  def columns(self) -> dict[str, Any]:
+    """Queries have their negatives, where the rows give them."""
+    has_negatives = self.builder_config.name == "queries" and self.options["negatives_per_query"]
+    return super().columns() | ({"negatives": NAMES} if has_negatives else {})
 
   def num_left_out(self) -> Mapping[str, int]:
     """Images and rows that are left out for want of images; says once what else is worth knowing."""

@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from data_pipelines.datasets.builder import Image, Query
-from data_pipelines.datasets.catalogue.rows import Example, read_captions, read_triplets, SPLITS
+from data_pipelines.datasets.catalogue.rows import Example, read_captions, read_triplets, Source, SPLITS
 from data_pipelines.datasets.sibling_queries import sibling_queries
 from data_pipelines.folders import list_files, Listing
 from data_pipelines.input_error import InputError
@@ -64,8 +64,11 @@ def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Con
   found = listing.files
   source = options["triplets"] or options["captions"]
   if source:
-    read = _with_triplets if options["triplets"] else _with_captions
-    content = read(source, options["test_share"], folder, found)
+    if options["triplets"]:
+      read = read_triplets(source, negatives=options["negatives_per_query"] > 0)
+      content = _with_triplets(source, read, options["test_share"], folder, found)
+    else:
+      content = _with_captions(source, options["test_share"], folder, found)
     if not content.queries["test"] and not content.missing:
       raise InputError(
         f"{source}: no query to test on: rows need split test, a larger config.data.test_share, or captions that "
@@ -81,9 +84,9 @@ def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Con
   return dataclasses.replace(content, notes=[*content.notes, note]) if note else content
 
 
-def _with_triplets(source: str, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:
+def _with_triplets(source: str, read: Source, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:
   """Labels are names. The gallery has all images but those that are only trained on."""
-  examples, own_images = read_triplets(source)
+  examples, own_images = read
   found = _with_named({**found, **own_images}, folder, examples)
   split = split_triplets(examples, test_share)
   kept, missing, num_left_out = _answerable(split, found)
@@ -93,8 +96,15 @@ def _with_triplets(source: str, test_share: float, folder: pathlib.Path | None, 
   rows = {split: {name: row for row, name in enumerate(own)} for split, own in names.items()}
   queries = {
     split: [
-      Query(rows[split][reference], text, f"{category} {text}".strip(), target, category)
-      for (reference, target), text, _, category in kept[split]
+      Query(
+        rows[split][reference],
+        text,
+        f"{category} {text}".strip(),
+        target,
+        category,
+        negatives=tuple(negatives) if split == "train" else (),
+      )
+      for (reference, target, *negatives), text, _, category in kept[split]
     ]
     for split in SPLITS
   }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from data_pipelines.datasets.annotations import excerpt, numbered_lines, read_text
 from data_pipelines.input_error import InputError
-from data_pipelines.untrusted_json import parse_json
+from data_pipelines.untrusted_json import is_texts, parse_json
 
 
 class Row(NamedTuple):
@@ -20,10 +20,18 @@ class Row(NamedTuple):
 
 
 class Columns(NamedTuple):
-  """The columns that are read: every row has the `required` ones, the `optional` ones are "" where there are none."""
+  """The columns that are read: every row has the `required` ones, the `optional` ones are "" where there are none.
+
+  Those of `lists` may be a list of texts, too.
+  """
 
   required: Sequence[str]
   optional: Sequence[str]
+  lists: Sequence[str] = ()
+
+
+# MegaPairs' names of columns, and ours.
+MEGAPAIRS = {"q_img": "reference", "q_text": "text", "t_img": "target", "hns": "negatives"}
 
 
 def read_rows(path: pathlib.Path, columns: Columns) -> list[Row]:
@@ -41,8 +49,12 @@ def read_table(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
 def checked_rows(source: str, found: Sequence[str], rows: Iterable[Row], columns: Columns) -> list[Row]:
   """The rows with texts in `columns`; raises InputError, beginning with the place, for others and for no rows.
 
+  Columns that have MegaPairs' names get ours.
   `found` are the columns that `source` has: those that are not read are said on the terminal.
   """
+  if "q_img" in found:
+    found = [MEGAPAIRS.get(name, name) for name in found]
+    rows = (Row(where, {MEGAPAIRS.get(name, name): value for name, value in row.items()}) for where, row in rows)
   lacking = [name for name in columns.required if name not in found]
   if lacking:
     raise InputError(f"{source}: no column {', '.join(lacking)} (found: {', '.join(map(str, found)) or 'nothing'})")
@@ -55,12 +67,14 @@ def checked_rows(source: str, found: Sequence[str], rows: Iterable[Row], columns
   return checked
 
 
-def _texts(fields: Mapping[str, Any], columns: Columns, where: str) -> dict[str, str]:
+def _texts(fields: Mapping[str, Any], columns: Columns, where: str) -> dict[str, Any]:
   texts: dict[str, Any] = {name: fields.get(name) for name in columns.required}
   texts |= {name: "" if fields.get(name) is None else fields[name] for name in columns.optional}
   for name, value in texts.items():
     if value is None:
       raise InputError(f"{where}: no {name}, expected {', '.join(columns.required)}")
+    if name in columns.lists and is_texts(value):
+      continue
     if not isinstance(value, str):
       raise InputError(f"{where}: {name} is {excerpt(value)}, expected a text")
   return texts

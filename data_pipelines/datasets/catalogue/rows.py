@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt
 from data_pipelines.datasets.catalogue.hub_rows import PREFIX, read_hub_rows
@@ -21,14 +21,20 @@ SPLITS = ("train", "test")
 OPTIONAL = ("split", "category")
 
 
-TRIPLETS = Columns(("reference", "text", "target"), OPTIONAL)
+TRIPLETS = Columns(("reference", "text", "target"), OPTIONAL, lists=("text",))
+
+
+WITH_NEGATIVES = Columns(("reference", "text", "target", "negatives"), OPTIONAL, lists=("text", "negatives"))
+
+
+BETWEEN_NAMES = "|"  # where negatives are one text
 
 
 CAPTIONS = Columns(("image", "caption"), OPTIONAL)
 
 
 class Example(NamedTuple):
-  """One row. `images` are the reference and the target of a text, or the one image of a caption."""
+  """One text of a row. `images` are its reference, its target and its negatives, or the one image of a caption."""
 
   images: tuple[str, ...]
   text: str
@@ -43,9 +49,12 @@ class Source(NamedTuple):
   images: Mapping[str, Callable[[], bytes]]
 
 
-def read_triplets(source: str) -> Source:
-  """Reference, text and target of each row; raises InputError for a row that cannot be used."""
-  return _read(source, TRIPLETS, ("reference", "target"), "text")
+def read_triplets(source: str, *, negatives: bool = False) -> Source:
+  """Reference, text and target of each row, and its `negatives`; raises InputError for a row that cannot be used.
+
+  A row with several texts is as many examples.
+  """
+  return _read(source, WITH_NEGATIVES if negatives else TRIPLETS, ("reference", "target"), "text")
 
 
 def read_captions(source: str) -> Source:
@@ -81,13 +90,17 @@ def _read(source: str, columns: Columns, image_columns: Sequence[str], text_colu
     rows, images = read_rows(local_path(source, FIELDS), columns), {}
   examples, wordless = [], []
   for where, fields in rows:
-    text, names = fields[text_column], [fields[column] for column in image_columns]
-    for column, name in zip(image_columns, names, strict=True):
+    named = [(column, fields[column]) for column in image_columns]
+    named += [("negatives", name) for name in _negatives(fields)]
+    for column, name in named:
       check_inside(name, f"{where}: {column}")
-    check_text(text, f"{where}: {text_column}")
-    if not unicode_words(text):
-      wordless.append(f"{where}: {excerpt(text)}")
-    examples.append(Example(tuple(map(normal_name, names)), text.strip(), fields["split"], fields["category"].strip()))
+    names = tuple(normal_name(name) for _, name in named)
+    texts = fields[text_column]
+    for text in [texts] if isinstance(texts, str) else texts:
+      check_text(text, f"{where}: {text_column}")
+      if not unicode_words(text):
+        wordless.append(f"{where}: {excerpt(text)}")
+      examples.append(Example(names, text.strip(), fields["split"], fields["category"].strip()))
   if wordless:
     raise InputError(
       f"{len(wordless):,} rows have a {text_column} without a letter or a digit: {'; '.join(wordless[:5])}"
@@ -97,3 +110,9 @@ def _read(source: str, columns: Columns, image_columns: Sequence[str], text_colu
     if has_splits and fields["split"] not in SPLITS:
       raise InputError(f"{where}: split is {excerpt(fields['split'])}, expected {' or '.join(SPLITS)} in every row")
   return Source(examples, images)
+
+
+def _negatives(fields: Mapping[str, Any]) -> Sequence[str]:
+  """The names of a row's negatives: a list, or a text with BETWEEN_NAMES between them."""
+  names = fields.get("negatives", ())
+  return [name.strip() for name in names.split(BETWEEN_NAMES) if name.strip()] if isinstance(names, str) else names

@@ -1,3 +1,4 @@
+import functools
 import inspect
 import itertools
 import pathlib
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from composeret_jax.train_step import losses
-from composeret_jax.train_step.candidates import Candidates, Queries
-from composeret_jax.train_step.hard_negatives import HardNegatives
+from composeret_jax.train_step.candidates import ABSENT, Candidates, NO_ANSWER, Queries
+from composeret_jax.train_step.hard_negatives import HardNegatives, joined, no_negatives
 from composeret_jax.train_step.losses.batch_based_classification import batch_classification_loss
 from composeret_jax.train_step.losses.info_nce import info_nce_loss
 from composeret_jax.train_step.losses.sigmoid import sigmoid_loss
@@ -77,8 +78,8 @@ def test_candidates_of_the_targets_label_are_no_wrong_answers():
   """Three targets of one label, and an image of another: each query has its own target and the other image."""
   candidates = Candidates(jnp.eye(4), jnp.array([5, 5, 5, 6]), batch_size=3)
   logits = candidates.logits(Queries(jnp.ones((2, 4)), jnp.array([1, 2]), jnp.array([5, 5])))
-  inf = np.inf
-  np.testing.assert_array_equal(logits, [[-inf, 1, -inf, 1], [-inf, -inf, 1, 1]])
+  no = NO_ANSWER
+  np.testing.assert_array_equal(logits, np.array([[no, 1, no, 1], [no, no, 1, 1]], np.float32))
 
 
 SHARDS = 4
@@ -97,7 +98,7 @@ def of_shards(name, num_rows, block_rows, num_negatives):
 
   def value(shard, block_rows, rows, labels):
     composed, targets, *mined = rows
-    given = {"negatives": HardNegatives(mined[0], *labels)} if mined else {}
+    given = {"negatives": HardNegatives(mined[0], *labels, masks_targets=True)} if mined else {}
     if loss.has_bias:
       given["bias"] = jnp.array(-1.0)
     if loss.draws_triplets:
@@ -311,3 +312,33 @@ def test_a_loss_takes_the_keywords_that_it_declares(name):
   assert sorted(keywords) == sorted(
     ["block_rows", "shard", *(keyword for keyword, is_taken in given.items() if is_taken)]
   )
+
+
+def masked_by_hand(composed, targets, target_labels, others, other_labels):
+  """Batch classification, one query after the other, without what shows the same as its target."""
+  total = 0.0
+  for i, query in enumerate(composed):
+    wrong = [target for j, target in enumerate(targets) if target_labels[j] != target_labels[i]]
+    wrong += [
+      other for other, label in zip(others, other_labels, strict=True) if label not in (target_labels[i], ABSENT)
+    ]
+    scores = np.array([query @ image for image in [targets[i], *wrong]], np.float64)
+    total += np.log(np.exp(scores).sum()) - scores[0]
+  return total / len(composed)
+
+
+@pytest.mark.parametrize("block_rows", [0, 1])
+def test_targets_of_one_label_and_absent_images_are_no_negatives_and_gradients_are_finite(block_rows):
+  composed, targets = map(jnp.asarray, features(4))
+  labels, other_labels = np.array([0, 0, 0, 1]), np.array([[0, ABSENT], [1, 7], [ABSENT, ABSENT], [0, 1]])
+  others = jnp.asarray(np.random.default_rng(5).normal(size=(4, 2, 5)), jnp.float32)
+  given = HardNegatives(others, jnp.asarray(other_labels), jnp.asarray(labels))
+  negatives = joined([given, no_negatives({"target_label": jnp.asarray(labels)}, 5)])
+  loss = batch_classification_loss(composed, targets, block_rows, negatives=negatives)
+  expected = masked_by_hand(composed, targets, labels, others.reshape(-1, 5), other_labels.ravel())
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  for name in TAKING_NEGATIVES:
+    bias = {"bias": jnp.array(0.0)} if losses.LOSSES[name].has_bias else {}
+    function = functools.partial(losses.LOSSES[name].function, block_rows=block_rows, negatives=negatives, **bias)
+    for gradient in jax.grad(function, argnums=(0, 1))(composed, targets):
+      assert np.isfinite(gradient).all()

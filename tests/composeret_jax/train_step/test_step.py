@@ -8,10 +8,12 @@ import pytest
 
 from composeret_jax.distributed import data_mesh
 from composeret_jax.models.composers import COMPOSERS
+from composeret_jax.models.layers.dropout import Dropout
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import variables_of
 from composeret_jax.pretrained.text_encoder import open_texts
 from composeret_jax.train_step import step as train_step
+from composeret_jax.train_step.candidates import ABSENT
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import encode_batch
 from composeret_jax.train_step.optimizers import build_optimizer
@@ -241,3 +243,32 @@ def test_the_gradient_norm_is_of_all_leaves_large_and_small():
   for some in (leaves, leaves[:3], leaves[3:]):
     expected = np.linalg.norm(np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in some]))
     np.testing.assert_allclose(gradient_norm({"a": some[:2], "b": some[2:]}), expected, rtol=1e-6)
+
+
+def test_references_and_given_negatives_stand_against_the_targets(config):
+  config.loss, config.loss_reference_as_negative, config.loss_label_mask = "batch_based_classification", True, True
+  config.model.loss_weights.update(image_reconstruction=0, text_reconstruction=0, rotational_symmetry=0)
+  model = build_model(config.model, text_encoder(config), seed=0)
+  model.set_attributes(Dropout, rate=0.0, raise_if_not_found=False)
+  optimizer = build_optimizer(config)
+  state = create_state(model, optimizer, seed=0)
+  own = batch() | {
+    "reference_label": jnp.arange(8) % 3,
+    "target_label": jnp.arange(8) % 5,
+    "negative": jnp.stack([batch()["target"]] * 2, axis=1) // 2,
+    "negative_label": jnp.array([[4, ABSENT]] * 8),
+  }
+  _, losses = jax.jit(make_train_step(model, optimizer, config))(state, own)
+
+  model.train()
+  reference, target = (model.encode_images(own[name]) for name in ("reference", "target"))
+  negatives = model.encode_images(own["negative"].reshape(16, 16, 16, 3))[::2]
+  composed = model.on_sphere(model.compose(reference, model.encode_texts(own["tokens"])))
+  target, reference, negatives = map(model.on_sphere, (target, reference, negatives))
+  expected = 0.0
+  for i in range(8):
+    wrong = [target[j] for j in range(8) if (i - j) % 5] + [reference[j] for j in range(8) if j % 3 != i % 5]
+    wrong += list(negatives) if i % 5 != 4 else []
+    scores = jnp.array([composed[i] @ image for image in [target[i], *wrong]])
+    expected += jax.nn.logsumexp(scores) - scores[0]
+  np.testing.assert_allclose(losses["main"], expected / 8, rtol=1e-4)

@@ -10,7 +10,10 @@ from data_pipelines.dataset import open_dataset
 from data_pipelines.datasets.catalogue.content import named_images, split_captions, split_triplets
 from data_pipelines.datasets.catalogue.rows import Example
 from data_pipelines.input_error import InputError
-from data_pipelines.loader import TripletStream
+from data_pipelines.loader import ABSENT, LoadRows, TripletStream
+from data_pipelines.texts.labels import label_numbers
+from data_pipelines.texts.readers import TokenReader
+from data_pipelines.texts.vocabulary import Vocabulary
 from tests.fakes import tiny_datasets
 from tests.fakes.tiny_datasets import catalogue_name as name
 
@@ -235,3 +238,60 @@ def test_an_image_has_one_name_however_rows_write_it(open_catalogue, tmp_path):
   written = [row | {"target": f"./{row['target']}", "reference": f".//{row['reference']}"} for row in rows]
   dataset = open_catalogue(triplets=write_csv(tmp_path / "written.csv", written))
   assert list(dataset.gallery.names) == list(expected.gallery.names)
+
+
+def megapairs_rows():
+  """Rows as MegaPairs has them: the query's image is the first negative."""
+  return [
+    {
+      "q_img": name(0),
+      "q_text": ["make it red", "in red"],
+      "t_img": name(1),
+      "hns": [name(0), name(2), name(3), name(4)],
+    },
+    {"q_img": name(2), "q_text": ["make it long"], "t_img": name(3), "hns": [name(2)]},
+    {"q_img": name(5), "q_text": ["make it blue"], "t_img": name(6), "hns": []},
+  ]
+
+
+def write_jsonl(path, rows, splits=("train", "train", "test")):
+  path.write_text("".join(json.dumps(row | {"split": split}) + "\n" for row, split in zip(rows, splits, strict=True)))
+  return str(path)
+
+
+def test_megapairs_rows_give_a_triplet_for_each_text_and_their_negatives(open_catalogue, tmp_path):
+  dataset = open_catalogue(triplets=write_jsonl(tmp_path / "rows.jsonl", megapairs_rows()), negatives_per_query=2)
+  assert dataset.train_triplets.texts() == ["make it red", "in red", "make it long"]
+  names = dataset.train_images.names
+  assert names == sorted(name(i) for i in range(5))
+  orders = set()
+  for seed in range(20):
+    (triplet,) = dataset.train_triplets.sample(0, lambda seed=seed: np.random.default_rng(seed))
+    first, *others = (names[row] for row in triplet.negatives)
+    assert first == name(0) and sorted(others) == sorted([name(2), name(3), name(4)])
+    orders.add(tuple(others))
+  assert len(orders) > 2
+
+
+def test_negatives_come_with_their_labels_and_absent_ones_with_none(open_catalogue, tmp_path):
+  dataset = open_catalogue(triplets=write_jsonl(tmp_path / "rows.jsonl", megapairs_rows()), negatives_per_query=2)
+  labels = label_numbers(dataset.train_images.labels)
+  reader = TokenReader(Vocabulary.from_texts(dataset.train_triplets.texts()), 3)
+  batch = LoadRows(TripletStream(dataset.train_triplets, seed=0), reader, labels, 2).map(np.arange(3))
+  target, negative = (dataset.train_images.names.index(name(i)) for i in (3, 2))
+  (row,) = np.flatnonzero(batch["target"] == target)
+  np.testing.assert_array_equal(batch["negative"][row], [negative, target])
+  np.testing.assert_array_equal(batch["negative_label"][row], [labels[negative], ABSENT])
+  np.testing.assert_array_equal(batch["target_label"], labels[batch["target"]])
+
+
+def test_negatives_of_a_csv_file_have_bars_between_them(open_catalogue, tmp_path):
+  rows = [row | {"negatives": f"{name(2)}|{name(0)}"} for row in tiny_datasets.catalogue_triplets()]
+  dataset = open_catalogue(triplets=write_csv(tmp_path / "rows.csv", rows), negatives_per_query=1)
+  (triplet,) = dataset.train_triplets.sample(0, lambda: np.random.default_rng(0))
+  assert [dataset.train_images.names[row] for row in triplet.negatives] == [name(2), name(0)]
+
+
+def test_rows_without_negatives_are_refused_where_they_are_asked_for(open_catalogue, tmp_path):
+  with pytest.raises(InputError, match="no column negatives"):
+    open_catalogue(triplets=write_csv(tmp_path / "rows.csv", tiny_datasets.catalogue_triplets()), negatives_per_query=1)
