@@ -52,6 +52,7 @@ PARITY = [
 
 # What the scripts of benchmarks/ compare with and draw with.
 BENCH = [
+  "cairosvg>=2.8",
   "faiss-cpu>=1.9",
   "matplotlib>=3.9",
   "threadpoolctl>=3.5",

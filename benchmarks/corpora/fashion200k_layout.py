@@ -45,7 +45,7 @@ def write_corpus(
     path.write_bytes(picture.jpeg)
   (folder / "labels").mkdir()
   for file, own in lines.items():
-    (folder / "labels" / file).write_text("".join(own), encoding="utf-8")
+    (folder / "labels" / file).write_text("".join(sorted(own)), encoding="utf-8")
   paths = {picture.number: picture.path for picture in pictures}
   text = "".join(f"{paths[reference]} {paths[target]}\n" for reference, target in queries)
   (folder / "test_queries.txt").write_text(text, encoding="utf-8")

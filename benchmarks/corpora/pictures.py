@@ -10,17 +10,17 @@ QUALITY = 88
 
 def drawn(svg: bytes) -> bytes:
   """A drawing; `currentColor` is black."""
-  import resvg_py  # of the extra bench
+  import cairosvg  # of the extra bench
 
-  return on_white(resvg_py.svg_to_bytes(svg_string=svg.decode(), width=PIXELS, height=PIXELS, skip_system_fonts=True))
+  return on_white(cairosvg.svg2png(bytestring=svg, output_width=PIXELS, output_height=PIXELS))
 
 
 def on_white(encoded: bytes) -> bytes:
   """A picture with transparent parts, scaled where it has another size."""
   picture = Image.open(io.BytesIO(encoded)).convert("RGBA")
   if picture.size != (PIXELS, PIXELS):
-    picture = picture.resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)
-  white = Image.new("RGBA", picture.size, "white")
+    picture = picture.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
   buffer = io.BytesIO()
+  white = Image.new("RGBA", picture.size, "white")
   Image.alpha_composite(white, picture).convert("RGB").save(buffer, "JPEG", quality=QUALITY)
   return buffer.getvalue()
