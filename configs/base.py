@@ -20,6 +20,8 @@ def set_run(config: ml_collections.ConfigDict) -> None:
   """What is trained, and with which loss."""
   config.seed = 0  # initial weights, order of the data, dropout, negatives
   config.batch_size = 32  # over all devices
+  config.init_from = ""  # the workdir of another run whose parameters a new run starts from
+  config.init_from_step = ""  # "best", or the step of its checkpoint; by default the newest
   config.num_train_steps = 160_000  # 0 evaluates the model as it is built
 
   config.parallel = "jit"  # or "pmap": how a step runs on all devices

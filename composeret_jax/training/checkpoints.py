@@ -29,6 +29,10 @@ WRITTEN_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 FOLDER = "checkpoints"  # in the workdir
 
+
+# Enough of a configuration for a workdir in which nothing is saved.
+TO_READ = ml_collections.ConfigDict({"num_newest_checkpoints": 1, "best_metric": ""})
+
 AVERAGE = "averaged_batch_stats"
 OPTIONAL = ("negatives", AVERAGE)  # of a state
 
@@ -209,8 +213,7 @@ def newest_made_with(workdir: pathlib.Path) -> MadeWith | None:
   """
   if not (workdir / FOLDER).is_dir():
     return None
-  to_read = ml_collections.ConfigDict({"num_newest_checkpoints": 1, "best_metric": ""})
-  with Checkpoints(workdir, to_read, {}) as checkpoints:
+  with Checkpoints(workdir, TO_READ, {}) as checkpoints:
     for step in checkpoints.steps():
       with contextlib.suppress(DamagedCheckpointError):
         return checkpoints.made_with(step)

@@ -15,6 +15,7 @@ from composeret_jax.train_step.state import create_state, TrainState
 from composeret_jax.training.checkpoints import DamagedCheckpointError
 from composeret_jax.training.run import Run
 from composeret_jax.training.workdir.chosen_step import chosen_step
+from composeret_jax.training.workdir.starting_point import start_from_another_run
 from data_pipelines.input_error import InputError
 
 
@@ -35,6 +36,7 @@ def trained_state(run: Run, checkpoint_step: str = "") -> TrainState:
 def newest_state(run: Run) -> TrainState:
   """The state of the newest checkpoint that is whole, or the first state where there is no checkpoint.
 
+  The first state has the model's first parameters, those of its pretrained files, or those of `config.init_from`.
   Raises InputError when the checkpoint was made from other words or other files of weights, when all checkpoints are
   damaged, and when the newest one is damaged and `config.on_bad_checkpoint` is "stop".
   """
@@ -42,6 +44,8 @@ def newest_state(run: Run) -> TrainState:
   image_encoder = run.config.model.image_encoder
   if not steps and image_encoder.pretrained and not image_encoder.frozen:
     load_pretrained(image_encoder, run.model.image_encoder.trunk)
+  if not steps and run.config.init_from:
+    start_from_another_run(run.model, run.config, run.sources.get("words"))
   start = first_state(run)
   for step in steps:
     try:

@@ -43,6 +43,8 @@ def steps_to_profile(value: Any) -> str:
 RULES: dict[str, Rule] = {
   "seed": whole_number(0),
   "batch_size": whole_number(1),
+  "init_from": text,
+  "init_from_step": text,
   "num_train_steps": whole_number(0),  # none evaluates the first weights
   "parallel": one_of(PARALLEL),
   "loss": one_of(LOSSES),

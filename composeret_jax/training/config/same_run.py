@@ -124,6 +124,7 @@ def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
   if "text_encoder" in config.get("model", {}):
     for name, value in LATER_TEXT_FIELDS.items():
       config.model.text_encoder[name] = config.model.text_encoder.get(name, value)
+  config.init_from, config.init_from_step = config.get("init_from", ""), config.get("init_from_step", "")
   if "data" in config:
     config.data.allow_other_content = config.data.get("allow_other_content", False)
     if config.data.get("dataset") == "catalogue":

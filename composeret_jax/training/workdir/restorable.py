@@ -3,8 +3,7 @@
 import os
 import pathlib
 
-import tensorstore
-
+from composeret_jax.training.workdir.saved_arrays import saved_names
 from data_pipelines.input_error import InputError
 
 # Orbax merges what each process saved by a glob over the checkpoint's own path, which it does not escape: such a path
@@ -33,17 +32,11 @@ def check_restorable(checkpoint: pathlib.Path) -> None:
   `checkpoint` is a folder with a folder for each item. Reads the tables' names, no array.
   """
   for item in sorted(path.parent for path in checkpoint.glob("*/ocdbt.process_0")):
-    saved = {name for part in item.iterdir() if part.name.startswith("ocdbt.process_") for name in _names(part)}
-    lacking = sorted(saved - _names(item))
+    saved = {name for part in item.iterdir() if part.name.startswith("ocdbt.process_") for name in saved_names(part)}
+    lacking = sorted(saved - saved_names(item))
     if lacking:
       raise InputError(
         f"{checkpoint} cannot be restored: {item.name} lacks {len(lacking):,} of {len(saved):,} entries that were "
         f"saved, for example {lacking[0]}. The run stops, as nothing that it saves there could be read; choose another "
         "--workdir"
       )
-
-
-def _names(folder: pathlib.Path) -> set[str]:
-  base = {"driver": "file", "path": f"{folder}/"}
-  table = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
-  return {name.decode() for name in table.list().result()}

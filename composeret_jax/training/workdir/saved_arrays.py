@@ -1,0 +1,28 @@
+"""The arrays of a checkpoint by name, without the structure that they were saved from."""
+
+from collections.abc import Mapping
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorstore
+
+
+def saved_names(folder: pathlib.Path) -> set[str]:
+  """The entries of the table that Orbax keeps in `folder`, an item of a checkpoint: some for each array."""
+  return {name.decode() for name in tensorstore.KvStore.open(_table(folder)).result().list().result()}
+
+
+def saved_arrays(folder: pathlib.Path, prefix: str) -> Mapping[str, np.ndarray]:
+  """The arrays whose names begin with `prefix`, by what follows: "image_encoder.head.kernel"."""
+  ends = {name.removesuffix("/.zarray") for name in saved_names(folder) if name.endswith("/.zarray")}
+  return {name.removeprefix(prefix): _read(folder, name) for name in sorted(ends) if name.startswith(prefix)}
+
+
+def _read(folder: pathlib.Path, name: str) -> np.ndarray:
+  store = {"driver": "zarr", "kvstore": {**_table(folder), "path": f"{name}/"}}
+  return tensorstore.open(store, read=True, open=True).result().read().result()
+
+
+def _table(folder: pathlib.Path) -> dict[str, Any]:
+  return {"driver": "ocdbt", "base": {"driver": "file", "path": f"{folder}/"}}
