@@ -1,7 +1,8 @@
 """The processes and devices of one job, on one host or many."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import math
 from typing import Any
 
 import jax
@@ -52,6 +53,9 @@ def first_one_first(what: str) -> Iterator[None]:
 AXIS = "data"
 
 
+GATHERED_BYTES = 2**26  # that a process sends to the others at a time
+
+
 def data_mesh() -> Mesh:
   """All devices in one row."""
   return Mesh(np.array(jax.devices()), (AXIS,))
@@ -79,22 +83,58 @@ def fetch(array: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."]:
   return multihost_utils.process_allgather(array, tiled=True)
 
 
-def full_batch(batch_size: int) -> int:
-  """`batch_size`, or the next size that the devices can split."""
-  num_devices = data_mesh().size
-  return -(-batch_size // num_devices) * num_devices
+def own_share(num: int, process: int | None = None) -> range:
+  """The rows of `num` that are a process's, by default this one's: side by side, one more or less than the others'."""
+  process, num_processes = jax.process_index() if process is None else process, jax.process_count()
+  return range(num * process // num_processes, num * (process + 1) // num_processes)
 
 
-def in_full_batches(
-  function: Callable, batch_size: int, *arrays: Shaped[np.ndarray, "num ..."]
+def share_sizes(num: int) -> list[int]:
+  """How many rows of `num` each process has."""
+  return [len(own_share(num, process)) for process in range(jax.process_count())]
+
+
+def largest_share(num: int) -> int:
+  """The most rows of `num` that are one process's."""
+  return -(-num // jax.process_count())
+
+
+def own_batch(batch_size: int) -> int:
+  """How many rows a process has on its devices at once, with `batch_size` on each."""
+  return batch_size * jax.local_device_count()
+
+
+def in_own_batches(
+  function: Callable, batch_size: int, most: int, *arrays: Shaped[np.ndarray, "num ..."]
 ) -> Shaped[np.ndarray, "num ..."]:
-  """The rows of `function(*rows)`, given `batch_size` rows of the arrays at a time, split over the devices.
+  """The rows of `function(*rows)` for this process's rows, on all devices, with `batch_size` rows on each at a time.
 
-  The last batch is filled up with its last row, so that a jitted function compiles once.
+  All processes call this together, each with its own rows, of which none has more than `most`. Missing rows are filled
+  in, so that a jitted function compiles once.
   """
-  sharding, results = rows_split(data_mesh()), []
-  for start in range(0, len(arrays[0]), batch_size):
-    rows = [array[start : start + batch_size] for array in arrays]
-    filled = [np.concatenate([part, np.repeat(part[-1:], batch_size - len(part), axis=0)]) for part in rows]
-    results.append(fetch(function(*(place(part, sharding) for part in filled)))[: len(rows[0])])
+  sharding, size, results = rows_split(data_mesh()), own_batch(batch_size), []
+  for start in range(0, most, size):
+    parts = [array[start : start + size] for array in arrays]
+    filled = [np.concatenate([part, np.resize(part[-1:], (size - len(part), *part.shape[1:]))]) for part in parts]
+    placed = (jax.make_array_from_process_local_data(sharding, part) for part in filled)
+    shards = jax.device_put(function(*placed), sharding).addressable_shards
+    in_order = sorted(shards, key=lambda shard: shard.index[0].start or 0)
+    results.append(np.concatenate([np.asarray(shard.data) for shard in in_order])[: len(parts[0])])
   return np.concatenate(results)
+
+
+def gather(rows: Shaped[np.ndarray, "num ..."], counts: Sequence[int]) -> Shaped[np.ndarray, "total ..."]:
+  """The rows of all processes one after the other, to the bit, on every process; `counts` says how many each has."""
+  if len(counts) == 1:
+    return rows
+  row_bytes = rows.itemsize * math.prod(rows.shape[1:])
+  gathered: list[list[np.ndarray]] = [[] for _ in counts]
+  size = max(GATHERED_BYTES // row_bytes, 1)
+  for start in range(0, max(counts), size):
+    part = np.zeros((min(size, max(counts) - start), row_bytes), np.uint8)
+    own = np.ascontiguousarray(rows[start : start + size])
+    part[: len(own)] = own.view(np.uint8).reshape(len(own), row_bytes)
+    for process, of_all in enumerate(multihost_utils.process_allgather(part)):
+      gathered[process].append(of_all[: max(counts[process] - start, 0)])
+  joined = np.concatenate([part for parts in gathered for part in parts])
+  return joined.view(rows.dtype).reshape(-1, *rows.shape[1:])

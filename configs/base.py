@@ -116,7 +116,7 @@ def set_steps(config: ml_collections.ConfigDict) -> None:
 def set_evaluation(config: ml_collections.ConfigDict) -> None:
   """How the test queries are ranked."""
   config.eval = ml_collections.ConfigDict()
-  config.eval.batch_size = 128  # images, texts or queries in one call
+  config.eval.batch_size = 128  # images, texts or queries on each device at a time; no result depends on it
   config.eval.query_block = 256  # similarities held at once: query_block x gallery_block, over all devices
   config.eval.gallery_block = 8_192
   config.eval.allow_unanswerable_queries = False  # counts queries without a right image in the gallery as misses

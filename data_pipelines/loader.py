@@ -152,15 +152,16 @@ class LoadTriplets(grain.transforms.Map):
 
 @dataclasses.dataclass(frozen=True)
 class LoadImages(grain.transforms.Map):
-  """Counts batches -> the pixels of that batch's rows."""
+  """Counts batches -> the pixels of that batch of `rows`."""
 
   pixels: PixelSource
+  rows: range
   batch_size: int
 
   def map(self, i: int) -> Num[np.ndarray, "num ..."]:
-    """The rows of the `i`-th batch; fewer in the last one."""
-    start = i * self.batch_size
-    return self.pixels[np.arange(start, min(start + self.batch_size, len(self.pixels)))]
+    """The `i`-th batch; fewer rows where `rows` end, and then none."""
+    rows = np.array(self.rows[i * self.batch_size : (i + 1) * self.batch_size], np.int64)
+    return self.pixels[rows] if len(rows) else self.pixels[np.zeros(1, np.int64)][:0]
 
 
 def train_batches(
@@ -183,10 +184,12 @@ def train_batches(
   return _iterate(positions.map(load), num_workers)
 
 
-def image_batches(pixels: PixelSource, *, batch_size: int, num_workers: int) -> Iterator[Num[np.ndarray, "batch ..."]]:
-  """All images in order; the last batch is as short as it comes."""
-  batches = grain.MapDataset.range(-(-len(pixels) // batch_size))
-  return _iterate(batches.map(LoadImages(pixels, batch_size)), num_workers)
+def image_batches(
+  pixels: PixelSource, rows: range, *, batch_size: int, num_batches: int, num_workers: int
+) -> Iterator[Num[np.ndarray, "batch ..."]]:
+  """The images of `rows` in order, in `num_batches` of `batch_size`; where these are more, short and empty ones too."""
+  batches = grain.MapDataset.range(num_batches)
+  return _iterate(batches.map(LoadImages(pixels, rows, batch_size)), num_workers)
 
 
 def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator:

@@ -10,12 +10,13 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from composeret_jax.distributed import full_batch, in_full_batches
+from composeret_jax.distributed import gather, in_own_batches, is_first, largest_share, own_batch
 from composeret_jax.evaluation.protocols import answers_of, count
 from composeret_jax.evaluation.query_checks import check_gallery, unanswerable_queries
-from composeret_jax.evaluation.ranking import Ranking
+from composeret_jax.evaluation.ranking import Answers, Ranking
 from composeret_jax.evaluation.reranking import cosines, rerank
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery, rank_subsets
+from composeret_jax.evaluation.shares import Shares
 from composeret_jax.evaluation.siblings import Siblings
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import in_eval_mode, Variables
@@ -110,7 +111,7 @@ class Evaluator:
         excludes_reference=self._protocol.excludes_reference,
         allowed=config.eval.allow_unanswerable_queries,
       )
-    self._batch_size = full_batch(config.eval.batch_size)
+    self._shares = Shares.of(len(dataset.gallery), queries.references)
     compiled = functools.partial(in_eval_mode, model)
     self._encode_references = compiled(lambda model, pixels: model.encode_references(pixels))
     self._pool_references = compiled(lambda model, references: model.pool_references(references))
@@ -124,18 +125,29 @@ class Evaluator:
     return self.count(self.features(variables))
 
   def features(self, variables: Variables) -> Features:
-    """Encodes the gallery and composes the queries."""
-    texts = self._in_batches(self._encode_texts, variables, self._texts)
+    """Encodes the gallery and composes the queries: each process its share, which all of them get.
+
+    All processes call it together.
+    """
+    shares, queries = self._shares, self._shares.queries(self._shares.images())
+    num_images, num_queries = largest_share(shares.num_images), shares.most_queries(slice(None))
+
+    def of_images(function, rows):
+      return shares.gather_images(self._in_batches(function, variables, num_images, rows))
+
+    own_texts = self._texts[shares.order[queries]]
+    texts = self._in_batches(self._encode_texts, variables, num_queries, own_texts)
     images, composed, mean_reference = self._encode_and_compose(variables, texts)
     any_reference = np.broadcast_to(mean_reference, (len(texts), *mean_reference.shape))
+    text_only = self._in_batches(self._compose, variables, num_queries, any_reference, texts)
     return Features(
-      images=images,
-      gallery=self._in_batches(self._as_targets, variables, images),
-      composed=composed,
-      text_only=self._in_batches(self._compose, variables, any_reference, texts),
+      images=shares.gather_images(images),
+      gallery=of_images(self._as_targets, images),
+      composed=shares.gather_queries(composed),
+      text_only=shares.gather_queries(text_only),
       mean_reference=mean_reference,
-      texts=texts,
-      read_texts=self._in_batches(self._read_texts, variables, images) if self._config.eval.rerank else None,
+      texts=shares.gather_queries(texts),
+      read_texts=of_images(self._read_texts, images) if self._config.eval.rerank else None,
     )
 
   def count(self, features: Features) -> Evaluation:
@@ -146,10 +158,12 @@ class Evaluator:
     if not len(self._dataset.queries):
       check_features(gallery=features.gallery)
       return Evaluation(self._left_out, np.zeros((0, 0), int))
-    composed, gallery = self.rank(features), features.gallery
-    check_features(text_only=features.text_only)
+    gallery = features.gallery
+    check_features(gallery=gallery, composed=features.composed, text_only=features.text_only)
     halves = gallery[self._dataset.queries.references], features.text_only
-    found = {"": composed} | {f"{name}/": self._rank(half, gallery) for name, half in zip(HALVES, halves, strict=True)}
+    vectors = {"": features.composed} | {f"{name}/": half for name, half in zip(HALVES, halves, strict=True)}
+    found = dict(zip(vectors, self._rank(*vectors.values(), gallery=gallery), strict=True))
+    composed = found[""]
     if features.read_texts is not None:
       check_features(text=features.texts, decoded_text=features.read_texts)
       first = composed.gallery.rows[:, : self._config.eval.rerank]
@@ -158,7 +172,6 @@ class Evaluator:
       reranked = rerank(composed.gallery, scores, similarities, self._config.eval.rerank_weight)
       found[f"{RERANKED}/"] = dataclasses.replace(composed, gallery=reranked)
     metrics: dict[str, float] = {}
-    vectors = {"": features.composed} | {f"{name}/": half for name, half in zip(HALVES, halves, strict=True)}
     for prefix, ranks in found.items():
       counted = count(self._protocol, ranks.gallery, self._dataset.queries.groups, ranks.subsets)
       if self._siblings and prefix in vectors:
@@ -169,57 +182,66 @@ class Evaluator:
   def rank(self, features: Features) -> Ranks:
     """What the composed queries find; raises NonFiniteError for features that are not finite."""
     check_features(gallery=features.gallery, composed=features.composed)
-    return self._rank(features.composed, features.gallery)
+    return self._rank(features.composed, gallery=features.gallery)[0]
 
   def _encode_and_compose(
-    self, variables: Variables, texts: Float[np.ndarray, "num_queries text_dim"]
-  ) -> tuple[Float[np.ndarray, "num_gallery dim"], Float[np.ndarray, "num_queries dim"], Float[np.ndarray, "..."]]:
-    """The gallery's raw features, the composed queries on the sphere, and the mean reference.
+    self, variables: Variables, texts: Float[np.ndarray, "own_queries text_dim"]
+  ) -> tuple[Float[np.ndarray, "own_images dim"], Float[np.ndarray, "own_queries dim"], Float[np.ndarray, "..."]]:
+    """Raw features of this process's images, its composed queries on the sphere, and the mean reference of all.
 
     Each batch of the gallery is composed with the queries that refer to it and then let go: where references are maps,
     those of a whole gallery can be more than memory holds.
     """
-    reference_of, size = self._dataset.queries.references, self._batch_size
-    batches = image_batches(self._pixels, batch_size=size, num_workers=num_loaders(self._config.data))
-    firsts = range(0, len(self._pixels), size)
-    images, total, done, composed = [], np.zeros(()), [], []
-    for first, pixels in zip(firsts, tqdm.tqdm(batches, "evaluate", len(firsts), leave=False), strict=True):
-      references = self._in_batches(self._encode_references, variables, pixels)
-      images.append(self._in_batches(self._pool_references, variables, references))
+    shares, size = self._shares, own_batch(self._config.eval.batch_size)
+    own, num_batches = shares.images(), shares.num_batches(size)
+    first_query = shares.queries(own).start
+    batches = image_batches(
+      self._pixels, own, batch_size=size, num_batches=num_batches, num_workers=num_loaders(self._config.data)
+    )
+    images, total, composed = [], np.zeros(()), []
+    for number, pixels in enumerate(tqdm.tqdm(batches, "evaluate", num_batches, leave=False, disable=not is_first())):
+      batch = slice(number * size, (number + 1) * size)
+      references = self._in_batches(self._encode_references, variables, size, pixels)
+      images.append(self._in_batches(self._pool_references, variables, size, references))
       total = total + references.sum(axis=0, dtype=np.float64)
-      referring = np.flatnonzero((reference_of >= first) & (reference_of < first + len(pixels)))
-      for start in range(0, len(referring), size):
-        queries = referring[start : start + size]
-        own = references[reference_of[queries] - first]
-        composed.append(self._in_batches(self._compose, variables, own, texts[queries]))
-        done.append(queries)
-    if not done:  # a gallery without queries
-      done, composed = [np.zeros(0, int)], [self._in_batches(self._compose, variables, references[:0], texts)]
-    in_order = np.argsort(np.concatenate(done))
-    mean = (total / len(self._dataset.gallery)).astype(np.float32)
-    return np.concatenate(images), np.concatenate(composed)[in_order], mean
+      queries = shares.queries(own[batch])
+      referred = references[shares.references[queries] - own[batch].start]
+      own_texts = texts[queries.start - first_query : queries.stop - first_query]
+      composed.append(self._in_batches(self._compose, variables, shares.most_queries(batch), referred, own_texts))
+    totals = gather(total[None], [1] * jax.process_count())
+    return np.concatenate(images), np.concatenate(composed), (totals.sum(axis=0) / len(self._pixels)).astype(np.float32)
 
-  def _in_batches(self, function: Callable, variables: Variables, *arrays: np.ndarray) -> Float[np.ndarray, "num ..."]:
-    if not len(arrays[0]):
+  def _in_batches(
+    self, function: Callable, variables: Variables, most: int, *arrays: np.ndarray
+  ) -> Float[np.ndarray, "num ..."]:
+    """`function` of this process's rows; `most` is the most that a process has."""
+    if not most:
       row = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in arrays]
       return np.zeros((0, *jax.eval_shape(function, variables, *row).shape[1:]), np.float32)
-    return in_full_batches(functools.partial(function, variables), self._batch_size, *arrays)
+    return in_own_batches(functools.partial(function, variables), self._config.eval.batch_size, most, *arrays)
 
-  def _rank(self, queries: Float[np.ndarray, "num dim"], gallery: Float[np.ndarray, "num_gallery dim"]) -> Ranks:
+  def _rank(
+    self, *vectors: Float[np.ndarray, "num_queries dim"], gallery: Float[np.ndarray, "num_gallery dim"]
+  ) -> list[Ranks]:
+    """What the queries find by each of their `vectors`; the gallery goes to the devices once for all of them."""
     query_groups, gallery_groups = self._groups
+    answers, times = self._answers, len(vectors)
     ranking = rank_gallery(
-      queries,
+      np.concatenate(vectors),
       gallery,
       k=self._protocol.num_ranked,
-      exclude=self._dataset.queries.references if self._protocol.excludes_reference else None,
-      query_groups=query_groups,
+      exclude=np.tile(self._dataset.queries.references, times) if self._protocol.excludes_reference else None,
+      query_groups=None if query_groups is None else np.tile(query_groups, times),
       gallery_groups=gallery_groups,
       query_block=self._config.eval.query_block,
       gallery_block=self._config.eval.gallery_block,
-      answers=self._answers,
+      answers=Answers(answers.images, np.tile(answers.wanted, (times, 1, 1))),
     )
-    subsets = None if self._subsets is None else rank_subsets(queries, gallery, self._subsets, self._answers)
-    return Ranks(ranking, subsets)
+    subsets = self._subsets
+    return [
+      Ranks(own, None if subsets is None else rank_subsets(queries, gallery, subsets, answers))
+      for own, queries in zip(ranking.split(times), vectors, strict=True)
+    ]
 
 
 def subset_rows(gallery: ImageTable, queries: QueryTable) -> Int[np.ndarray, "num_queries num_members"] | None:

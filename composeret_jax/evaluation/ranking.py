@@ -67,6 +67,14 @@ class Ranking:
     """A ranking of all images that a query ranks, so that none ties after the list."""
     return cls(rows, levels(scores), np.zeros((len(rows), 1 + answers.images.shape[1]), int), answers)
 
+  def split(self, num: int) -> list["Ranking"]:
+    """The rankings of `num` equally large sets of queries, which stand one after the other."""
+    arrays = (np.split(array, num) for array in (self.rows, self.levels, self.tied_after, self.answers.wanted))
+    return [
+      Ranking(rows, own_levels, tied_after, Answers(self.answers.images, wanted))
+      for rows, own_levels, tied_after, wanted in zip(*arrays, strict=True)
+    ]
+
 
 def levels(scores: Float[np.ndarray, "num ranked"]) -> Int[np.ndarray, "num ranked"]:
   """Numbers the runs of equal scores in each row, from 0."""

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Shaped
 import ml_collections
 import numpy as np
 
-from composeret_jax.distributed import data_mesh, full_batch, in_full_batches, on_every_device, place
+from composeret_jax.distributed import data_mesh, in_own_batches, on_every_device, own_batch, place
 from data_pipelines.files import open_whole
 from data_pipelines.input_error import InputError
 from data_pipelines.locks import one_at_a_time
@@ -58,7 +58,7 @@ def fields_except(encoder_config: ml_collections.ConfigDict, *names: str) -> dic
 
 
 class FrozenEncoder:
-  """Encodes up to `batch_size` rows at a time: the size that was asked for, or the next that the devices can split."""
+  """Encodes rows, `batch_size` on each device at a time. All processes call it together, with rows of their own."""
 
   def __init__(
     self,
@@ -70,7 +70,8 @@ class FrozenEncoder:
 
     `features` is compiled, for each length of rows anew.
     """
-    self.batch_size = full_batch(batch_size)
+    self._batch_size = batch_size
+    self.own_batch = own_batch(batch_size)
     encoder.eval()
     graphdef, weights = nnx.split(encoder)
     everywhere = on_every_device(data_mesh())
@@ -78,5 +79,6 @@ class FrozenEncoder:
     self._encode = jax.jit(lambda weights, rows: features(nnx.merge(graphdef, weights), rows))
 
   def __call__(self, rows: Shaped[np.ndarray, "num ..."]) -> Float[np.ndarray, "num dim"]:
-    """Returns their features; a short batch is filled up, so that it is computed by the same program."""
-    return in_full_batches(functools.partial(self._encode, self._weights), self.batch_size, rows)
+    """The features of at most `own_batch` rows; fewer are filled up, so that they are computed by the same program."""
+    encode = functools.partial(self._encode, self._weights)
+    return in_own_batches(encode, self._batch_size, self.own_batch, rows)

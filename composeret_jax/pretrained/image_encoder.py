@@ -11,6 +11,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
+from composeret_jax.distributed import gather, largest_share, own_share, share_sizes
 from composeret_jax.models.encoders.encoder import ImageTrunk
 from composeret_jax.models.encoders.projected import FrozenTrunkHead, ProjectedImageEncoder
 from composeret_jax.models.encoders.resnet import ResNet, Trunk
@@ -116,11 +117,11 @@ def with_features(dataset: Dataset, config: ml_collections.ConfigDict) -> Datase
 
 
 def encode_images(trunk: ImageTrunk, pixels: PixelSource, batch_size: int) -> Float[np.ndarray, "num dim"]:
-  """The trunk's feature of each image, computed on all devices."""
+  """The trunk's feature of each image, `batch_size` at a time on each device; a process reads its share of them."""
   encode = FrozenEncoder(trunk, batch_size, lambda trunk, pixels: trunk.features(pixels))
-  batches = image_batches(pixels, batch_size=encode.batch_size, num_workers=0)
-  features = np.empty((len(pixels), trunk.feature_dim), np.float32)
-  for start in tqdm.trange(0, len(pixels), encode.batch_size, desc="encode images", unit=" batches"):
-    batch = next(batches)
-    features[start : start + len(batch)] = encode(batch)
-  return features
+  num_batches = -(-largest_share(len(pixels)) // encode.own_batch)
+  batches = image_batches(
+    pixels, own_share(len(pixels)), batch_size=encode.own_batch, num_batches=num_batches, num_workers=0
+  )
+  own = [encode(batch) for batch in tqdm.tqdm(batches, "encode images", num_batches, unit=" batches")]
+  return gather(np.concatenate(own), share_sizes(len(pixels)))

@@ -8,11 +8,13 @@ import sys
 from typing import Any
 
 from flax import nnx
+import jax
 from jaxtyping import Float
 import ml_collections
 import numpy as np
 import tqdm
 
+from composeret_jax.distributed import gather, largest_share
 from composeret_jax.models.encoders.encoder import TextEncoder
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
@@ -148,13 +150,18 @@ def _check_size(folder: pathlib.Path, pieces: WordPieces, num_words: int) -> Non
 def encode_texts(
   encoder: TextEncoder, pieces: WordPieces, texts: Sequence[str], batch_size: int
 ) -> Float[np.ndarray, "num_texts feature_dim"]:
-  """The feature of each text, computed on all devices, texts of like length together."""
+  """The feature of each text, `batch_size` at a time on each device, texts of like length together."""
   encode = FrozenEncoder(encoder, batch_size, lambda encoder, tokens: encoder(tokens))
   tokens = pieces.ids(texts)
   order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
+  # A process has every so many of them, so that all encode texts of like length at a time.
+  num_processes, own = jax.process_count(), order[jax.process_index() :: jax.process_count()]
+  encoded = []
+  for start in tqdm.trange(0, largest_share(len(texts)), encode.own_batch, desc="encode texts", unit=" batches"):
+    longest = order[: (start + encode.own_batch) * num_processes][-1]
+    length = min(-(-len(tokens[longest]) // LENGTH_STEP) * LENGTH_STEP, pieces.max_length)
+    encoded.append(encode(padded([tokens[row] for row in own[start : start + encode.own_batch]], length)))
   features = np.empty((len(texts), encoder.feature_dim), np.float32)
-  for start in tqdm.trange(0, len(texts), encode.batch_size, desc="encode texts", unit=" batches"):
-    rows = order[start : start + encode.batch_size]
-    length = min(-(-len(tokens[rows[-1]]) // LENGTH_STEP) * LENGTH_STEP, pieces.max_length)
-    features[rows] = encode(padded([tokens[row] for row in rows], length))
+  shares = [order[process::num_processes] for process in range(num_processes)]
+  features[[row for share in shares for row in share]] = gather(np.concatenate(encoded), [len(it) for it in shares])
   return features

@@ -10,7 +10,17 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from composeret_jax.distributed import data_mesh, full_batch, in_full_batches, is_first, on_every_device, place
+from composeret_jax.distributed import (
+  data_mesh,
+  gather,
+  in_own_batches,
+  is_first,
+  largest_share,
+  on_every_device,
+  own_share,
+  place,
+  share_sizes,
+)
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import in_eval_mode
@@ -54,15 +64,16 @@ class NegativesMiner:
     """
     if images is None:
       raise InputError("config.hard_negatives mine images on the devices, expected config.data.placement = device")
-    rows = np.arange(len(images), dtype=np.int32)
-    progress = tqdm.tqdm(total=len(rows), desc="mine negatives", leave=False, disable=not is_first())
+    rows = np.array(own_share(len(images)), np.int32)
+    progress = tqdm.tqdm(total=len(images), desc="mine negatives", leave=False, disable=not is_first())
 
     def encode(rows):
       progress.update(len(rows))
       return self._encode(state.variables, images, rows)
 
     with progress:
-      features = in_full_batches(encode, full_batch(self._eval.batch_size), rows)
+      own = in_own_batches(encode, self._eval.batch_size, largest_share(len(images)), rows)
+    features = gather(own, share_sizes(len(images)))
     check_features(training=features)
     ranking = rank_gallery(
       features,

@@ -149,10 +149,11 @@ def test_any_number_of_workers_gives_the_same_stream(load):
   assert_same(batches(load, num_workers=2), batches(load))
 
 
-def test_all_images_come_in_order(load):
-  parts = list(image_batches(load.pixels, batch_size=5, num_workers=0))
-  assert [len(part) for part in parts] == [5, 5, 5, 3]
-  np.testing.assert_array_equal(parts[3][2], load_pixels(load.pixels.images, 17, 16))
+def test_images_come_in_order_in_as_many_batches_as_are_asked_for(load):
+  parts = list(image_batches(load.pixels, range(2, 15), batch_size=5, num_batches=4, num_workers=0))
+  assert [len(part) for part in parts] == [5, 5, 3, 0]
+  assert parts[3].shape == (0, 16, 16, 3)
+  np.testing.assert_array_equal(parts[2][2], load_pixels(load.pixels.images, 14, 16))
 
 
 def test_batches_reach_the_devices_unchanged(load):
