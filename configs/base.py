@@ -82,6 +82,7 @@ def set_data(config: ml_collections.ConfigDict) -> None:
   config.data = ml_collections.ConfigDict()
   config.data.dir = ""  # the raw files, for data sets that have to be downloaded by hand
   config.data.prepared_dir = ""  # prepared data sets; by default composeret_jax in the user's cache folder
+  config.data.compilation_cache = ""  # a folder for compiled programs, which later starts read; "": compiles each time
   config.data.image_size = 224  # pixels, square
   # The shorter side to image_size, then the centre; or "squash": both sides to it; or "magic_lens": squashed, and as
   # bright as the image's own largest value makes it.

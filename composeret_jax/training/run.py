@@ -18,6 +18,7 @@ from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.training.checkpoints import Checkpoints, MadeWith, newest_made_with
 from composeret_jax.training.hard_negatives import NegativesMiner
 from composeret_jax.training.model import build_model
+from composeret_jax.training.workdir.compiled_programs import keep_compiled_programs
 from composeret_jax.training.workdir.made_with import check_resumes, config_to_evaluate, kept_words, trained_with
 from composeret_jax.training.workdir.same_data import check_same_data
 from data_pipelines.dataset import Dataset, open_dataset
@@ -69,6 +70,7 @@ def open_trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, s
 def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeWith | None, split: str = "test") -> Run:
   """Opens data, model and checkpoints; `saved` is what the newest checkpoint was made with."""
   check_image_trunk(config)
+  keep_compiled_programs(config.data.compilation_cache)
   with first_one_first("prepare"):
     dataset = open_dataset(config.data, config.text_query, split)
     if saved:

@@ -82,6 +82,7 @@ RULES: dict[str, Rule] = {
   "data.image_size": whole_number(1),
   "data.resize": one_of(RESIZES),
   "data.interpolation": one_of(INTERPOLATIONS),
+  "data.compilation_cache": text,
   "data.placement": one_of(("stream", "device")),
   "data.device_memory_share": SHARE,
   "data.pixels": one_of(("store", "decode")),

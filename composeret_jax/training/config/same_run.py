@@ -25,6 +25,7 @@ FREE_FIELDS = (
   "data.prepared_dir",
   "data.num_workers",
   "data.placement",
+  "data.compilation_cache",
   "data.device_memory_share",
   "parallel",
   "train.steps_per_call",
@@ -129,6 +130,7 @@ def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
     config.data.allow_other_content = config.data.get("allow_other_content", False)
     if config.data.get("dataset") == "catalogue":
       config.data.negatives_per_query = config.data.get("negatives_per_query", 0)
+    config.data.compilation_cache = config.data.get("compilation_cache", "")
     config.data.siblings_per_batch = config.data.get("siblings_per_batch", 0)
     config.data.validation_share = config.data.get("validation_share", 0.0)
   return config
