@@ -84,6 +84,11 @@ def main(_) -> None:
     runs = [parse_run(text, _SEEDS.value) for text in _RUNS.value]
   except ValueError as error:
     sys.exit(f"error: {error}")
+  if _PLOT.value:
+    try:
+      from benchmarks import recall_plot  # matplotlib is not for those who want the table alone
+    except ImportError:
+      sys.exit("error: --plot needs matplotlib: pip install matplotlib")
   runs_dir, rows = pathlib.Path(_RUNS_DIR.value), []
   for run in runs:
     results = [train(run, seed, run.workdir(runs_dir, seed)) for seed in run.seeds]
@@ -91,8 +96,6 @@ def main(_) -> None:
     write_tables(rows, pathlib.Path(_TABLE.value))
   curves = recall_curves(runs, runs_dir, _METRIC.value)
   if _PLOT.value and curves:
-    from benchmarks import recall_plot  # matplotlib is not for those who want the table alone
-
     recall_plot.draw(curves, _METRIC.value, pathlib.Path(_PLOT.value))
   if any(len(row.results) < len(row.run.seeds) for row in rows):
     sys.exit(1)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import itertools
+import re
 import signal
 from typing import Any
 
@@ -206,6 +207,14 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator:
       first = list(itertools.islice(by_workers, 1))  # starts the workers
     yield from first
     yield from by_workers
+  except RuntimeError as error:  # Grain's
+    ended = re.search(r"terminated unexpectedly with (exit code -?\d+)", str(error))
+    if not ended:
+      raise
+    raise InputError(
+      f"a process that loads images was ended ({ended[1]}; -9 is a kill, often as memory ran out). Set a smaller "
+      "config.data.num_workers (0 loads in this process) or config.batch_size"
+    ) from error
   finally:
     by_workers.close()
 

@@ -29,7 +29,7 @@ def disk_problem(error: BaseException) -> str | None:
     if reason:
       quoted = re.search(r'"(/[^"]+)"', message)
       where = getattr(cause, "filename", None) or (quoted[1] if quoted else message.splitlines()[0][:200])
-      return f"cannot write, {reason}: {where}. The same command goes on from the newest checkpoint when there is room"
+      return f"cannot write, {reason}: {where}. The same command goes on when there is room"
     cause = cause.__cause__ or cause.__context__
   return None
 

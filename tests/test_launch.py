@@ -46,6 +46,13 @@ def run(arguments, **environment):
   ("override", "environment", "message"),
   [
     ("--config.lerning_rate=1", {}, 'Did you mean "learning_rate"'),
+    ("--config.zzz=1", {}, "--config.zzz: config has no field 'zzz'; it has augment, batch_size, "),
+    (
+      "--config.eval.zzz=1",
+      {},
+      "--config.eval.zzz: config.eval has no field 'zzz'; it has allow_unanswerable_queries, ",
+    ),
+    ("--config.seed.zzz=1", {}, "--config.seed.zzz: config.seed is a value, and no group of fields"),
     ("--config.batch_size=many", {}, "--config.batch_size=many"),
     (f"--config={ROOT}/configs/mit_states.py:tigr", {}, "no model is called 'tigr'; expected one of compose_ae, tirg"),
     (f"--config={ROOT}/configs/mit_state.py", {}, "configs/mit_state.py"),

@@ -3,9 +3,11 @@
 import sys
 
 from absl import app, flags, logging
+import ml_collections
 
 from composeret_jax.command import config_files, run_flags
 from composeret_jax.command.modes import MODES
+from composeret_jax.command.unknown_field import unknown_field
 from composeret_jax.command.workdir_config import with_workdir_config
 
 _MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
@@ -64,8 +66,10 @@ def _require(needed: tuple[flags.FlagHolder, ...]) -> None:
 
 def parse_flags(arguments: list[str]) -> list[str]:
   """absl's flags, --config resolved from a packaged name or a workdir; a mistake is one message without a traceback."""
+  resolved = arguments
   try:
-    rest = flags.FLAGS(with_workdir_config(config_files.with_config_paths(arguments)))
+    resolved = with_workdir_config(config_files.with_config_paths(arguments))
+    rest = flags.FLAGS(resolved)
     if run_flags.CONFIG.value is not None:
       run_flags.CONFIG.value.keys()  # a missing file shows only here
     return rest
@@ -73,6 +77,15 @@ def parse_flags(arguments: list[str]) -> list[str]:
     message = str(error)
     if error.args and isinstance(error.args[0], KeyError):  # ml_collections' hint; str() would quote it
       message = error.args[0].args[0]
+    if isinstance(error, AttributeError | KeyError) and "Did you mean" not in message:
+      message = unknown_field(resolved, _given_config(resolved)) or message
   # A configuration that refuses its argument says why; any other mistake inside one keeps its traceback.
   _, refused, reason = message.rpartition("\nValueError: ")
   sys.exit(f"error: {reason if refused else message}")
+
+
+def _given_config(arguments: list[str]) -> ml_collections.ConfigDict:
+  """The configuration without its overrides; an empty one if none can be read."""
+  paths = [argument.partition("=")[2] for argument in arguments if argument.startswith(("--config=", "-config="))]
+  config = flags.FLAGS["config"].parser.parse(paths[-1]) if paths else None
+  return config if isinstance(config, ml_collections.ConfigDict) else ml_collections.ConfigDict()

@@ -52,8 +52,5 @@ def serve() -> None:
   from composeret_jax.serving.page.server import serve
   from composeret_jax.serving.searcher import Searcher
 
-  serve(
-    Searcher.open(run_flags.required_text(run_flags.BUNDLE), run_flags.required_text(run_flags.INDEX)),
-    run_flags.HOST.value,
-    run_flags.PORT.value,
-  )
+  bundle, index = run_flags.required_text(run_flags.BUNDLE), run_flags.required_text(run_flags.INDEX)
+  serve(lambda: Searcher.open(bundle, index), run_flags.HOST.value, run_flags.PORT.value)

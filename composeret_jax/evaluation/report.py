@@ -6,7 +6,7 @@ import textwrap
 
 from jaxtyping import Int, UInt8
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Evaluation, HALVES, RERANKED
@@ -14,6 +14,7 @@ from composeret_jax.evaluation.protocols import TIED_SHARE
 from composeret_jax.evaluation.ranking import NO_ROW
 from data_pipelines.dataset import Dataset
 from data_pipelines.pixels.source import load_pixels
+from data_pipelines.texts.fonts import font_for
 
 TILE = 96
 
@@ -53,7 +54,7 @@ def results_picture(
   heading = 28
   canvas = Image.new("RGB", (width, heading + len(queries) * (TILE + GAP)), PAPER)
   pen = ImageDraw.Draw(canvas)
-  font = ImageFont.load_default(size=14)
+  font = font_for([dataset.queries.texts[query] for query in queries], 14)
   for x, title in (
     (0, "reference"),
     (TILE + GAP, "text"),

@@ -6,11 +6,12 @@ import pathlib
 import sys
 import textwrap
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from composeret_jax.serving.index.thumbnail import open_thumbnail
 from composeret_jax.serving.searcher import Result, Searcher
 from data_pipelines.pixels.decode import readable
+from data_pipelines.texts.fonts import font_for
 
 TILE = 144
 
@@ -35,7 +36,7 @@ PAPER = (255, 255, 255)
 
 def results_sheet(reference: Image.Image, texts: Sequence[str], results: Sequence[Result]) -> Image.Image:
   """The reference and the texts on top, the results below, COLUMNS a row, best first."""
-  font = ImageFont.load_default(size=14)
+  font = font_for([*texts, *(result.caption or result.id for result in results)], 14)
   lines = [line for text in texts for line in textwrap.wrap(f"“{text}”", 70)]
   head = GAP + max(TILE, len(lines) * LINE) + GAP
   rows = -(-len(results) // COLUMNS)

@@ -85,3 +85,18 @@ def test_other_arguments_get_another_workdir(tmp_path):
 def test_a_mistaken_run_is_refused(text):
   with pytest.raises(ValueError):
     reproduce.parse_run(text, ["0"])
+
+
+def test_a_plot_without_matplotlib_is_refused_before_anything_is_trained(tmp_path):
+  program = "import sys; sys.modules['matplotlib'] = None; sys.argv = ['benchmarks.reproduce', *sys.argv[1:]]\n"
+  program += "import runpy; runpy.run_module('benchmarks.reproduce', run_name='__main__')"
+  arguments = [
+    f"--runs_dir={tmp_path}",
+    f"--table={tmp_path}/table",
+    f"--plot={tmp_path}/a.png",
+    "--run=A | nothing.py",
+  ]
+  result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+  assert result.returncode == 1
+  assert result.stderr == "error: --plot needs matplotlib: pip install matplotlib\n"
+  assert not list(tmp_path.iterdir())

@@ -1,5 +1,9 @@
 import dataclasses
 import functools
+import multiprocessing
+import os
+import signal
+import time
 
 import grain
 import jax
@@ -175,3 +179,21 @@ def test_an_unreadable_image_is_named():
   images = ImageTable(["a/b.jpg"], ["x y"], [b"not an image"], [""])
   with pytest.raises(InputError, match=r"a/b\.jpg"):
     load_pixels(images, 0, 16)
+
+
+class SlowPixels:
+  def __len__(self):
+    return 1000
+
+  def __getitem__(self, rows):
+    time.sleep(0.02)
+    return np.zeros((len(rows), 2, 2, 3), np.uint8)
+
+
+def test_a_killed_worker_is_one_error_that_says_what_to_set():
+  batches = image_batches(SlowPixels(), batch_size=1, num_workers=1)
+  next(batches)
+  for worker in multiprocessing.active_children():
+    os.kill(worker.pid, signal.SIGKILL)
+  with pytest.raises(InputError, match="a process that loads images was ended .exit code -9.*config.data.num_workers"):
+    list(batches)

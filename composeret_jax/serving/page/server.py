@@ -1,7 +1,7 @@
 """`--mode=serve`: the page at an address of this machine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 import contextlib
 import os
 import socket
@@ -42,9 +42,13 @@ def build_app(searcher: Searcher, uploads: UploadFolder | None = None) -> fastap
   return app
 
 
-def serve(searcher: Searcher, host: str, port: int) -> None:
-  """Serves until it is interrupted; raises InputError when another program has the port."""
+def serve(open_searcher: Callable[[], Searcher], host: str, port: int) -> None:
+  """Serves until it is interrupted; raises InputError when another program has the port, before the bundle is opened.
+
+  Who asks while it is opened waits for the answer.
+  """
   with listen(host, port) as listening:
+    searcher = open_searcher()
     app = build_app(searcher)
     print(f"Page: http://{host}:{port}  ({len(searcher.index):,} images; ends with Ctrl+C)")
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)

@@ -36,7 +36,7 @@ write_images(folder / "images", 20)
 index = create_index(folder / "index", bundle.fingerprint, bundle.feature_dim)
 build(bundle, index, folder_images(folder / "images"))
 index.close()
-serve(Searcher(bundle, open_index(folder / "index")), "127.0.0.1", int(sys.argv[2]))
+serve(lambda: Searcher(bundle, open_index(folder / "index")), "127.0.0.1", int(sys.argv[2]))
 """
 
 
@@ -126,11 +126,11 @@ def test_six_million_texts_and_500_sessions(server):
   assert server.memory() < 1.5 * rest
 
 
-def test_a_port_in_use_is_one_error_and_nothing_is_printed(searcher, capsys):
+def test_a_port_in_use_is_one_error_before_the_bundle_is_opened(capsys):
   with listen("127.0.0.1", 0) as taken:
     port = taken.getsockname()[1]
     with pytest.raises(InputError, match=f"cannot serve at --host=127.0.0.1 --port={port}: Address already in use"):
-      serve(searcher, "127.0.0.1", port)
+      serve(lambda: pytest.fail("the bundle is opened"), "127.0.0.1", port)
   assert capsys.readouterr().out == ""
   with pytest.raises(InputError, match="--host=nowhere.invalid"):
     listen("nowhere.invalid", 7860)
