@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, UInt8
 from composeret_jax.models.layers.batch_norm import BatchNorm
 from composeret_jax.models.layers.convolution import Conv2d
 from composeret_jax.models.layers.linear import linear
-from composeret_jax.models.layers.max_pool import max_pool
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
@@ -136,8 +135,7 @@ class Trunk(nnx.Module):
     self, pixels: UInt8[Array, "batch height width 3"]
   ) -> Float[Array, "batch map_height map_width channels"]:
     """Returns maps 32 times smaller than the images, with four stages."""
-    maps = nnx.relu(self.stem_norm(self.stem(normalise(pixels))))
-    maps = max_pool(maps)
+    maps = self.stem_norm.relu_and_pool(self.stem(normalise(pixels)))
     for block in self.blocks:
       maps = block(maps)
     return maps.astype(jnp.float32)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from composeret_jax.models.layers.dropout import Dropout, RowKeys
+from composeret_jax.models.layers.fused_attention import cudnn_attends, fused_attention
 
 ACTIVATIONS = {
   "gelu": lambda x: jax.nn.gelu(x, approximate=False),
@@ -79,7 +80,7 @@ class Attention(nnx.Module):
       mask = before if mask is None else before & mask
     attended_by = functools.partial(self._attended, mask=mask, rngs=rngs)
     if plain_self_attention and cudnn_attends(query):
-      by_cudnn = functools.partial(jax.nn.dot_product_attention, is_causal=causal, implementation="cudnn")
+      by_cudnn = functools.partial(fused_attention, causal=causal)
       attended = jax.lax.platform_dependent(query, key, value, cuda=by_cudnn, default=attended_by)
     else:
       attended = attended_by(query, key, value)
@@ -97,17 +98,6 @@ def causal_mask(length: int) -> Bool[Array, "1 1 length length"]:
   """Which states, along the last axis, those along the axis before it see: themselves and those before them."""
   positions = jnp.arange(length)
   return (positions[:, None] >= positions)[None, None]
-
-
-def cudnn_attends(query: Float[Array, "batch length heads dim"]) -> bool:
-  """Whether cuDNN's fused attention takes such queries on the devices at hand: NVIDIA's since Ampere, in 16 bits.
-
-  It holds no scores of all pairs in memory.
-  """
-  device = jax.devices()[0]
-  if "cuda" not in device.client.platform_version or float(device.compute_capability) < 8:
-    return False
-  return query.dtype.itemsize == 2 and query.shape[-1] <= 128 and query.shape[-1] % 8 == 0
 
 
 class FeedForward(nnx.Module):

@@ -1,11 +1,11 @@
-"""Attention's masks against each other; on a CPU no attention is cuDNN's."""
+"""Attention's masks against each other."""
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from composeret_jax.models.encoders.transformer import Attention, cudnn_attends
+from composeret_jax.models.encoders.transformer import Attention
 
 
 def test_causal_attention_is_that_of_a_triangular_mask():
@@ -19,7 +19,3 @@ def test_causal_attention_is_that_of_a_triangular_mask():
   padding = jnp.array([[1, 1, 1, 0, 0]], bool)[:, None, None]
   np.testing.assert_allclose(attention(states, padding, causal=True), attention(states, seen & padding), rtol=1e-6)
   assert not np.allclose(attention(states, causal=True), attention(states))
-
-
-def test_a_cpu_has_no_fused_attention():
-  assert not cudnn_attends(jnp.zeros((1, 2, 1, 8), jnp.bfloat16))
