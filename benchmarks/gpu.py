@@ -4,8 +4,8 @@ python -m benchmarks.gpu --folder=gpu_results
 
 The most important first, all in bfloat16: ComposeAE with ResNet-18 at 224 pixels and batch 256, fine-tuning CLIP's
 ViT-B/32, and the Combiner at batch 4,096, each against PyTorch compiled; images on the device and streamed; batch
-32,768 in microbatches; a profile of the first. Before them every kind of program runs at a tiny size, all at once: that
-shows what cannot run here, and brings libraries into memory. The parts are the other scripts here, one after the other;
+32,768 in microbatches; a profile of the first. Before them our steps run at a tiny size, both at once: that shows what
+cannot run here, and brings libraries into memory. The parts are the other scripts here, one after the other;
 a part that fails, or that the time does not suffice for, is reported and the rest goes on. --folder gets each part's
 output, its figures as JSON, all of them as results.json, the trace, and the table that is printed last, summary.md.
 """
@@ -109,14 +109,13 @@ def parts(folder: pathlib.Path) -> list[Part]:
 
 
 def warm_up(folder: pathlib.Path, seconds: float) -> dict[str, str]:
-  """Runs every kind of program at a tiny size, all at once; returns what went wrong with each that failed."""
+  """Runs our steps at a tiny size, at once; returns what went wrong with each that failed."""
   os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # they share the device's memory
   tiny = ("--num_steps=1", "--num_rounds=1", f"--dtype={flags.FLAGS.dtype}")
-  names = {f"tiny_{pair}_{contender}": (pair, contender) for pair in TINY for contender in ("jax", "torch")}
   started, end = {}, time.monotonic() + min(seconds, 120)
-  for name, (pair, contender) in names.items():
-    part = Part(name, "train_step", (*TINY[pair], *tiny, f"--contender={contender}"), seconds=120)
-    started[name] = part.start(folder, (folder / f"{name}.txt").open("wb"))
+  for name, arguments in TINY.items():
+    part = Part(f"tiny_{name}", "train_step", (*arguments, *tiny, "--contender=jax"), seconds=120)
+    started[part.name] = part.start(folder, (folder / f"{part.name}.txt").open("wb"))
   failures = {name: ended(process, end - time.monotonic()) for name, process in started.items()}
   del os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"]
   return {name: failure for name, failure in failures.items() if failure}

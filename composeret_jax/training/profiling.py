@@ -135,11 +135,19 @@ def flops_per_step(
 def program_flops(function: Callable, *args) -> float:
   """The operations of `function(*args)` on the whole of its arguments, however many devices may share the work.
 
-  `args` are trees of arrays, of which only shapes and dtypes are read. Nothing is compiled. 0 where the device's
-  compiler has no cost analysis.
+  `args` are trees of arrays, of which only shapes and dtypes are read. Nothing is compiled. 0 where JAX
+  is kept from the CPU, whose client counts for all platforms.
   """
   program = _traced(function, args)
-  return _counted_by_xla(program, None) + _repeated(program, None)
+  platform = _own_platform()
+  return _counted_by_xla(program, platform) + _repeated(program, platform)
+
+
+def _own_platform() -> str:
+  """What programs are lowered for on the first device: a GPU's backend is called gpu, and its platform is not."""
+  device = jax.devices()[0]
+  makers = [name for name in ("cuda", "rocm") if name in device.client.platform_version.lower()]
+  return makers[0] if device.platform == "gpu" and makers else device.platform
 
 
 def repeated_flops(function: Callable, *args, platform: str) -> float:
@@ -153,7 +161,7 @@ def _traced(function: Callable, args: tuple) -> ClosedJaxpr:
   return jax.make_jaxpr(lambda *leaves: function(*jax.tree.unflatten(structure, leaves)))(*shapes)
 
 
-def _repeated(program: ClosedJaxpr, platform: str | None) -> float:
+def _repeated(program: ClosedJaxpr, platform: str) -> float:
   """XLA counts a loop's body once for all iterations, or for all in one turn of an unrolled loop."""
   repeated = 0.0
   for length, copies, body in _loops(program.jaxpr, platform):
@@ -162,17 +170,18 @@ def _repeated(program: ClosedJaxpr, platform: str | None) -> float:
   return repeated
 
 
-def _counted_by_xla(program: ClosedJaxpr, platform: str | None) -> float:
+def _counted_by_xla(program: ClosedJaxpr, platform: str) -> float:
   shapes = [jax.ShapeDtypeStruct(value.shape, value.dtype) for value in program.in_avals]
   traced = jax.jit(jaxpr_as_fun(program)).trace(*shapes)
-  # A GPU's own platform is not named: its name of a backend, "gpu", is none that programs are lowered for.
-  lowered = traced.lower(lowering_platforms=(platform,)) if platform else traced.lower()
+  if jax.config.jax_platforms and "cpu" not in jax.config.jax_platforms.split(","):
+    return 0.0
+  with jax.default_device(jax.devices("cpu")[0]):  # a GPU's client counts nothing before it compiles
+    lowered = traced.lower(lowering_platforms=(platform,))
   return (lowered.cost_analysis() or {}).get("flops", 0.0)
 
 
-def _loops(program: Jaxpr, platform: str | None) -> Iterator[tuple[int, int, ClosedJaxpr]]:
+def _loops(program: Jaxpr, platform: str) -> Iterator[tuple[int, int, ClosedJaxpr]]:
   """The outermost scans: iterations, iterations in one turn of XLA's loop, and body."""
-  platform = platform or jax.default_backend()
   for equation in program.eqns:
     if equation.primitive.name == "scan":
       yield equation.params["length"], equation.params["unroll"], equation.params["jaxpr"]
