@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 EPSILON = 1e-5
 
@@ -71,10 +71,17 @@ def with_own_gradient(
   return _forward(inputs, scale, bias, expected_mean, axis_name)[0]
 
 
-def _forward(inputs, scale, bias, expected_mean, axis_name):
+def mean_and_var(
+  inputs: Float[Array, "*batch channels"], expected_mean: Float[Array, " channels"], axis_name: str | None
+) -> tuple[Float[Array, " channels"], Float[Array, " channels"]]:
+  """Both from one read of `inputs`."""
   offsets = inputs.astype(jnp.float32) - expected_mean
   distance, mean_square = _mean((offsets, jnp.square(offsets)), axis_name)
-  mean, var = expected_mean + distance, jnp.maximum(mean_square - jnp.square(distance), 0)
+  return expected_mean + distance, jnp.maximum(mean_square - jnp.square(distance), 0)
+
+
+def _forward(inputs, scale, bias, expected_mean, axis_name):
+  mean, var = mean_and_var(inputs, expected_mean, axis_name)
   inverse_deviation = jax.lax.rsqrt(var + EPSILON)
   outputs = scaled_about(inputs, mean, scale * inverse_deviation, bias)
   return (outputs, mean, var), (inputs, scale, mean, inverse_deviation)
@@ -91,7 +98,7 @@ def _backward(axis_name, kept, gradients):
   axes = tuple(range(inputs.ndim - 1))
   by_bias, by_scale = gradient.sum(axes), (gradient * normalised).sum(axes)
   count = inputs.size // inputs.shape[-1]
-  mean_gradient, mean_product = _over_devices((by_bias / count, by_scale / count), axis_name)
+  mean_gradient, mean_product = over_devices((by_bias / count, by_scale / count), axis_name)
   by_inputs = scale * inverse_deviation * (gradient - mean_gradient - normalised * mean_product)
   return by_inputs.astype(inputs.dtype), by_scale, by_bias, jnp.zeros_like(mean)
 
@@ -112,8 +119,9 @@ def scaled_about(
 def _mean(arrays, axis_name):
   """Of each array, over all axes but the last and over devices."""
   means = jax.tree.map(lambda array: array.mean(tuple(range(array.ndim - 1))), arrays)
-  return _over_devices(means, axis_name)
+  return over_devices(means, axis_name)
 
 
-def _over_devices(means, axis_name):
+def over_devices(means: PyTree[Float[Array, " channels"]], axis_name: str | None) -> PyTree[Float[Array, " channels"]]:
+  """The mean over the devices of the mapped axis, or the same without one."""
   return jax.lax.pmean(means, axis_name) if axis_name else means

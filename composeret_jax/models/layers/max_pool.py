@@ -5,7 +5,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 
 def max_pool(
@@ -31,20 +31,32 @@ def max_with_places(
   maps: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch half_height half_width channels"]:
   """The first place that has a window's maximum has its gradient; eight bits a window say which place it is."""
-  odd_sides = [(0, side % 2) for side in maps.shape[1:3]]  # behind even sides no window reaches over the edge
-  return _max_of_even(jnp.pad(maps, ((0, 0), *odd_sides, (0, 0)), constant_values=-jnp.inf))
+  return _max_of_even(to_even_sides(maps))
+
+
+def to_even_sides(
+  maps: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch even_height even_width channels"]:
+  """Padded below and at the right, where no window reaches over an edge behind an even side."""
+  odd_sides = [(0, side % 2) for side in maps.shape[1:3]]
+  return jnp.pad(maps, ((0, 0), *odd_sides, (0, 0)), constant_values=-jnp.inf)
 
 
 @jax.custom_vjp
 def _max_of_even(maps):
-  return _forward(maps)[0]
+  return largest_in_windows(maps)[0]
 
 
-def _forward(maps):
-  """The maxima, and the place in its window that each has first, as 4 * row + column."""
+def largest_in_windows(
+  maps: Float[Array, "batch height width channels"],
+) -> tuple[
+  Float[Array, "batch half_height half_width channels"], UInt8[Array, "batch half_height half_width channels"]
+]:
+  """Of maps of even sides: the maxima, and the place in its window that each has first, as 4 * row + column."""
   padded = jnp.pad(maps, ((0, 0), (1, 0), (1, 0), (0, 0)), constant_values=-jnp.inf)
   height, width = maps.shape[1:3]
-  largest, places = padded[:, :height:2, :width:2], jnp.uint8(0)
+  largest = padded[:, :height:2, :width:2]
+  places = jnp.zeros(largest.shape, jnp.uint8)
   for row, column in list(itertools.product(range(3), repeat=2))[1:]:
     values = padded[:, row : row + height : 2, column : column + width : 2]
     places = jnp.where(values > largest, jnp.uint8(4 * row + column), places)
@@ -52,8 +64,14 @@ def _forward(maps):
   return largest, places
 
 
-def _backward(places, gradient):
-  """Every two by two pixels (m, n) are in windows (m, n), (m, n + 1), (m + 1, n) and (m + 1, n + 1) alone."""
+def spread_to_places(
+  places: UInt8[Array, "batch half_height half_width channels"],
+  gradient: Float[Array, "batch half_height half_width channels"],
+) -> Float[Array, "batch height width channels"]:
+  """Each window's gradient at its place in the maps; where places coincide, the sum.
+
+  Every two by two pixels (m, n) are in windows (m, n), (m, n + 1), (m + 1, n) and (m + 1, n + 1) alone.
+  """
   batch, height, width, channels = gradient.shape
   edge = ((0, 0), (0, 1), (0, 1), (0, 0))
   places, gradient = jnp.pad(places, edge, constant_values=255), jnp.pad(gradient, edge)
@@ -65,7 +83,7 @@ def _backward(places, gradient):
       windows[:, below : below + height, None, beside : beside + width, None] for windows in (places, gradient)
     )  # [batch, height, 1, width, 1, channels]
     parts.append(jnp.where(own_places == looked_for.astype(jnp.uint8), own_gradient, 0))
-  return (functools.reduce(jnp.add, parts).reshape(batch, 2 * height, 2 * width, channels),)
+  return functools.reduce(jnp.add, parts).reshape(batch, 2 * height, 2 * width, channels)
 
 
-_max_of_even.defvjp(_forward, _backward)
+_max_of_even.defvjp(largest_in_windows, lambda places, gradient: (spread_to_places(places, gradient),))
