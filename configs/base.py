@@ -32,6 +32,11 @@ def set_run(config: ml_collections.ConfigDict) -> None:
   config.loss_reference_as_negative = False
   config.loss_label_mask = False
   config.text_query = "modification"  # or "complete": what the text says, per data set
+  # A text with fields of the data set in braces, as "a photo that {caption}", or "magic_lens", "lincir", "searle",
+  # "pic2word", "bge_vl" for what was published with these; "": text_query's. Evaluations average over text_variants
+  # as well.
+  config.text_template = ""
+  config.text_variants = ()
 
   config.loss_block_rows = 0  # rows of similarities that a device holds at once (soft triplet: triplets); 0: all
 

@@ -27,6 +27,7 @@ def get_config(size_and_dataset: str = "base,fashion_iq") -> ml_collections.Conf
   config.text_query = "modification"
   config.data.resize = "magic_lens"
   config.loss = "batch_based_classification"  # from queries to targets, as published
+  config.loss_reference_as_negative = True
   config.optimizer = "adamw"
   config.learning_rate = 2e-5  # of the new layers; CLIP's move at a tenth
   config.weight_decay = 0.01

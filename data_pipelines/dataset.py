@@ -1,6 +1,6 @@
 """A data set, prepared and opened: what training and evaluation read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import sys
@@ -18,10 +18,12 @@ from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
 from data_pipelines.pixels.source import DecodedPixels, PixelSource
 from data_pipelines.pixels.store import open_store
 from data_pipelines.prepared.identity import differences, identity
-from data_pipelines.prepared.prepared_data import PreparedData, query_table
+from data_pipelines.prepared.prepared_data import in_template, PreparedData, query_table
 from data_pipelines.prepared.validation import split_off
 from data_pipelines.samplers import ListedSampler
+from data_pipelines.samplers.templated import TemplatedSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler, without_images, without_their_queries
+from data_pipelines.texts.templates import CAPTION, text_template, TextTemplate
 
 VALIDATION = "validation"
 
@@ -34,7 +36,8 @@ class Dataset:
   images and queries are left out because images are missing or cannot be decoded, as metrics by name. `title` names
   the split of the queries on tables, `prepared` is what all of it was read from, and `validation` is the same training
   data with the gallery and the queries that `config.data.validation_share` holds out. `label_separator` stands between
-  the words of the gallery's labels; "" where these say nothing of what images share.
+  the words of the gallery's labels; "" where these say nothing of what images share. `text_names` is the template of
+  the texts, or which of the data set's texts they are.
   """
 
   train_images: ImageTable
@@ -47,6 +50,7 @@ class Dataset:
   title: str = "test split"
   prepared: PreparedData | None = None
   label_separator: str = ""
+  text_names: str = "modification"
   validation: "Dataset | None" = None
 
   @functools.cached_property
@@ -82,24 +86,34 @@ class Dataset:
     return self.open_pixels(self.gallery, self.gallery_split)
 
 
-def open_dataset(data_config: ml_collections.ConfigDict, text_query: str, split: str = "test") -> Dataset:
+def open_dataset(
+  data_config: ml_collections.ConfigDict,
+  text_query: str,
+  split: str = "test",
+  templates: Sequence[str] = (),
+) -> Dataset:
   """Opens the data set that `data_config`, a run's `config.data`, names; prepares it when it is missing.
 
-  `text_query` is "modification" or "complete". `split` says which queries, with their gallery; those of SUBMISSION are
-  for a test server, and all stay, whatever `data_config.on_bad_image` is. Raises InputError when the data set does not
-  have one of the two, or the raw files are not as expected.
+  `text_query` is "modification" or "complete"; with `templates` texts are as `text_template` says. `split` says which
+  queries, with their gallery; those of SUBMISSION are for a test server, and all stay, whatever
+  `data_config.on_bad_image` is. Raises InputError when the data set does not have one of the two, or the raw files are
+  not as expected.
   """
   text_queries = BUILDERS[data_config.dataset].TEXT_QUERIES
   if text_query not in text_queries:
     raise InputError(f"config.text_query is {text_query!r}, {data_config.dataset} has only {', '.join(text_queries)}")
+  template = text_template(templates, data_config.dataset)
   data = _open_data(data_config)
   trains = "train" in data.image_splits
-  train = _usable(data_config, data, "train", text_query) if trains else _NOTHING_TO_TRAIN_ON
-  train, held_out = _with_held_out(data_config, train, text_query) if data_config.validation_share else (train, None)
+  train = _usable(data_config, data, "train", text_query, template) if trains else _NOTHING_TO_TRAIN_ON
+  train, held_out = (
+    _with_held_out(data_config, train, text_query, template) if data_config.validation_share else (train, None)
+  )
   if split != "test":
     _check_split(data_config.dataset, data, split)
-  test = _usable(data_config, data, split, text_query)
+  test = _usable(data_config, data, split, text_query, template)
   published = BUILDERS[data_config.dataset].PUBLISHED_AS.get(split)
+  named_template = f", texts {template}" if template else ""
   dataset = Dataset(
     train_images=train.images,
     train_triplets=train.triplets,
@@ -108,8 +122,9 @@ def open_dataset(data_config: ml_collections.ConfigDict, text_query: str, split:
     open_pixels=functools.partial(_open_pixels, data_config, data),
     num_left_out={**data.num_left_out, **test.num_left_out, **train.num_left_out},
     gallery_split=data.images_of(split),
-    title=f"{split} split (published as {published})" if published else f"{split} split",
+    title=f"{split} split{f' (published as {published})' if published else ''}{named_template}",
     prepared=data,
+    text_names=str(template or text_query),
     label_separator=BUILDERS[data_config.dataset].label_separator(_options(data_config)),
   )
   if held_out is None:
@@ -120,7 +135,7 @@ def open_dataset(data_config: ml_collections.ConfigDict, text_query: str, split:
     queries=held_out.queries,
     num_left_out={},
     gallery_split=VALIDATION,
-    title=f"{VALIDATION} split",
+    title=f"{VALIDATION} split{named_template}",
   )
   return dataclasses.replace(dataset, validation=validation)
 
@@ -155,17 +170,25 @@ _NO_QUERIES = QueryTable(np.zeros(0, np.int64), [], [], [])
 _NOTHING_TO_TRAIN_ON = _Split(ImageTable([], [], [], []), _NO_QUERIES, ListedSampler(_NO_QUERIES, []), 0)
 
 
-def _usable(data_config: ml_collections.ConfigDict, data: PreparedData, split: str, text_query: str) -> _Split:
+def _usable(
+  data_config: ml_collections.ConfigDict,
+  data: PreparedData,
+  split: str,
+  text_query: str,
+  template: TextTemplate | None,
+) -> _Split:
   """The split, without what cannot be decoded where `data_config` says so."""
   builder = BUILDERS[data_config.dataset]
   images = data.images(data.images_of(split))
   is_listed = split in data.query_splits
-  queries = data.queries(split, text_query) if is_listed else _NO_QUERIES
+  queries = data.queries(split, text_query, template) if is_listed else _NO_QUERIES
 
   def with_sampler(images: ImageTable, queries: QueryTable) -> _Split:
     if split != "train":
       return _Split(images, queries, _NOTHING_TO_TRAIN_ON.triplets, len(queries))
     triplets = builder.sampler(images, queries, text_query)
+    if template and not is_listed:
+      triplets = TemplatedSampler(triplets, template)
     return _Split(images, queries, triplets, len(queries) if is_listed else triplets.num_items)
 
   everything = with_sampler(images, queries)
@@ -186,7 +209,9 @@ def _usable(data_config: ml_collections.ConfigDict, data: PreparedData, split: s
   )
 
 
-def _with_held_out(data_config: ml_collections.ConfigDict, train: _Split, text_query: str) -> tuple[_Split, _Split]:
+def _with_held_out(
+  data_config: ml_collections.ConfigDict, train: _Split, text_query: str, template: TextTemplate | None
+) -> tuple[_Split, _Split]:
   """What is left of the training split, and what `validation_share` holds out; raises InputError where one is empty."""
   builder, share = BUILDERS[data_config.dataset], data_config.validation_share
   parts = split_off(train.images, train.queries, share, builder.held_out_by)
@@ -195,6 +220,8 @@ def _with_held_out(data_config: ml_collections.ConfigDict, train: _Split, text_q
     rows = zip(images.names, images.labels, images.groups, strict=True)
     between = builder.queries_between([Image(name, label, b"", group) for name, label, group in rows])
     queries = query_table(between, text_query)
+    if template:
+      queries = in_template(queries, [{CAPTION: query.modification} for query in between], template)
   if not len(queries) or not len(parts.train_images) or len(train.queries) and not len(parts.train_queries):
     raise InputError(
       f"config.data.validation_share is {share}: of {len(train.images):,} training images and {len(train.queries):,} "
@@ -202,6 +229,8 @@ def _with_held_out(data_config: ml_collections.ConfigDict, train: _Split, text_q
       f"{len(queries):,} queries to validate, expected some of each"
     )
   triplets = builder.sampler(parts.train_images, parts.train_queries, text_query)
+  if template and not len(train.queries):
+    triplets = TemplatedSampler(triplets, template)
   left = dataclasses.replace(train, images=parts.train_images, queries=parts.train_queries, triplets=triplets)
   return left, _Split(images, queries, _NOTHING_TO_TRAIN_ON.triplets, len(queries))
 

@@ -39,7 +39,8 @@ class QueryTable:
 
   `groups` says which queries belong together; "" where none do. `ids` name queries, `right_labels` are those of all
   images that are right, `subsets` those of images to rank apart from all others, and `negatives` those of images that
-  training shows as wrong answers: () where the data set has none.
+  training shows as wrong answers: () where the data set has none. `variants` are further texts of each query, whose
+  composed features are averaged with that of its text.
   Queries for a test server have the target label "".
   """
 
@@ -51,9 +52,14 @@ class QueryTable:
   right_labels: Sequence[Sequence[str]] = ()
   subsets: Sequence[Sequence[str]] = ()
   negatives: Sequence[Sequence[str]] = ()
+  variants: Sequence[Sequence[str]] = ()
 
   def __len__(self) -> int:
     return len(self.texts)
+
+  def all_texts(self) -> list[str]:
+    """The texts of all queries, and their variants."""
+    return [*self.texts, *(text for own in self.variants for text in own)]
 
   @property
   def have_targets(self) -> bool:

@@ -1,6 +1,6 @@
 """Evaluates a model on a data set's test queries: encode the gallery, compose the queries, rank, count."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 
@@ -50,8 +50,8 @@ class Features:
   """What an evaluation compares. Queries and what they rank are on the sphere of the model's radius.
 
   `images` are the gallery's raw features, `text_only` the texts composed with `mean_reference`, the mean of what the
-  composer takes of the gallery's images. `texts` are the queries' raw features, and `read_texts` those that the text
-  decoder reads from the gallery's images, where ranks are reranked by them.
+  composer takes of the gallery's images. `texts` are the raw features of the queries' first texts, and `read_texts`
+  those that the text decoder reads from the gallery's images, where ranks are reranked by them.
   """
 
   images: Float[np.ndarray, "num_gallery dim"]
@@ -84,7 +84,8 @@ class Evaluator:
     check_gallery(dataset.gallery)
     self._dataset = dataset
     self._pixels = dataset.gallery_pixels
-    self._texts = texts.encode(dataset.queries.texts)
+    variants = zip(*dataset.queries.variants, strict=True)
+    self._texts = [texts.encode(own) for own in (dataset.queries.texts, *map(list, variants))]
     self._config = config
     self._protocol = PROTOCOLS[config.protocol]
     self._groups = self._protocol.groups(dataset.gallery.labels, dataset.gallery.groups, dataset.queries.groups)
@@ -117,6 +118,7 @@ class Evaluator:
     self._pool_references = compiled(lambda model, references: model.pool_references(references))
     self._encode_texts = compiled(lambda model, texts: model.encode_texts(texts))
     self._compose = compiled(lambda model, references, text: model.on_sphere(model.compose(references, text)))
+    self._on_sphere = compiled(lambda model, features: model.on_sphere(features))
     self._as_targets = compiled(lambda model, images: model.on_sphere(model.compose_targets(images)))
     self._read_texts = compiled(lambda model, image: model.composer.decode_text(image))
 
@@ -135,18 +137,18 @@ class Evaluator:
     def of_images(function, rows):
       return shares.gather_images(self._in_batches(function, variables, num_images, rows))
 
-    own_texts = self._texts[shares.order[queries]]
-    texts = self._in_batches(self._encode_texts, variables, num_queries, own_texts)
+    own_texts = [numbers[shares.order[queries]] for numbers in self._texts]
+    texts = [self._in_batches(self._encode_texts, variables, num_queries, own) for own in own_texts]
     images, composed, mean_reference = self._encode_and_compose(variables, texts)
-    any_reference = np.broadcast_to(mean_reference, (len(texts), *mean_reference.shape))
-    text_only = self._in_batches(self._compose, variables, num_queries, any_reference, texts)
+    any_reference = np.broadcast_to(mean_reference, (len(texts[0]), *mean_reference.shape))
+    text_only = self._mean_composed(variables, num_queries, any_reference, texts)
     return Features(
       images=shares.gather_images(images),
       gallery=of_images(self._as_targets, images),
       composed=shares.gather_queries(composed),
       text_only=shares.gather_queries(text_only),
       mean_reference=mean_reference,
-      texts=shares.gather_queries(texts),
+      texts=shares.gather_queries(texts[0]),
       read_texts=of_images(self._read_texts, images) if self._config.eval.rerank else None,
     )
 
@@ -185,7 +187,7 @@ class Evaluator:
     return self._rank(features.composed, gallery=features.gallery)[0]
 
   def _encode_and_compose(
-    self, variables: Variables, texts: Float[np.ndarray, "own_queries text_dim"]
+    self, variables: Variables, texts: Sequence[Float[np.ndarray, "own_queries text_dim"]]
   ) -> tuple[Float[np.ndarray, "own_images dim"], Float[np.ndarray, "own_queries dim"], Float[np.ndarray, "..."]]:
     """Raw features of this process's images, its composed queries on the sphere, and the mean reference of all.
 
@@ -206,10 +208,19 @@ class Evaluator:
       total = total + references.sum(axis=0, dtype=np.float64)
       queries = shares.queries(own[batch])
       referred = references[shares.references[queries] - own[batch].start]
-      own_texts = texts[queries.start - first_query : queries.stop - first_query]
-      composed.append(self._in_batches(self._compose, variables, shares.most_queries(batch), referred, own_texts))
+      own_texts = [variant[queries.start - first_query : queries.stop - first_query] for variant in texts]
+      composed.append(self._mean_composed(variables, shares.most_queries(batch), referred, own_texts))
     totals = gather(total[None], [1] * jax.process_count())
     return np.concatenate(images), np.concatenate(composed), (totals.sum(axis=0) / len(self._pixels)).astype(np.float32)
+
+  def _mean_composed(
+    self, variables: Variables, most: int, references: np.ndarray, texts: Sequence[Float[np.ndarray, "num text_dim"]]
+  ) -> Float[np.ndarray, "num dim"]:
+    """The composed queries; with several texts of each their mean, on the sphere again."""
+    composed = [self._in_batches(self._compose, variables, most, references, own) for own in texts]
+    if len(composed) == 1:
+      return composed[0]
+    return self._in_batches(self._on_sphere, variables, most, np.mean(composed, axis=0, dtype=np.float32))
 
   def _in_batches(
     self, function: Callable, variables: Variables, most: int, *arrays: np.ndarray

@@ -41,9 +41,9 @@ class Reporter:
   def __exit__(self, *_) -> None:
     self._events.close()
 
-  def scalars(self, step: int, values: Mapping[str, float], split: str = "") -> None:
-    """Adds one line to metrics.jsonl, with the split that was measured, and each value to TensorBoard."""
-    line = {"step": step} | ({"split": split} if split else {}) | dict(values)
+  def scalars(self, step: int, values: Mapping[str, float], split: str = "", texts: str = "") -> None:
+    """Adds one line to metrics.jsonl, with split and texts that were measured, and each value to TensorBoard."""
+    line = {"step": step} | ({"split": split, "texts": texts} if split else {}) | dict(values)
     with self._metrics_file.open("a") as file:
       file.write(json.dumps(line) + "\n")
       file.flush()
@@ -61,7 +61,9 @@ class Reporter:
     for evaluation, dataset in measured:
       split = dataset.gallery_split
       prefix, file_prefix = ("eval", "") if split == "test" else (split, f"{split}_")
-      self.scalars(step, {f"{prefix}/{name}": value for name, value in evaluation.metrics.items()}, split)
+      self.scalars(
+        step, {f"{prefix}/{name}": value for name, value in evaluation.metrics.items()}, split, dataset.text_names
+      )
       picture = results_picture(dataset, evaluation.ranks)
       with open_whole(self._workdir / f"{file_prefix}results.png") as file:
         Image.fromarray(picture).save(file, "PNG")
@@ -78,7 +80,7 @@ class NoReporter:
   def __exit__(self, *_) -> None:
     pass
 
-  def scalars(self, step: int, values: Mapping[str, float], split: str = "") -> None:
+  def scalars(self, step: int, values: Mapping[str, float], split: str = "", texts: str = "") -> None:
     """Drops them."""
 
   def evaluations(self, step: int, measured: Iterable[tuple[Evaluation, Dataset]]) -> None:

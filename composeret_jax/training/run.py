@@ -72,7 +72,8 @@ def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeW
   check_image_trunk(config)
   keep_compiled_programs(config.data.compilation_cache)
   with first_one_first("prepare"):
-    dataset = open_dataset(config.data, config.text_query, split)
+    templates = config.text_template, *config.text_variants
+    dataset = open_dataset(config.data, config.text_query, split, templates)
     if saved:
       check_same_data(saved, dataset, config)
     dataset.open_all_pixels()
@@ -80,7 +81,7 @@ def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeW
   texts = open_texts(
     config.model.text_encoder,
     dataset.train_triplets.texts(),
-    [*dataset.queries.texts, *(dataset.validation.queries.texts if dataset.validation else ())],
+    [*dataset.queries.all_texts(), *(dataset.validation.queries.all_texts() if dataset.validation else ())],
     config.eval.batch_size,
     words=kept_words(saved, config),
     kept_in=prepared_folder(config.data.prepared_dir) / "text_features",

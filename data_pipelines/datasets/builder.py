@@ -40,7 +40,7 @@ class Query:
   `group` says which queries belong together, where that matters (FashionIQ's categories, CSS3D's modifications). Of
   some data sets a query has an `id`, several `right_labels`, the target's among them (CIRCO), a `subset`: labels of a
   few images to rank apart from all others (CIRR), or `negatives`: labels of wrong answers (catalogues). Queries for a
-  test server have no `target_label`.
+  test server have no `target_label`. `fields` are more parts of its text by name, for templates; no table holds them.
   """
 
   reference: int
@@ -52,6 +52,7 @@ class Query:
   right_labels: tuple[str, ...] = ()
   subset: tuple[str, ...] = ()
   negatives: tuple[str, ...] = ()
+  fields: tuple[tuple[str, str], ...] = ()
 
 
 def named(folder: pathlib.Path | None) -> pathlib.Path:

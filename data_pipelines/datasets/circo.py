@@ -81,18 +81,23 @@ class Circo(TableBuilder):
         str(query.right[0]) if query.right else "",
         id=str(query.id),
         right_labels=tuple(map(str, query.right)),
+        fields=(("shared_concept", query.shared_concept),) if query.shared_concept else (),
       )
       for query in read_annotations(folder / "annotations" / f"{_FILE_SPLITS[split]}.json", split, rows.keys())
     ]
 
 
 class Annotation(NamedTuple):
-  """One query: image ids, and in `right` first the target's, then those of all others that are right."""
+  """One query: image ids, and in `right` first the target's, then those of all others that are right.
+
+  `shared_concept` says what reference and target have in common; "" where the file does not.
+  """
 
   id: int
   reference: int
   caption: str
   right: Sequence[int]
+  shared_concept: str
 
 
 def coco_folder(folder: pathlib.Path) -> pathlib.Path:
@@ -142,7 +147,11 @@ def _annotation(query: Any, split: str, where: str) -> Annotation:
     raise InputError(f"{where}: expected id, reference_img_id and relative_caption, found {excerpt(query)}")
   if split != SUBMISSION or caption.strip():
     check_text(caption, where)
-  return Annotation(query_id, reference, caption, () if split == SUBMISSION else _right(fields, where))
+  shared_concept = fields.get("shared_concept", "")
+  if not isinstance(shared_concept, str):
+    raise InputError(f"{where}: expected a text as shared_concept, found {excerpt(shared_concept)}")
+  right = () if split == SUBMISSION else _right(fields, where)
+  return Annotation(query_id, reference, caption, right, shared_concept)
 
 
 def _right(fields: Mapping[str, Any], where: str) -> tuple[int, ...]:

@@ -105,7 +105,8 @@ class FashionIQ(TableBuilder):
           )
       if rows.keys() >= {(category, reference), (category, target)}:
         row, complete = rows[category, reference], complete_text(category, captions)
-        queries.append(Query(row, modification_text(captions), complete, target, group=category))
+        fields = tuple((f"caption_{number}", caption) for number, caption in enumerate(captions))
+        queries.append(Query(row, modification_text(captions), complete, target, group=category, fields=fields))
     without = set(self.options["categories"]) - {query.group for query in queries}
     if without:
       raise InputError(f"{self.raw_folder}: no {split} query of {', '.join(sorted(without))} has both its images")

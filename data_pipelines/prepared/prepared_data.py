@@ -7,7 +7,9 @@ import pathlib
 import numpy as np
 
 from data_pipelines.datasets.builder import EncodedImages, Query, read_columns, TableBuilder
+from data_pipelines.input_error import InputError
 from data_pipelines.tables import ImageTable, QueryTable
+from data_pipelines.texts.templates import CAPTION, TextTemplate
 
 
 class PreparedData:
@@ -50,9 +52,31 @@ class PreparedData:
     columns = self.columns("labels", split)
     return ImageTable(columns["name"], columns["label"], EncodedImages(self._tables["images"], split), columns["group"])
 
-  def queries(self, split: str, text_query: str) -> QueryTable:
-    """All queries of a split, with their texts of `text_query`; raises InputError where the table is damaged."""
-    return _query_table(self.columns("queries", split), text_query)
+  def queries(self, split: str, text_query: str, template: TextTemplate | None = None) -> QueryTable:
+    """All queries of a split, with their texts of `text_query` or, with a template, in that.
+
+    Raises InputError where the table is damaged, and where the template has a field that the raw files do not.
+    """
+    columns = self.columns("queries", split)
+    table = _query_table(columns, text_query)
+    return in_template(table, self._fields(split, template), template) if template else table
+
+  def _fields(self, split: str, template: TextTemplate) -> list[Mapping[str, str]]:
+    """Of each query; those that the tables lack are read from the raw files."""
+    captions = self.columns("queries", split)["modification"]
+    if template.fields <= {CAPTION}:
+      return [{CAPTION: caption} for caption in captions]
+    queries = self._tables["queries"].read_queries(split)
+    if [query.modification for query in queries] != captions:
+      raise InputError(f"{self.folder} was prepared from other annotations: delete it, and it is prepared again")
+    return [{CAPTION: query.modification} | dict(query.fields) for query in queries]
+
+
+def in_template(queries: QueryTable, fields: Sequence[Mapping[str, str]], template: TextTemplate) -> QueryTable:
+  """The queries with their texts as the template says; raises InputError for a field that one lacks."""
+  texts = [template.fill(own, f"query {number}") for number, own in enumerate(fields)]
+  first, variants = [own[0] for own in texts], [own[1:] for own in texts]
+  return dataclasses.replace(queries, texts=first, variants=variants if len(template.texts) > 1 else ())
 
 
 def query_table(queries: Sequence[Query], text_query: str) -> QueryTable:

@@ -24,6 +24,7 @@ from data_pipelines.field_rules import (
   whole_number,
 )
 from data_pipelines.pixels.decode import INTERPOLATIONS, RESIZES
+from data_pipelines.texts.templates import mistake_of_template
 from data_pipelines.texts.words import SPLITTERS
 
 DTYPES = ("float32", "bfloat16")
@@ -40,6 +41,19 @@ def steps_to_profile(value: Any) -> str:
   return ""
 
 
+def template(value: Any) -> str:
+  """A rule: the name of a template, or its text, or ""."""
+  return text(value) or mistake_of_template(value)
+
+
+def templates(value: Any) -> str:
+  """A rule: any number of templates' texts."""
+  if not isinstance(value, list | tuple):
+    return "a tuple of texts"
+  mistakes = [mistake for own in value if (mistake := template(own))]
+  return f"of each text {mistakes[0]}" if mistakes else ""
+
+
 RULES: dict[str, Rule] = {
   "seed": whole_number(0),
   "batch_size": whole_number(1),
@@ -50,6 +64,8 @@ RULES: dict[str, Rule] = {
   "loss": one_of(LOSSES),
   "loss_reference_as_negative": boolean,
   "loss_label_mask": boolean,
+  "text_template": template,
+  "text_variants": templates,
   "text_query": one_of(("modification", "complete")),
   "loss_block_rows": whole_number(0),
   "optimizer": one_of(OPTIMIZERS),

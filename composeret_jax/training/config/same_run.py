@@ -61,7 +61,7 @@ def check_same_run(
 
 
 # What an evaluation takes of its own configuration; all else is as it was trained.
-OF_THE_DATASET = ("data", "eval", "protocol", "text_query", "best_metric")
+OF_THE_DATASET = ("data", "eval", "protocol", "text_query", "text_template", "text_variants", "best_metric")
 
 
 OF_THE_MODEL = ("image_size", "resize", "interpolation")  # fields of data that say what the model sees
@@ -111,7 +111,12 @@ def config_to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json())
 
 
-LATER_FIELDS = {"loss_reference_as_negative": False, "loss_label_mask": False}
+LATER_FIELDS = {
+  "loss_reference_as_negative": False,
+  "loss_label_mask": False,
+  "text_template": "",
+  "text_variants": (),
+}
 
 
 LATER_TEXT_FIELDS = {"words": "ascii", "unseen_id": -1}

@@ -10,6 +10,7 @@ from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.triplets import MIN_BATCH_SIZE
 from data_pipelines.datasets.prepare import BUILDERS, PROTOCOLS
 from data_pipelines.field_rules import one_of, only, Together
+from data_pipelines.texts.templates import PRESETS
 
 PERIODS = (
   "num_train_steps",
@@ -207,6 +208,14 @@ TOGETHER: tuple[Together, ...] = (
     lambda pretrained, name: "the tower's folder or hub repository" if name == "tower" and not pretrained else "",
   ),
   Together("text_query", ("data.dataset",), _text_of_dataset),
+  Together("text_query", ("text_template",), only("modification", when=bool, why="with config.text_template")),
+  Together(
+    "text_variants",
+    ("text_template",),
+    lambda variants, template: (
+      "none, as config.text_template is no text" if variants and (not template or template in PRESETS) else ""
+    ),
+  ),
   Together("protocol", ("data.dataset",), _protocol_of_dataset),
   Together(
     "data.validation_share",

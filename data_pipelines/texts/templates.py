@@ -1,0 +1,99 @@
+"""Templates by which queries become texts: presets as published with zero-shot models, or any other."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import string
+
+from data_pipelines.input_error import InputError
+
+CAPTION = "caption"  # the field that the queries of every data set have
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTemplate:
+  """A query's texts, whose composed features are averaged; `{name}` stands for a field of the query as it is.
+
+  The characters of `strips` are taken from both ends of each field first. A model is trained with the first text.
+  """
+
+  texts: tuple[str, ...]
+  strips: str = ""
+
+  @property
+  def fields(self) -> set[str]:
+    """The names of the fields that the texts have."""
+    parsed = (part for text in self.texts for part in string.Formatter().parse(text))
+    return {name for _, name, _, _ in parsed if name is not None}
+
+  def fill(self, fields: Mapping[str, str], where: str) -> tuple[str, ...]:
+    """The texts of one query; raises InputError, beginning with `where`, for a field that it lacks."""
+    lacking = sorted(self.fields - fields.keys())
+    if lacking:
+      raise InputError(f"{where}: config.text_template has {', '.join(lacking)}, expected {', '.join(fields)}")
+    stripped = {name: value.strip(self.strips) if self.strips else value for name, value in fields.items()}
+    return tuple(text.format_map(stripped) for text in self.texts)
+
+  def __str__(self) -> str:
+    return " | ".join(self.texts)
+
+
+# LinCIR's and SEARLE's texts of FashionIQ, in both orders of its captions.
+_BOTH_ORDERS = TextTemplate(
+  ("a photo of $ that {caption_0} and {caption_1}", "a photo of $ that {caption_1} and {caption_0}"), ".?, "
+)
+
+
+_DOLLAR = TextTemplate(("a photo of $ that {caption}",))
+
+
+# By name, then by data set. In MagicLens', Pic2Word's and BGE-VL's code there is no text for the others.
+PRESETS: dict[str, dict[str, TextTemplate]] = {
+  "magic_lens": {
+    "circo": TextTemplate(("find {shared_concept} but {caption}",)),
+    "fashion_iq": TextTemplate(("{caption_0} and {caption_1}",)),
+  },
+  "lincir": {"circo": _DOLLAR, "cirr": _DOLLAR, "fashion_iq": _BOTH_ORDERS},
+  "searle": {"circo": _DOLLAR, "cirr": _DOLLAR, "fashion_iq": _BOTH_ORDERS},
+  "pic2word": {
+    "cirr": TextTemplate(("a photo of * , {caption}",)),
+    "fashion_iq": TextTemplate(("a photo of * , {caption_1} and {caption_0}",)),
+  },
+  "bge_vl": {
+    "circo": TextTemplate(("Find a picture that also {shared_concept}, but {caption}.",)),
+    "fashion_iq": TextTemplate(("{caption_0}, and {caption_1}",)),
+  },
+}
+
+
+def text_template(texts: Sequence[str], dataset: str) -> TextTemplate | None:
+  """What `config.text_template` and all `config.text_variants` mean for a data set; None where the first is empty.
+
+  Raises InputError for a preset that has no text for the data set.
+  """
+  template = texts[0] if texts else ""
+  if template in PRESETS:
+    own = PRESETS[template]
+    if dataset not in own:
+      raise InputError(
+        f"config.text_template is {template!r}: no text for {dataset} is published, only for {', '.join(own)}; "
+        "expected a text with fields in braces, as 'a photo that {caption}'"
+      )
+    return own[dataset]
+  return TextTemplate(tuple(texts)) if template else None
+
+
+def mistake_of_template(value: str) -> str:
+  """What is expected of a template's text, or "" for a right one."""
+  if value in PRESETS or not value:
+    return ""
+  try:
+    parsed = list(string.Formatter().parse(value))
+  except ValueError:
+    parsed = []
+  names = [name for _, name, _, _ in parsed if name is not None]
+  plain = all(
+    name.isidentifier() and not spec and not conversion for _, name, spec, conversion in parsed if name is not None
+  )
+  if names and plain:
+    return ""
+  return f"one of {', '.join(PRESETS)}, or a text with fields in braces, as 'a photo that {{caption}}'"
