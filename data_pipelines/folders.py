@@ -62,6 +62,11 @@ def list_files(folder: pathlib.Path, suffixes: tuple[str, ...] = ("",)) -> Listi
   return Listing(dict(sorted(files.items())), sorted(left_out))
 
 
+def is_litter(name: str) -> bool:
+  """Whether a file or folder of this name is hidden, or of a file browser: it is never read."""
+  return name.startswith(".") or name.lower() in LITTER
+
+
 def normal_name(name: str) -> str:
   """A file's name as tables and indexes have it: without `./`, `//` and `a/..`, and in composed Unicode (NFC)."""
   return unicodedata.normalize("NFC", posixpath.normpath(name))
@@ -71,7 +76,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
   """What is in a folder but hidden files and litter; raises InputError as `list_files`."""
   try:
     with os.scandir(folder) as entries:
-      found = [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in LITTER]
+      found = [entry for entry in entries if not is_litter(entry.name)]
   except OSError as error:
     raise InputError(f"{folder} cannot be read: {error.strerror}") from error
   for entry in found:

@@ -1,6 +1,7 @@
 """Fashion200k from its label files and its folder of images."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 import os
 import pathlib
 from typing import Any, ClassVar
@@ -8,6 +9,7 @@ from typing import Any, ClassVar
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, numbered_lines
 from data_pipelines.datasets.builder import Image, Query, TableBuilder
 from data_pipelines.datasets.sibling_queries import sibling_queries
+from data_pipelines.folders import is_litter
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
 from data_pipelines.samplers import CaptionSampler
@@ -38,8 +40,8 @@ class Fashion200k(TableBuilder):
   def check_raw_files(cls, folder: pathlib.Path, options: Mapping[str, Any]) -> None:
     """Raises InputError, with what was found instead, unless `folder` has label files, images and test queries."""
     expected = {
-      "labels/*_train_*.txt": any(folder.glob("labels/*_train_*.txt")),
-      "labels/*_test_*.txt": any(folder.glob("labels/*_test_*.txt")),
+      "labels/*_train_*.txt": bool(label_files(folder, "train")),
+      "labels/*_test_*.txt": bool(label_files(folder, "test")),
       "women/": (folder / "women").is_dir(),
       "test_queries.txt": (folder / "test_queries.txt").is_file(),
     }
@@ -50,7 +52,7 @@ class Fashion200k(TableBuilder):
     root = self.folder
     images = [
       Image(name, clean_caption(caption), root / name)
-      for path in sorted(root.glob(f"labels/*_{split}_*.txt"))
+      for path in label_files(root, split)
       for name, caption in _read_label_file(path)
     ]
     missing = [image.name for image in images if not os.path.isfile(root / image.name)]
@@ -88,6 +90,13 @@ class Fashion200k(TableBuilder):
   def sampler(cls, images: ImageTable, queries: QueryTable, text_query: str) -> TripletSampler:
     """From any image to one whose caption differs in one word."""
     return CaptionSampler(images.labels, complete_text=text_query == "complete")
+
+
+def label_files(folder: pathlib.Path, split: str) -> list[pathlib.Path]:
+  """The label files of a split, sorted by name; none where there is no folder `labels`."""
+  labels = folder / "labels"
+  names = os.listdir(labels) if labels.is_dir() else []
+  return sorted(labels / name for name in names if not is_litter(name) and fnmatch(name, f"*_{split}_*.txt"))
 
 
 def clean_caption(text: str) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 import pathlib
 import posixpath
+import sys
 from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json
 from data_pipelines.datasets.builder import Image, named, Query, TableBuilder
 from data_pipelines.field_rules import boolean, one_of, several
-from data_pipelines.folders import list_files
+from data_pipelines.folders import list_files, normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import SUFFIXES
 from data_pipelines.protocol import gallery_of_own_group, one_gallery_of_distinct_labels, Protocol
@@ -69,7 +70,10 @@ class FashionIQ(TableBuilder):
     return sorted(wanted - images_on_disk(folder).keys())
 
   def num_left_out(self) -> Mapping[str, int]:
-    """Gallery entries and queries without their images, and the same for training."""
+    """Gallery entries and queries without their images, and the same for training; says what else is left out."""
+    images = self.folder / "images"
+    if self.builder_config.name == "images" and (note := list_files(images, SUFFIXES).note(images)):
+      print(note, file=sys.stderr)
     missing = set(self.missing_images(self.folder, self.options))
     num_left_out: dict[str, int] = {}
     for split, infix in (("test", ""), ("train", "train_")):
@@ -82,11 +86,11 @@ class FashionIQ(TableBuilder):
 
   def read_images(self, split: str) -> Sequence[Image]:
     """Of every category the images that are on the disk."""
-    paths = images_on_disk(self.folder)
+    found = images_on_disk(self.folder)
     return [
-      Image(paths[name], name, self.folder / paths[name], category)
+      Image(found[name][0], name, found[name][1], category)
       for category, name in read_names(self.folder, self.options["categories"], split)
-      if name in paths
+      if name in found
     ]
 
   def read_queries(self, split: str) -> Sequence[Query]:
@@ -146,7 +150,8 @@ def read_annotations(folder: pathlib.Path, categories: Sequence[str], split: str
       for name in names:
         check_inside(name, where)
       check_text(" ".join(captions).strip(".?, "), where)  # of two captions one may be blank, as published ones are
-      annotations.append(Annotation(category, names[0], names[1], tuple(captions)))
+      reference, target = map(normal_name, names)
+      annotations.append(Annotation(category, reference, target, tuple(captions)))
   return annotations
 
 
@@ -166,6 +171,7 @@ def read_names(folder: pathlib.Path, categories: Sequence[str], split: str) -> l
       if not isinstance(name, str):
         raise InputError(f"{path}: expected a list of image names, found {excerpt(name)} in it")
       check_inside(name, str(path))
+    names = [normal_name(name) for name in names]
     if len(set(names)) < len(names):
       twice = next(name for name in names if names.count(name) > 1)
       raise InputError(f"{path}: {excerpt(twice)} is listed twice: a gallery holds an image once")
@@ -173,7 +179,7 @@ def read_names(folder: pathlib.Path, categories: Sequence[str], split: str) -> l
   return entries
 
 
-def images_on_disk(folder: pathlib.Path) -> dict[str, str]:
-  """The image files under `folder`/images, relative to `folder`, by the name that annotations use: their stem."""
-  names = list_files(folder / "images", SUFFIXES).files
-  return {posixpath.splitext(posixpath.basename(name))[0]: f"images/{name}" for name in names}
+def images_on_disk(folder: pathlib.Path) -> dict[str, tuple[str, pathlib.Path]]:
+  """The image files under `folder`/images, by the stem that annotations name: the name from `folder`, and the path."""
+  files = list_files(folder / "images", SUFFIXES).files
+  return {posixpath.splitext(posixpath.basename(name))[0]: (f"images/{name}", file) for name, file in files.items()}

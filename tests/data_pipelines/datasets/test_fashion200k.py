@@ -31,6 +31,13 @@ def test_tables(raw, tmp_path):
   assert complete.queries.texts == ["white top", "black top"]
 
 
+def test_hidden_label_files_are_ignored(tmp_path):
+  raw = tiny_datasets.make_fashion200k(tmp_path / "raw")
+  (raw / "labels" / "._dress_train_detect_all.txt").write_bytes(b"\x00\x05\x16\x07Mac OS X")
+  dataset = open_dataset(data_config(raw, tmp_path), "modification")
+  assert dataset.train_images.labels == tiny_datasets.FASHION200K_CAPTIONS["train"]
+
+
 def test_signs_become_words():
   assert clean_caption(" 3.5 cm? a & b *\n") == "3dotmark5 cmquestionmark a andmark b starmark"
 

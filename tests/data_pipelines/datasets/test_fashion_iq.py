@@ -41,6 +41,27 @@ def test_tables(raw, tmp_path):
   assert set(dataset.num_left_out.values()) == {0}
 
 
+def test_names_are_normal_however_annotations_write_them(tmp_path):
+  raw = tiny_datasets.make_fashion_iq(tmp_path / "raw")
+  (raw / "images" / "dress1.png").rename(raw / "images" / "dre\u0301ss.png")  # decomposed, as macOS writes it
+  for file in [*raw.glob("captions/*"), *raw.glob("image_splits/*")]:
+    file.write_text(file.read_text().replace('"dress1"', '"./dr\\u00e9ss"'))
+  dataset = open_dataset(data_config(raw, tmp_path / "prepared"), "modification")
+  assert dataset.gallery.labels[1] == dataset.queries.target_labels[0] == "dr\u00e9ss"
+  assert set(dataset.num_left_out.values()) == {0}
+  (raw / "image_splits" / "split.dress.val.json").write_text('["dr\\u00e9ss", "dre\\u0301ss"]')
+  with pytest.raises(InputError, match="listed twice"):
+    open_dataset(data_config(raw, tmp_path / "prepared"), "modification")
+
+
+def test_entries_of_the_images_folder_that_are_none_are_counted(tmp_path, capfd):
+  raw = tiny_datasets.make_fashion_iq(tmp_path / "raw")
+  for name in ("readme.txt", "dress0.txt", ".hidden.png"):
+    (raw / "images" / name).touch()
+  open_dataset(data_config(raw, tmp_path / "prepared"), "modification")
+  assert capfd.readouterr().err.count("2 entries are left out") == 1
+
+
 def test_categories_are_prepared_apart(raw, tmp_path):
   everything = open_dataset(data_config(raw, tmp_path), "complete")
   shirts = open_dataset(data_config(raw, tmp_path, categories=("shirt",)), "complete")
