@@ -90,7 +90,8 @@ def set_data(config: ml_collections.ConfigDict) -> None:
   config.data.compilation_cache = ""  # a folder for compiled programs, which later starts read; "": compiles each time
   config.data.image_size = 224  # pixels, square
   # The shorter side to image_size, then the centre; or "squash": both sides to it; or "magic_lens": squashed, and as
-  # bright as the image's own largest value makes it.
+  # bright as the image's own largest value makes it; or "pad": black beside what is more than 1.25 times as long as
+  # wide, and then "crop".
   config.data.resize = "crop"
   config.data.interpolation = "bilinear"  # or "bicubic"; either anti-aliased
   config.data.placement = "stream"  # or "device": all training images on every device, when they fit

@@ -34,7 +34,10 @@ MAX_ASPECT = 200  # a line of 1 x 60,000 pixels would be resized to 224 x 13,440
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}  # both anti-aliased
 
 
-RESIZES = ("crop", "squash", "magic_lens")
+RESIZES = ("crop", "squash", "magic_lens", "pad")
+
+
+PAD_RATIO = 1.25  # the longest shape, long side to short, that CLIP4Cir leaves as it is
 
 
 MAGIC_LENS_SIZE = 224  # to which its original brings images before its model's own size
@@ -44,7 +47,8 @@ class Resizing(NamedTuple):
   """How an image becomes square: one of RESIZES, and a key of INTERPOLATIONS.
 
   "crop" brings the shorter side to the size and keeps the centre, "squash" brings both sides to it. "magic_lens"
-  divides by the image's own largest value before it squashes, bilinearly (`magic_lens_pixels`).
+  divides by the image's own largest value before it squashes, bilinearly (`magic_lens_pixels`). "pad" puts black
+  beside the shorter side until the longer one is PAD_RATIO times as long, and then crops (CLIP4Cir's target padding).
   """
 
   resize: str = "crop"
@@ -52,6 +56,9 @@ class Resizing(NamedTuple):
 
 
 CENTRE = Resizing()
+
+
+WHOLE_FIRST = ("magic_lens", "pad")  # they look at the whole image before it is smaller
 
 
 def decode_image(encoded: bytes, size: int, name: str, resizing: Resizing = CENTRE) -> np.ndarray:
@@ -63,9 +70,9 @@ def decode_image(encoded: bytes, size: int, name: str, resizing: Resizing = CENT
   """
   with readable(name), Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
     _check_usable(image)
+    if resizing.resize in WHOLE_FIRST:
+      return square_pixels(image, size, resizing)
     shape = _resized_shape(image.size, size, resizing)
-    if resizing.resize == "magic_lens":
-      return _in_levels(magic_lens_pixels(image, size))
     image.draft("RGB", (2 * shape[0], 2 * shape[1]))  # JPEG only: decodes a half, quarter or eighth, not below this
     return _resized_and_cropped(image, shape, size, resizing)
 
@@ -77,7 +84,9 @@ def square_pixels(image: Image.Image, size: int, resizing: Resizing = CENTRE) ->
   """
   _check_usable(image)
   if resizing.resize == "magic_lens":
-    return _in_levels(magic_lens_pixels(image, size))
+    return np.rint(magic_lens_pixels(image, size) * 255).astype(np.uint8)
+  if resizing.resize == "pad":
+    image = padded(image)
   return _resized_and_cropped(image, _resized_shape(image.size, size, resizing), size, resizing)
 
 
@@ -95,8 +104,20 @@ def magic_lens_pixels(image: Image.Image, size: int) -> np.ndarray:
   return values
 
 
-def _in_levels(values: np.ndarray) -> np.ndarray:
-  return np.rint(values * 255).astype(np.uint8)
+def padded(image: Image.Image) -> Image.Image:
+  """RGB with black on both sides of what is more than PAD_RATIO times as long as wide, or the image itself.
+
+  As CLIP4Cir's: the square of longest side / PAD_RATIO is the least that both sides have afterwards, and both sides of
+  the padding are half of what lacks, rounded down.
+  """
+  width, height = image.size
+  if max(width, height) < PAD_RATIO * min(width, height):
+    return image
+  least = max(width, height) / PAD_RATIO
+  across, down = (max(int((least - side) / 2), 0) for side in (width, height))
+  canvas = Image.new("RGB", (width + 2 * across, height + 2 * down))
+  canvas.paste(image.convert("RGB"), (across, down))
+  return canvas
 
 
 @contextlib.contextmanager

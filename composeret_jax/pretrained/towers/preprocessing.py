@@ -11,7 +11,7 @@ import ml_collections
 from composeret_jax.models.encoders.vit import Colours
 from composeret_jax.pretrained.files import read_json
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import INTERPOLATIONS, Resizing
+from data_pipelines.pixels.decode import INTERPOLATIONS, Resizing, WHOLE_FIRST
 
 PREPROCESSING = "preprocessor_config.json"
 
@@ -68,9 +68,9 @@ def _colours(file: pathlib.Path, fields: Mapping[str, Any], name: str) -> tuple[
 def check_resizing(folder: pathlib.Path, data_config: ml_collections.ConfigDict) -> None:
   """Raises InputError with the fields to set where `data_config`, the `data` part, prepares images otherwise.
 
-  What no such file publishes, as MagicLens' way, is chosen on purpose.
+  What no such file publishes, as MagicLens' way and padding, is chosen on purpose.
   """
-  if data_config.resize == "magic_lens":
+  if data_config.resize in WHOLE_FIRST:
     return
   published = read_preprocessing(folder).resizing._asdict()
   wrong = [name for name, value in published.items() if data_config[name] != value]

@@ -5,7 +5,7 @@ from PIL import Image
 import pytest
 
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import decode_image, Resizing, square_pixels
+from data_pipelines.pixels.decode import decode_image, padded, Resizing, square_pixels
 
 
 def png(image):
@@ -56,3 +56,25 @@ def test_resizing_is_pillows(interpolation, pillows):
     how = Resizing(resize, interpolation)
     np.testing.assert_array_equal(square_pixels(noise, 6, how), expected)
     np.testing.assert_array_equal(decode_image(png(noise), 6, "x", how), expected)
+
+
+@pytest.mark.parametrize(
+  ("shape", "padded_shape"),
+  [((100, 100), (100, 100)), ((124, 100), (124, 100)), ((200, 100), (200, 160)), ((51, 255), (203, 255))],
+)
+def test_pad_brings_long_images_to_the_target_ratio(shape, padded_shape):
+  """By hand: int((200 / 1.25 - 100) / 2) = 30 black columns at each side, int((255 / 1.25 - 51) / 2) = 76."""
+  image = Image.new("RGB", shape, "white")
+  result = padded(image)
+  assert result.size == padded_shape
+  white = np.argwhere(np.asarray(result).all(axis=2))
+  height, width = white.max(axis=0) - white.min(axis=0) + 1
+  assert (width, height) == shape
+  border = [(whole - own) // 2 for own, whole in zip(shape, padded_shape, strict=True)]
+  assert white.min(axis=0).tolist() == border[::-1]
+
+
+def test_padded_pixels_are_those_of_the_padded_image_cropped():
+  rng = np.random.default_rng(0)
+  image = Image.fromarray(rng.integers(0, 256, (40, 100, 3), np.uint8))
+  np.testing.assert_array_equal(square_pixels(image, 16, Resizing("pad")), square_pixels(padded(image), 16))
