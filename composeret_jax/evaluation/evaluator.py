@@ -220,7 +220,7 @@ class Evaluator:
     composed = [self._in_batches(self._compose, variables, most, references, own) for own in texts]
     if len(composed) == 1:
       return composed[0]
-    return self._in_batches(self._on_sphere, variables, most, np.mean(composed, axis=0, dtype=np.float32))
+    return self._in_batches(self._on_sphere, variables, most, np.asarray(np.mean(composed, axis=0, dtype=np.float32)))
 
   def _in_batches(
     self, function: Callable, variables: Variables, most: int, *arrays: np.ndarray

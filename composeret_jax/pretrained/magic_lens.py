@@ -43,7 +43,7 @@ def read_magic_lens(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _pickled_bytes(path: pathlib.Path) -> bytes:
-  found = []
+  found: list[Any] = []
   with path.open("rb") as file:
     for operation, argument, _ in pickletools.genops(file):
       if operation.name in BYTES:

@@ -100,7 +100,8 @@ def magic_lens_pixels(image: Image.Image, size: int) -> np.ndarray:
   values = values / (values.max() + np.float32(1e-12))
   for side in (MAGIC_LENS_SIZE, size):
     channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(values, 2, 0)]
-    values = np.stack([channel.resize((side, side), INTERPOLATIONS["bilinear"]) for channel in channels], axis=2)
+    resized = [np.asarray(channel.resize((side, side), INTERPOLATIONS["bilinear"])) for channel in channels]
+    values = np.stack(resized, axis=2)
   return values
 
 

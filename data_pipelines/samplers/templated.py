@@ -1,7 +1,6 @@
 """Triplets whose texts are put into a template."""
 
 from collections.abc import Sequence
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,22 +9,12 @@ from data_pipelines.tables import MakeRng, Triplet, TripletSampler
 from data_pipelines.texts.templates import CAPTION, TextTemplate
 
 
-@dataclasses.dataclass(frozen=True)
 class TemplatedSampler:
   """Draws as `sampler` does; a text is the field CAPTION of the template's first text."""
 
-  sampler: TripletSampler
-  template: TextTemplate
-
-  @property
-  def num_items(self) -> int:
-    """The other's."""
-    return self.sampler.num_items
-
-  @property
-  def triplets_per_item(self) -> int:
-    """The other's."""
-    return self.sampler.triplets_per_item
+  def __init__(self, sampler: TripletSampler, template: TextTemplate):
+    self.sampler, self.template = sampler, template
+    self.num_items, self.triplets_per_item = sampler.num_items, sampler.triplets_per_item
 
   def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """The other's triplets with other texts."""
