@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import dataclasses
 import math
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Int, Shaped
 import numpy as np
 
 from data_pipelines.input_error import InputError
@@ -138,3 +140,48 @@ def gather(rows: Shaped[np.ndarray, "num ..."], counts: Sequence[int]) -> Shaped
       gathered[process].append(of_all[: max(counts[process] - start, 0)])
   joined = np.concatenate([part for parts in gathered for part in parts])
   return joined.view(rows.dtype).reshape(-1, *rows.shape[1:])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SplitRows:
+  """An array [num, ...] of which each device of a mesh holds an equal part of the rows; `self[rows]` gathers some.
+
+  `parts` is the array, padded to a multiple of the number of devices.
+  """
+
+  parts: Shaped[Array, "padded ..."]
+  num: int = dataclasses.field(metadata={"static": True})
+  mesh: Mesh = dataclasses.field(metadata={"static": True})
+
+  @classmethod
+  def of(cls, array: Shaped[np.ndarray, "num ..."], mesh: Mesh) -> "SplitRows":
+    """Places an array that every process has, or maps; a process reads only the rows that its own devices hold."""
+    size = -(-len(array) // mesh.size) * mesh.size
+
+    def read(index):
+      start, stop, _ = index[0].indices(size)
+      rows = array[start:stop]
+      return np.pad(rows, [(0, stop - start - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+
+    return cls(jax.make_array_from_callback((size, *array.shape[1:]), rows_split(mesh), read), len(array), mesh)
+
+  def __len__(self) -> int:
+    return self.num
+
+  def __getitem__(self, rows: Int[Array, "num_rows ..."]) -> Shaped[Array, "num_rows ..."]:
+    """The rows, split over the devices, of which `num_rows` is a multiple; within jit.
+
+    Each device looks all of them up in its own part, which leaves zeros for the others', and the sum of one row over
+    the devices goes to the device that has its place in the batch.
+    """
+
+    def gather(part, own):
+      places = jax.lax.all_gather(own, AXIS, tiled=True) - jax.lax.axis_index(AXIS) * len(part)
+      is_here = (places >= 0) & (places < len(part))
+      found = part[jnp.where(is_here, places, 0)]
+      found = jnp.where(jnp.expand_dims(is_here, range(is_here.ndim, found.ndim)), found, 0)
+      return jax.lax.psum_scatter(found, AXIS, tiled=True)
+
+    split = PartitionSpec(AXIS)
+    return jax.shard_map(gather, mesh=self.mesh, in_specs=(split, split), out_specs=split)(self.parts, rows)

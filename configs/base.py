@@ -94,7 +94,9 @@ def set_data(config: ml_collections.ConfigDict) -> None:
   # wide, and then "crop".
   config.data.resize = "crop"
   config.data.interpolation = "bilinear"  # or "bicubic"; either anti-aliased
-  config.data.placement = "stream"  # or "device": all training images on every device, when they fit
+  # Or "device": all training images on every device, when they fit; else, under jit, an equal part on each, if that
+  # fits, from which a step gathers its rows; else they are streamed.
+  config.data.placement = "stream"
   config.data.device_memory_share = 0.5  # of a device's memory that placement "device" may fill with images
   config.data.pixels = "store"  # decode once, into a file beside the prepared data; or "decode", in every epoch again
   config.data.on_bad_image = "fail"  # or "skip": leaves out what cannot be decoded, with its queries, and counts it

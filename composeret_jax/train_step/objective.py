@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
+from composeret_jax.distributed import SplitRows
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.hard_negatives import HardNegatives
@@ -53,7 +54,7 @@ def reconstruction_loss(decoded: Float[Array, "batch dim"], original: Float[Arra
 def encode_batch(
   model: RetrievalModel,
   batch: Mapping[str, Array],
-  images: Num[Array, "num_images ..."] | None,
+  images: Num[Array, "num_images ..."] | SplitRows | None,
   augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
   rngs: RowKeys,
 ) -> tuple[Float[Array, "batch ..."], Float[Array, "batch image_dim"], Float[Array, "batch text_dim"]]:
@@ -87,7 +88,7 @@ def encode_negatives(
   model: RetrievalModel,
   table: Mapping[str, Int[Array, "..."]],
   targets: Int[Array, " batch"],
-  images: Num[Array, "num_images ..."],
+  images: Num[Array, "num_images ..."] | SplitRows,
   augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
   rngs: RowKeys,
 ) -> HardNegatives:

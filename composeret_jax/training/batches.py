@@ -1,4 +1,4 @@
-"""What a step reads: batches on the devices and, where they fit, all training images on every device."""
+"""What a step reads: batches on the devices and, where they fit, all training images, on each or over all of them."""
 
 from collections.abc import Iterator, Mapping
 import os
@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Shaped
 import ml_collections
 
-from composeret_jax.distributed import on_every_device, place
+from composeret_jax.distributed import on_every_device, place, SplitRows
 from composeret_jax.pretrained.image_encoder import ImageFeatures
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.training.run import Run
@@ -51,11 +51,12 @@ def train_batches(
 
 def resident_images(
   dataset: Dataset, config: ml_collections.ConfigDict, mesh: Mesh
-) -> Shaped[Array, "num_images ..."] | None:
-  """All training images (pixels of a store, or features) on each device, so that a step gathers its own.
+) -> Shaped[Array, "num_images ..."] | SplitRows | None:
+  """All training images (pixels of a store, or features) on the devices, so that a step gathers its own.
 
-  None where `config`, a whole configuration, streams them. None, and a message, when they need more than the share of
-  memory that they may have; InputError where hard negatives are mined, which are looked up there.
+  Each device has all of them where they take no more than the share of its memory that they may have, else under jit
+  an equal part, if that does, with a message. None where `config`, a whole configuration, streams them; None, and a
+  message, when neither fits; InputError where hard negatives are mined, which are looked up there.
   """
   data_config = config.data
   if data_config.placement != "device":
@@ -65,16 +66,19 @@ def resident_images(
     raise InputError(f"config.data.pixels is {data_config.pixels}, expected store with data.placement = device")
   share = data_config.device_memory_share
   need, room = images.array.nbytes, share * device_memory(mesh)
-  if need > room:
-    problem = (
-      f"config.data.placement is device, but {len(images):,} images take {need / 2**30:.2f} GiB and "
-      f"config.data.device_memory_share = {share} leaves {room / 2**30:.2f} GiB on each device"
-    )
-    if config.hard_negatives.every_steps:
-      raise InputError(f"{problem}; config.hard_negatives are looked up there")
-    print(f"{problem}: they are streamed", file=sys.stderr)
-    return None
-  return place(images.array, on_every_device(mesh))
+  if need <= room:
+    return place(images.array, on_every_device(mesh))
+  problem = (
+    f"config.data.placement is device, but {len(images):,} images take {need / 2**30:.2f} GiB and "
+    f"config.data.device_memory_share = {share} leaves {room / 2**30:.2f} GiB on each device"
+  )
+  if config.parallel == "jit" and need <= room * mesh.size:
+    print(f"{problem}: each of the {mesh.size} devices holds its part of them", file=sys.stderr)
+    return SplitRows.of(images.array, mesh)
+  if config.hard_negatives.every_steps:
+    raise InputError(f"{problem}; config.hard_negatives are looked up there")
+  print(f"{problem}: they are streamed", file=sys.stderr)
+  return None
 
 
 def device_memory(mesh: Mesh) -> int:

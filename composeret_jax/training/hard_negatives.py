@@ -20,6 +20,7 @@ from composeret_jax.distributed import (
   own_share,
   place,
   share_sizes,
+  SplitRows,
 )
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery
 from composeret_jax.models.retrieval_model import RetrievalModel
@@ -57,7 +58,7 @@ class NegativesMiner:
     """Whether to mine after `step` steps: this alone, with the state, decides which negatives the next step sees."""
     return step % self.every_steps == 0
 
-  def mine(self, state: TrainState, images: Num[Array, "num_images ..."] | None) -> TrainState:
+  def mine(self, state: TrainState, images: Num[Array, "num_images ..."] | SplitRows | None) -> TrainState:
     """The state with the nearest images of another label for each of `images`, by the state's own parameters.
 
     Raises NonFiniteError for features that are not finite, and InputError for images that are not on the devices.

@@ -11,6 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 import ml_collections
 import optax
 
+from composeret_jax.distributed import SplitRows
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.train_step.state import TrainState
@@ -123,7 +124,7 @@ def flops_per_step(
   parallel: Parallel,
   state: TrainState,
   batches: Mapping[str, jax.Array],
-  images: jax.Array | None,
+  images: jax.Array | SplitRows | None,
 ) -> float:
   """One step's operations on the global batch; what microbatches compute a second time is not counted."""
   config = config.copy_and_resolve_references()

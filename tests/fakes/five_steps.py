@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 import numpy as np
 
-from composeret_jax.distributed import AXIS, fetch, on_every_device, place
+from composeret_jax.distributed import AXIS, fetch, on_every_device, place, SplitRows
 from composeret_jax.models.layers.linear import linear
 from composeret_jax.pretrained.text_encoder import open_texts
 from composeret_jax.train_step.losses import LOSSES
@@ -93,7 +93,8 @@ def run(
   own = list(batches(None if resident else images, jax.process_index(), jax.process_count()))
   if steps_per_call > 1:
     own = [jax.tree.map(lambda *rows: np.stack(rows), *own)]  # all of them in one call
-  on_device = place(images, on_every_device(mesh)) if resident else None
+  on_device = SplitRows.of(images, mesh) if resident == "split" else None
+  on_device = place(images, on_every_device(mesh)) if resident is True else on_device
   totals = []
   for batch in own:
     state, terms = steps(state, jax.tree.map(parallel.place, batch), on_device)
