@@ -128,6 +128,7 @@ def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
   for name, value in LATER_FIELDS.items():
     config[name] = config.get(name, value)
   if "text_encoder" in config.get("model", {}):
+    config.model.composer_dtype = config.model.get("composer_dtype", "float32")
     for name, value in LATER_TEXT_FIELDS.items():
       config.model.text_encoder[name] = config.model.text_encoder.get(name, value)
   config.init_from, config.init_from_step = config.get("init_from", ""), config.get("init_from_step", "")
