@@ -38,17 +38,14 @@ class Trained:
     self._run = open_run(config, workdir)
     self._parallel = Parallel(config.parallel, data_mesh(), config.train.steps_per_call)
     self._images = resident_images(self._run.dataset, config, self._parallel.mesh)
-    step = make_train_step(
-      self._run.model,
-      self._run.optimizer,
-      config,
-      axis_name=self._parallel.axis_name,
-      num_shards=self._parallel.num_shards,
-    )
+    step = make_train_step(self._run.model, self._run.optimizer, config, self._parallel)
     self._steps = self._parallel.compile(step)
 
   def metrics(self, arguments: Sequence[str], seed: int) -> dict[str, float]:
-    """Trains to the end by the run's own order of batches and first weights, and evaluates."""
+    """Trains to the end by the run's own order of batches and first weights, and evaluates.
+
+    The metrics are of the test split and, under `validation/`, of what the configuration holds out.
+    """
     run = self._with(read_config(arguments), seed)
     state, per_call = newest_state(run), self._parallel.steps_per_call
     batches = train_batches(run, self._parallel, 0, as_rows=self._images is not None)
@@ -56,7 +53,9 @@ class Trained:
       if run.miner and run.miner.is_due(step):
         state = run.miner.mine(state, self._images)
       state, _ = self._steps(state, next(batches), self._images)
-    return dict(run.evaluator(evaluated_variables(state)).metrics)
+    variables = evaluated_variables(state)
+    held_out = run.validator(variables).metrics if run.validator else {}
+    return {**run.evaluator(variables).metrics, **{f"validation/{name}": held_out[name] for name in held_out}}
 
   def _with(self, config: ml_collections.ConfigDict, seed: int) -> Run:
     config.seed = seed
