@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import json
+import os
 import pathlib
 import resource
 import subprocess
@@ -10,13 +11,15 @@ import time
 from typing import Any
 
 
-def run_alone(arguments: Sequence[str]) -> dict[str, Any]:
-  """What the script that calls this, by `python -m`, prints as its last line, a JSON object, with `arguments`.
+def run_alone(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Any:
+  """What the script that calls this, by `python -m`, prints as its last line, JSON, with `arguments`.
 
-  Raises RuntimeError with what it said when it fails.
+  `environment` is added to this process's. Raises RuntimeError with what it said when it fails.
   """
   module = sys.modules["__main__"].__spec__.name
-  done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
+  done = subprocess.run(
+    [sys.executable, "-m", module, *arguments], env=os.environ | dict(environment or {}), capture_output=True, text=True
+  )
   if done.returncode:
     raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stderr}")
   return json.loads(done.stdout.splitlines()[-1])

@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks import resnet_model
 from benchmarks.built_step import BuiltStep
 from benchmarks.clip_towers import Towers
+from benchmarks.given_features import Given
 from composeret_jax.distributed import data_mesh
 from composeret_jax.models.composers import COMPOSERS
 from composeret_jax.models.encoders.projected import ProjectedImageEncoder, ProjectedTextEncoder
@@ -24,16 +25,6 @@ from composeret_jax.training.profiling import program_flops
 from configs import base, clip4cir_finetune, models
 
 COLOURS = Colours((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))  # CLIP's
-
-
-class Given(nnx.Module):
-  """Stands for an encoder where the features are given."""
-
-  reads = "text"
-
-  def __call__(self, features: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
-    """Returns `features` themselves."""
-    return features
 
 
 def build(

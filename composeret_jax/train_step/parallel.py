@@ -52,9 +52,13 @@ class Parallel:
     """
     if self.kind == "pmap" or self.mesh.size == 1:
       return function
-    return jax.shard_map(
-      function, mesh=self.mesh, in_specs=(PartitionSpec(AXIS), PartitionSpec()), out_specs=PartitionSpec()
-    )
+
+    def on_a_device(rows, whole):
+      # Each device has a copy of its own: else a loop that reads it adds up its gradient over devices in each turn.
+      return function(rows, jax.lax.pcast(whole, AXIS, to="varying"))
+
+    specs = PartitionSpec(AXIS), PartitionSpec()
+    return jax.shard_map(on_a_device, mesh=self.mesh, in_specs=specs, out_specs=PartitionSpec())
 
   def compile(self, step: Callable) -> jax.stages.Wrapped:
     """(state, batches that `place` gave, images) -> (state, losses [] or [steps]); the state given is used up."""
