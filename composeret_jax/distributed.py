@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.experimental import multihost_utils
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int, Shaped
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Int, PyTree, Shaped
 import numpy as np
 
 from data_pipelines.input_error import InputError
+
+Tree = TypeVar("Tree", bound=PyTree)
 
 
 def join(coordinator_address: str | None, num_processes: int | None, process_id: int | None) -> None:
@@ -68,9 +70,30 @@ def rows_split(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
-def on_every_device(mesh: Mesh) -> NamedSharding:
+def on_every_device(mesh: Mesh | AbstractMesh) -> NamedSharding:
   """The whole array on each device."""
   return NamedSharding(mesh, PartitionSpec())
+
+
+MIN_SPLIT_SIZE = 2**16  # numbers; to gather a smaller array costs more than it frees
+
+
+def part_or_whole(mesh: Mesh | AbstractMesh, shape: tuple[int, ...], *, split: bool) -> NamedSharding:
+  """An array of a train state: with `split`, from MIN_SPLIT_SIZE numbers on, a part of it on each device.
+
+  It is split along its largest axis of those that the number of devices divides. Others are whole on each device.
+  """
+  divisible = [axis for axis, size in enumerate(shape) if size % mesh.size == 0]
+  if not split or math.prod(shape) < MIN_SPLIT_SIZE or not divisible:
+    return on_every_device(mesh)
+  largest = max(divisible, key=lambda axis: shape[axis])
+  return NamedSharding(mesh, PartitionSpec(*[None] * largest, AXIS))
+
+
+def unsplit(arrays: Tree) -> Tree:
+  """The arrays, each of them whole on every device, where some are split over a mesh; else as they are."""
+  meshes = [leaf.sharding.mesh for leaf in jax.tree.leaves(arrays) if not leaf.is_fully_replicated]
+  return jax.device_put(arrays, on_every_device(meshes[0])) if meshes else arrays
 
 
 def place(array: Shaped[np.ndarray, "..."], sharding: jax.sharding.Sharding) -> Shaped[Array, "..."]:

@@ -25,6 +25,8 @@ def set_run(config: ml_collections.ConfigDict) -> None:
   config.num_train_steps = 160_000  # 0 evaluates the model as it is built
 
   config.parallel = "jit"  # or "pmap": how a step runs on all devices
+  # Or "split", under jit: each device keeps a part of large parameters, of the optimiser's state and of averages.
+  config.parallel_state = "replicated"
 
   config.loss = "batch_based_classification"  # or "soft_triplet", "info_nce", "sigmoid"
   # Every query's own image stands against every target too; images of the same label as a target never do, the batch's

@@ -10,6 +10,7 @@ import numpy as np
 
 from composeret_jax.distributed import AXIS
 from composeret_jax.train_step.shard import Shard
+from composeret_jax.train_step.state import kept_on
 
 PARALLEL = ("jit", "pmap")
 
@@ -22,13 +23,15 @@ CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
 class Parallel:
   """How steps run: `kind` is one of PARALLEL; a call runs `steps_per_call` steps.
 
-  Under jit arrays are global and XLA divides the work. Under pmap each device sees its own rows. State and images are
-  whole on every device in both, so that checkpoints and evaluation see no difference.
+  Under jit arrays are global and XLA divides the work. Under pmap each device sees its own rows. Images are whole on
+  every device in both, and the state too, unless `splits_state`, which jit alone can: then each device keeps a part of
+  the large arrays (state.py).
   """
 
   kind: str
   mesh: Mesh
   steps_per_call: int
+  splits_state: bool = False
 
   @property
   def axis_name(self) -> str | None:
@@ -65,9 +68,20 @@ class Parallel:
     steps = step if self.steps_per_call == 1 else scanned(step)
     if self.kind == "jit":
       options = CPU_OPTIONS if self.mesh.devices.flat[0].platform == "cpu" else None
-      return jax.jit(steps, donate_argnums=0, compiler_options=options)
+      return jax.jit(self._keeping_parts(steps), donate_argnums=0, compiler_options=options)
     devices = list(self.mesh.devices.flat)
     return jax.pmap(steps, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0, devices=devices)
+
+  def _keeping_parts(self, steps: Callable) -> Callable:
+    """`steps`, after which each device has those parts of the state that it had before."""
+    if not self.splits_state:
+      return steps
+
+    def kept(state, batches, images=None):
+      state, losses = steps(state, batches, images)
+      return kept_on(self.mesh, state, split=True), losses
+
+    return kept
 
   def one_batch(
     self, batch: Mapping[str, Array | jax.ShapeDtypeStruct], batch_size: int

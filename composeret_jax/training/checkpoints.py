@@ -203,6 +203,9 @@ class Checkpoints:
       if is_first():
         print(f"{self.path(step)} has no averaged batch statistics: the average starts at its own.", file=sys.stderr)
       optional[AVERAGE] = jax.tree.map(jnp.copy, variables.batch_stats)
+    elif AVERAGE in optional:  # of the statistics' own type, with which a step averages them
+      structure = jax.tree.structure(like.averaged_batch_stats)
+      optional[AVERAGE] = jax.tree.unflatten(structure, jax.tree.leaves(optional[AVERAGE]))
     return TrainState(**state, variables=variables, **optional)
 
 

@@ -16,11 +16,12 @@ from composeret_jax.distributed import (
   in_own_batches,
   is_first,
   largest_share,
-  on_every_device,
   own_share,
+  part_or_whole,
   place,
   share_sizes,
   SplitRows,
+  unsplit,
 )
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery
 from composeret_jax.models.retrieval_model import RetrievalModel
@@ -42,6 +43,7 @@ class NegativesMiner:
     self._num = config.hard_negatives.num
     self._labels = label_numbers(labels)
     self._eval = config.eval
+    self._splits_state = config.parallel_state == "split"
     self._encode = in_eval_mode(model, lambda model, images, rows: model.on_sphere(model.encode_targets(images[rows])))
     label, count = Counter(labels).most_common(1)[0]
     if len(labels) - count < self._num:
@@ -66,11 +68,12 @@ class NegativesMiner:
     if images is None:
       raise InputError("config.hard_negatives mine images on the devices, expected config.data.placement = device")
     rows = np.array(own_share(len(images)), np.int32)
+    variables = unsplit(state.variables)  # once, not for each batch
     progress = tqdm.tqdm(total=len(images), desc="mine negatives", leave=False, disable=not is_first())
 
     def encode(rows):
       progress.update(len(rows))
-      return self._encode(state.variables, images, rows)
+      return self._encode(variables, images, rows)
 
     with progress:
       own = in_own_batches(encode, self._eval.batch_size, largest_share(len(images)), rows)
@@ -86,5 +89,6 @@ class NegativesMiner:
       query_block=self._eval.query_block,
       gallery_block=self._eval.gallery_block,
     )
-    placed = place(ranking.rows.astype(np.int32), on_every_device(data_mesh()))
+    sharding = part_or_whole(data_mesh(), ranking.rows.shape, split=self._splits_state)
+    placed = place(ranking.rows.astype(np.int32), sharding)
     return dataclasses.replace(state, negatives={**state.negatives, "rows": placed})

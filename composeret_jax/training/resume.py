@@ -7,11 +7,12 @@ from typing import Any
 
 import jax
 
-from composeret_jax.distributed import data_mesh, on_every_device
+from composeret_jax.distributed import data_mesh
+from composeret_jax.models.variables import variables_of
 from composeret_jax.pretrained.image_encoder import load_pretrained
 from composeret_jax.pretrained.resnet import FIELD
 from composeret_jax.pretrained.towers.tower_folder import TEXT_FIELD
-from composeret_jax.train_step.state import create_state, TrainState
+from composeret_jax.train_step.state import create_state, kept_on, state_of, TrainState
 from composeret_jax.training.checkpoints import DamagedCheckpointError
 from composeret_jax.training.run import Run
 from composeret_jax.training.workdir.chosen_step import chosen_step
@@ -58,8 +59,15 @@ def newest_state(run: Run) -> TrainState:
 
 
 def first_state(run: Run) -> TrainState:
-  """`model_state`, on every device."""
-  return jax.jit(lambda state: state, out_shardings=on_every_device(data_mesh()))(model_state(run))
+  """The state before the first step, of the model's current variables, as `run.config.parallel_state` keeps it."""
+  split = run.config.parallel_state == "split"
+
+  def state(variables, negatives):
+    # Within jit, so that no device ever has the whole of a split optimiser's state.
+    first = state_of(variables, run.optimizer, run.config.seed)
+    return kept_on(data_mesh(), dataclasses.replace(first, negatives=negatives), split=split)
+
+  return jax.jit(state)(variables_of(run.model), run.miner.nothing_mined() if run.miner else {})
 
 
 def _restore(run: Run, step: int, like: TrainState) -> TrainState:

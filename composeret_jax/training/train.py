@@ -61,7 +61,7 @@ def _run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
   _ = run.checkpoints.description  # which takes a while where all images have to be read
   run.checkpoints.set_aside([step for step in run.checkpoints.steps() if step > first_step])
 
-  parallel = Parallel(config.parallel, data_mesh(), steps_per_call)
+  parallel = Parallel(config.parallel, data_mesh(), steps_per_call, config.parallel_state == "split")
   images = resident_images(run.dataset, config, parallel.mesh)
   batches = train_batches(run, parallel, first_step, as_rows=images is not None)
 

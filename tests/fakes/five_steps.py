@@ -7,6 +7,7 @@ JSON is a list of keyword arguments of `losses`.
 
 import dataclasses
 import json
+import math
 import sys
 
 from flax import nnx
@@ -15,13 +16,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 import numpy as np
 
+from composeret_jax import distributed
 from composeret_jax.distributed import AXIS, fetch, on_every_device, place, SplitRows
 from composeret_jax.models.layers.linear import linear
 from composeret_jax.pretrained.text_encoder import open_texts
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
-from composeret_jax.train_step.state import create_state
+from composeret_jax.train_step.state import create_state, evaluated_variables, kept_on
 from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.model import build_model
 from tests.fakes import tiny
@@ -70,8 +72,12 @@ def run(
   num_negatives=0,
   block_rows=0,
   learning_rate=0.01,
+  split_from=0,
 ) -> tuple[list[float], list[np.ndarray]]:
-  """The total loss of each step, and all parameters afterwards."""
+  """The total loss of each step, and all parameters afterwards.
+
+  With `split_from` the state is split over the devices, arrays of so many numbers and larger ones.
+  """
   config = tiny.config("unused", "unused")
   config.loss, config.learning_rate = loss, learning_rate
   config.batch_size, config.loss_block_rows = BATCH, block_rows
@@ -82,13 +88,14 @@ def run(
     model.image_encoder = LinearImageEncoder(config.model.image_encoder.feature_dim)
   optimizer = build_optimizer(config)
   mesh = Mesh(np.array(jax.devices()[:num_devices]), (AXIS,))
-  parallel = Parallel(kind, mesh, steps_per_call)
+  distributed.MIN_SPLIT_SIZE = split_from
+  parallel = Parallel(kind, mesh, steps_per_call, splits_state=split_from > 0)
   step = make_train_step(model, optimizer, config, parallel)
   steps = parallel.compile(step)
   first = create_state(model, optimizer, seed=0)
   if num_negatives:
     first = dataclasses.replace(first, negatives=negatives(num_negatives))
-  state = jax.jit(lambda state: state, out_shardings=on_every_device(mesh))(first)
+  state = jax.jit(lambda state: kept_on(mesh, state, split=parallel.splits_state))(first)
   images = np.random.default_rng(1).integers(0, 255, (NUM_IMAGES, 16, 16, 3), dtype=np.uint8)
   own = list(batches(None if resident else images, jax.process_index(), jax.process_count()))
   if steps_per_call > 1:
@@ -99,7 +106,21 @@ def run(
   for batch in own:
     state, terms = steps(state, jax.tree.map(parallel.place, batch), on_device)
     totals += np.atleast_1d(fetch(terms["total"])).tolist()
+  if split_from:
+    check_split(state, mesh, split_from)
   return totals, [fetch(leaf) for leaf in jax.tree.leaves(state.variables.params)]
+
+
+def check_split(state, mesh, split_from):
+  """Each device has its part of every large array, after the steps too; evaluation has whole parameters."""
+  kept = state.variables.params, state.optimizer_state, state.negatives
+  for leaf in jax.tree.leaves(kept):
+    divisible = leaf.size >= split_from and any(size % mesh.size == 0 for size in leaf.shape)
+    part = math.prod(leaf.addressable_shards[0].data.shape)
+    assert part == (leaf.size // mesh.size if divisible else leaf.size), (leaf.shape, leaf.sharding)
+  split, whole = (jax.tree.leaves(params) for params in (state.variables.params, evaluated_variables(state).params))
+  for part, leaf in zip(split, whole, strict=True):
+    np.testing.assert_array_equal(np.asarray(leaf), fetch(part))
 
 
 def losses(**case) -> list[float]:

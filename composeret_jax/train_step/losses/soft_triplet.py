@@ -26,9 +26,13 @@ def soft_triplet_loss(
   targets] of the whole batch: anchor, positive, negative. Expects features already on the sphere; the rows are
   `shard`'s. `block_rows` above zero bounds how many triplets' vectors exist at a time, in the backward pass too.
   """
-  own = composed.astype(jnp.float32), targets.astype(jnp.float32)
-  vectors = jnp.concatenate(shard.all_rows(own))
-  if not block_rows and len(vectors) == 2 * len(composed) <= 2 * MAX_BATCH_OF_PRODUCTS:
+  num_rows = len(composed)
+  # One gather, device by device, for a concatenation of all rows would be one more array of their size.
+  vectors = shard.all_rows(jnp.concatenate([composed, targets]).astype(jnp.float32))
+  is_target, row = jnp.divmod(triplets, len(vectors) // 2)
+  device, own_row = jnp.divmod(row, num_rows)
+  triplets = (2 * device + is_target) * num_rows + own_row
+  if not block_rows and len(vectors) == 2 * num_rows <= 2 * MAX_BATCH_OF_PRODUCTS:
     return _mean_from_products(vectors, triplets)
 
   def of_triplets(triplets):

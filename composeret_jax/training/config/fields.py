@@ -8,6 +8,7 @@ from composeret_jax.models.encoders.resnet import BLOCKS
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.optimizers import DECAYS, LEARNING_RATE_SCALINGS, OPTIMIZERS
 from composeret_jax.train_step.parallel import PARALLEL
+from composeret_jax.train_step.state import PARALLEL_STATES
 from composeret_jax.training.profiling import parse_steps
 from composeret_jax.training.reporting import ON_NONFINITE
 from data_pipelines.datasets.prepare import BUILDERS, PROTOCOLS
@@ -61,6 +62,7 @@ RULES: dict[str, Rule] = {
   "init_from_step": text,
   "num_train_steps": whole_number(0),  # none evaluates the first weights
   "parallel": one_of(PARALLEL),
+  "parallel_state": one_of(PARALLEL_STATES),
   "loss": one_of(LOSSES),
   "loss_reference_as_negative": boolean,
   "loss_label_mask": boolean,

@@ -28,6 +28,7 @@ FREE_FIELDS = (
   "data.compilation_cache",
   "data.device_memory_share",
   "parallel",
+  "parallel_state",
   "train.steps_per_call",
   "train.on_nonfinite",
   "train.max_skipped_in_a_row",
@@ -112,6 +113,7 @@ def config_to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 LATER_FIELDS = {
+  "parallel_state": "replicated",
   "loss_reference_as_negative": False,
   "loss_label_mask": False,
   "text_template": "",

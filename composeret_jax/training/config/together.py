@@ -114,6 +114,11 @@ TOGETHER: tuple[Together, ...] = (
     for period in PERIODS
   ),
   Together(
+    "parallel_state",
+    ("parallel",),
+    only("replicated", when=lambda parallel: parallel == "pmap", why="with parallel = pmap: each device has it whole"),
+  ),
+  Together(
     "data.pixels",
     ("data.placement",),
     only("store", when=lambda placement: placement == "device", why="with data.placement = device"),

@@ -14,7 +14,7 @@ from composeret_jax.distributed import on_every_device
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
-from composeret_jax.train_step.state import create_state, TrainState
+from composeret_jax.train_step.state import create_state, state_sharding, TrainState
 from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.planning.stand_ins import (
   batch_shapes,
@@ -49,13 +49,18 @@ class AbstractStep:
     Raises InputError for files of encoders that cannot be read, and for sizes that are missing.
     """
     model, optimizer = model_shapes(config, sizes), build_optimizer(config)
-    parallel = Parallel(config.parallel, mesh, config.train.steps_per_call)
+    split = config.parallel_state == "split"
+    parallel = Parallel(config.parallel, mesh, config.train.steps_per_call, split)
     structure, variables = nnx.split(model)
     whole = on_every_device(mesh)
 
     def first_state(variables: Any) -> dict[str, Any]:
       state = create_state(nnx.merge(structure, variables), optimizer, config.seed)
       return _fields(dataclasses.replace(state, negatives=nothing_mined(config, sizes)))
+
+    def kept(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+      sharding = state_sharding(mesh, path, shape.shape, split=split)
+      return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
 
     def on_each_device(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
       return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=whole)
@@ -65,7 +70,7 @@ class AbstractStep:
       model=model,
       optimizer=optimizer,
       parallel=parallel,
-      state=jax.tree.map(on_each_device, jax.eval_shape(first_state, variables)),
+      state=jax.tree_util.tree_map_with_path(kept, jax.eval_shape(first_state, variables)),
       batches=parallel.placed_shapes(batch_shapes(config, model, sizes)),
       images=jax.tree.map(on_each_device, resident_shapes(config, sizes)),
     )

@@ -27,7 +27,7 @@ class Tried:
 def possible_changes(config: ml_collections.ConfigDict, num_devices: int) -> list[Changes]:
   """What may make the step of a whole configuration smaller, what costs least time first."""
   changes: list[Changes] = []
-  if config.get("parallel_state") == "replicated" and config.parallel == "jit" and num_devices > 1:
+  if config.parallel_state == "replicated" and config.parallel == "jit" and num_devices > 1:
     changes.append({"parallel_state": "split"})
   if config.loss_block_rows == 0:
     changes.append({"loss_block_rows": max(config.batch_size // 16, 1)})

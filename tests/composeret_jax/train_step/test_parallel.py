@@ -104,6 +104,7 @@ WAYS = {
   f"{kind}{' in blocks' * in_blocks}": FOUR | {"kind": kind, "block_rows": int(in_blocks)}
   for kind, in_blocks in itertools.product(("jit", "pmap"), (False, True))
 }
+WAYS |= {f"{way}, state split": WAYS[way] | {"split_from": 64} for way in ("jit", "jit in blocks")}
 EVERY_LOSS = (*LOSSES, *OTHER_LOSSES)
 TAKING_NEGATIVES = [loss for loss in EVERY_LOSS if LOSSES_BY_NAME[loss].takes_hard_negatives]
 
@@ -126,7 +127,7 @@ def parameter_differences():
     # Small steps, which do not blow up the rounding errors of the first ones.
     one = (MINED if mined else {}) | {"loss": loss, "batch_norm": False, "learning_rate": 0.001}
     pairs[loss, mined, way] = one, one | case
-  # Without batch norm there is little to compile, but there are 28 steps to be compiled.
+  # Without batch norm there is little to compile, but there are 42 steps to be compiled.
   found = results(start(list(pairs.values()), 4, module="same_parameters"))
   return dict(zip(pairs, found, strict=True))
 
@@ -145,8 +146,8 @@ def test_two_processes_with_two_devices_each_are_as_one_device(results_of):
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     address = f"localhost:{probe.getsockname()[1]}"
-  cases = [*({"loss": loss, "num_devices": 4} for loss in LOSSES), MINED | FOUR]
+  cases = [*({"loss": loss, "num_devices": 4} for loss in LOSSES), MINED | FOUR, MINED | FOUR | {"split_from": 64}]
   processes = [start(cases, 2, address, "2", str(i)) for i in range(2)]
   for process in processes:
-    expected = [*(results_of[loss, "one"] for loss in LOSSES), results_of["negatives", True]]
+    expected = [*(results_of[loss, "one"] for loss in LOSSES), *2 * [results_of["negatives", True]]]
     np.testing.assert_allclose(results(process), expected, rtol=1e-5)

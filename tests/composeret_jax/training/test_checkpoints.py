@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +48,15 @@ def test_the_newest_and_the_best_are_kept(config, tmp_path):
   save(tmp_path, config, {1: 0.2, 2: 0.9, 3: None, 4: 0.3, 5: None})
   kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
   assert kept == [2, 4, 5]
+
+
+def test_averaged_statistics_have_the_type_with_which_a_step_averages_them(config, tmp_path):
+  like = dataclasses.replace(state(1), averaged_batch_stats=nnx.State({"mean": jnp.ones(3)}))
+  with Checkpoints(tmp_path, config, {}) as checkpoints:
+    checkpoints.save(1, like)
+  with Checkpoints(tmp_path, config, {}) as checkpoints:
+    restored = checkpoints.restore(1, like)
+  assert jax.tree.structure(restored.averaged_batch_stats) == jax.tree.structure(like.averaged_batch_stats)
 
 
 def test_the_best_is_kept_when_the_run_goes_on(config, tmp_path):

@@ -26,6 +26,7 @@ BLOCKS, PIECES, MORE_PIECES = {"loss_block_rows": 4}, {"train.num_microbatches":
 @pytest.fixture
 def large(config):
   config.batch_size = 64
+  config.parallel_state = "split"
   return config
 
 
@@ -68,6 +69,14 @@ def test_what_the_configuration_has_or_cannot_have_is_not_tried(large):
   large.train.num_microbatches = 4
   large.batch_size = 24
   assert possible_changes(large, 2) == []
+
+
+def test_the_state_is_split_first_where_jit_has_several_devices(large):
+  large.parallel_state = "replicated"
+  assert possible_changes(large, 2)[0] == {"parallel_state": "split"}
+  assert {"parallel_state": "split"} not in possible_changes(large, 1)
+  large.parallel = "pmap"
+  assert {"parallel_state": "split"} not in possible_changes(large, 2)
 
 
 def test_trained_towers_alone_are_computed_again(large):
