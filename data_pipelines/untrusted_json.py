@@ -29,10 +29,15 @@ def read_json_object(file: pathlib.Path) -> dict[str, Any]:
   return fields
 
 
-def parse_json(content: bytes | str) -> Any:
-  """Raises ValueError, in few words, for what is no JSON, is nested too deep, or has NaN or infinite numbers."""
+def parse_json(content: bytes | str, *, as_pairs: bool = False) -> Any:
+  """Raises ValueError, in few words, for what is no JSON, is nested too deep, or has NaN or infinite numbers.
+
+  An object is a dict, or `as_pairs` a list of (name, value), in which names that are there twice show.
+  """
   try:
-    return json.loads(content, parse_constant=_finite, parse_float=_finite)
+    return json.loads(
+      content, parse_constant=_finite, parse_float=_finite, object_pairs_hook=list if as_pairs else None
+    )
   except RecursionError:
     raise ValueError("it is nested too deep") from None
   except ValueError as error:

@@ -117,6 +117,16 @@ def test_a_part_of_the_images_is_asked_for_by_its_number(raw_mit_states):
   assert "error: --shard=4/4, expected NUMBER/COUNT" in result.stderr
 
 
+@pytest.mark.parametrize("index", ["index", "milvus:{images}/gallery.db", "{images}/a/index"])
+def test_an_index_among_the_images_is_refused(tmp_path, index):
+  index = index.format(images=tmp_path) if "{" in index else f"{tmp_path}/{index}"
+  arguments = ["--mode=index", "--bundle=b", f"--index={index}", f"--images={tmp_path}"]
+  result = run([sys.executable, str(ROOT / "launch.py"), *arguments])
+  assert result.returncode != 0
+  assert f"is in --images={tmp_path}: what the program writes there would be read as data" in result.stderr
+  assert not list(tmp_path.iterdir())
+
+
 def test_a_runner_of_beam_prepares(raw_mit_states, tmp_path):
   result = run([*command(raw_mit_states, tmp_path, mode="prepare"), "--beam_runner=NoRunner"])
   assert result.returncode != 0

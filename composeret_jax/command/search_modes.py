@@ -7,7 +7,9 @@ def index() -> None:
   """Encodes images and adds them to an index."""
   from composeret_jax.serving.bundle import load
   from composeret_jax.serving.index.build import fill_index
+  from composeret_jax.serving.index.locations import local_index
   from composeret_jax.serving.index.sources import folder_images, parse_shard
+  from data_pipelines.paths import check_apart
 
   shard = parse_shard(run_flags.SHARD.value) if run_flags.SHARD.value else None
   images = None
@@ -17,9 +19,10 @@ def index() -> None:
     images = gallery_images(run_flags.CONFIG.value)
   elif run_flags.IMAGES.value or not run_flags.DELETE.value:
     run_flags.required_text(run_flags.IMAGES)
-    images = folder_images(
-      run_flags.path(run_flags.IMAGES), run_flags.path(run_flags.CAPTIONS) if run_flags.CAPTIONS.value else None
-    )
+    folder, index = run_flags.path(run_flags.IMAGES), local_index(run_flags.required_text(run_flags.INDEX))
+    if index:
+      check_apart(index, "--index", folder, "--images")
+    images = folder_images(folder, run_flags.path(run_flags.CAPTIONS) if run_flags.CAPTIONS.value else None)
   fill_index(
     load(run_flags.required_text(run_flags.BUNDLE)),
     run_flags.required_text(run_flags.INDEX),

@@ -19,6 +19,7 @@ from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.builder import SUBMISSION
 from data_pipelines.input_error import InputError
 from data_pipelines.tables import QueryTable
+from data_pipelines.untrusted_json import parse_json
 
 NUM_SHOWN = 5
 
@@ -60,8 +61,8 @@ SUBMISSIONS: dict[str, tuple[SubmissionFile, ...]] = {
 def problems(content: bytes, file: SubmissionFile, queries: QueryTable, gallery_labels: Sequence[str]) -> list[str]:
   """Every way in which `content` is not what the server expects of `file`; none when it takes it."""
   try:
-    pairs = json.loads(content, object_pairs_hook=lambda pairs: pairs)
-  except (ValueError, RecursionError) as error:
+    pairs = parse_json(content, as_pairs=True)
+  except ValueError as error:
     return [f"not JSON ({error})"]
   if not content.lstrip().startswith(b"{"):
     return ["expected a JSON object"]

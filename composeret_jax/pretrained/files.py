@@ -10,6 +10,7 @@ import numpy as np
 import safetensors
 
 from data_pipelines.input_error import InputError
+from data_pipelines.paths import local_path
 from data_pipelines.untrusted_json import read_json_object
 
 WEIGHTS = "model.safetensors"
@@ -29,7 +30,7 @@ def find_folder(where: str, names: Sequence[str], field: str) -> pathlib.Path:
   """
   if not where:
     raise InputError(f"config.{field} is not set: expected a local folder or a repository of the Hugging Face hub")
-  folder = pathlib.Path(where).expanduser()
+  folder = local_path(where, f"config.{field}")
   if folder.is_dir():
     return folder
   if not _REPOSITORY.fullmatch(where):
@@ -47,7 +48,7 @@ def find_folder(where: str, names: Sequence[str], field: str) -> pathlib.Path:
 
 def find_weights(where: str, field: str) -> pathlib.Path:
   """The file of weights that `where` names: itself, or model.safetensors in a local folder or in a hub repository."""
-  file = pathlib.Path(where).expanduser()
+  file = local_path(where, f"config.{field}")
   if file.is_file():
     return file
   return required(find_folder(where, [WEIGHTS], field) / WEIGHTS)

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from composeret_jax.serving.index.thumbnail import open_thumbnail
 from composeret_jax.serving.searcher import Result, Searcher
+from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import readable
 from data_pipelines.texts.fonts import font_for
 
@@ -63,6 +64,7 @@ def search(
   searcher: Searcher, reference: str, texts: Sequence[str], *, k: int, as_json: bool, picture: pathlib.Path
 ) -> None:
   """Prints the `k` best images for a reference, an id or a file, and texts, and writes the picture."""
+  check_picture(picture)
   results = searcher.search(reference, texts, k)
   if unknown := searcher.unknown_words(texts):
     print(f"The model does not know, and leaves out: {', '.join(unknown)}", file=sys.stderr)
@@ -83,6 +85,14 @@ def search(
   results_sheet(image, texts, results).save(picture)
   if not as_json:
     print(f"Picture: {picture}")
+
+
+def check_picture(picture: pathlib.Path) -> None:
+  """Raises InputError where no picture can be written by this name."""
+  formats = Image.registered_extensions()
+  if picture.is_dir() or formats.get(picture.suffix.lower()) not in Image.SAVE:
+    found = "a folder" if picture.is_dir() else "no name of a picture"
+    raise InputError(f"--picture={picture} cannot be used: it is {found}. Set --picture to a file as results.png")
 
 
 def _as_table(results: Sequence[Result]) -> str:

@@ -21,6 +21,7 @@ from composeret_jax.evaluation.report import results_picture
 from composeret_jax.evaluation.retrieval import NonFiniteError
 from data_pipelines.dataset import Dataset
 from data_pipelines.files import open_whole, write_whole
+from data_pipelines.untrusted_json import parse_json
 
 
 class Reporter:
@@ -100,8 +101,8 @@ def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:
   for number, line in enumerate(metrics_file.read_bytes().split(b"\n")[:-1], start=1):
     text = line.strip(b"\0")
     try:
-      step = json.loads(text)["step"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+      step = parse_json(text)["step"]
+    except (ValueError, TypeError, KeyError):
       step = None
     if type(step) is not int:
       unreadable.append((number, line))

@@ -1,6 +1,6 @@
 """What identifies the content of prepared data: every row, and the names and sizes of images, wherever they are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import hashlib
 import json
 import sys
@@ -77,7 +77,12 @@ def _parts(data: PreparedData) -> Iterator[tuple[str, list[str]]]:
     columns = dict(data.columns(QUERIES, split))
     names = data.columns("labels", data.images_of(split))["name"]
     columns["reference"] = [names[row] for row in columns["reference"]]
-    yield f"{QUERIES} of {split}", [json.dumps(row) for row in zip(*columns.values(), strict=True)]
+    yield f"{QUERIES} of {split}", [_told(columns, row) for row in zip(*columns.values(), strict=True)]
+
+
+def _told(names: Iterable[str], row: Sequence[Any]) -> str:
+  """What a query says, without the columns in which it has nothing: a later version's tables may have more of them."""
+  return json.dumps({name: value for name, value in zip(names, row, strict=True) if value not in ("", ())})
 
 
 def _sizes(data: PreparedData, split: str) -> list[int]:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
+import sys
 
 import numpy as np
 
 from data_pipelines.datasets.builder import EncodedImages, Query, read_columns, TableBuilder
+from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.tables import ImageTable, QueryTable
 from data_pipelines.texts.templates import CAPTION, TextTemplate
@@ -18,6 +20,7 @@ class PreparedData:
   def __init__(self, tables: Mapping[str, TableBuilder]):
     """`tables` are those of `open_tables`."""
     self._tables = tables
+    self._said = False
     self._columns: dict[tuple[str, str], dict[str, list]] = {}
     self.image_splits = tuple(tables["images"].info.splits)
     self.query_splits = tuple(tables["queries"].info.splits)
@@ -50,7 +53,20 @@ class PreparedData:
   def images(self, split: str) -> ImageTable:
     """All images of a split; raises InputError where the tables are damaged."""
     columns = self.columns("labels", split)
+    self._say_names_that_are_not_normal(columns["name"])
     return ImageTable(columns["name"], columns["label"], EncodedImages(self._tables["images"], split), columns["group"])
+
+  def _say_names_that_are_not_normal(self, names: Sequence[str]) -> None:
+    """Older versions took `./a.jpg` and `a.jpg` of a catalogue's rows for two images."""
+    is_catalogue = self._tables["images"].name == "catalogue"
+    odd = [name for name in names if name != normal_name(name)] if is_catalogue else []
+    if odd and not self._said:
+      print(
+        f"{self.folder} was prepared by an older version: of {len(odd):,} names such as {odd[0]} an image may be there "
+        "twice. Delete this folder, and it is prepared again",
+        file=sys.stderr,
+      )
+    self._said |= bool(odd)
 
   def queries(self, split: str, text_query: str, template: TextTemplate | None = None) -> QueryTable:
     """All queries of a split, with their texts of `text_query` or, with a template, in that.

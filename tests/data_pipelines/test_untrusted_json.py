@@ -36,6 +36,12 @@ def test_other_json_is_what_it_is():
   assert parse_json(b'{"a": [1, 2.5, "x", null, true]}') == {"a": [1, 2.5, "x", None, True]}
 
 
+def test_names_that_are_there_twice_show_as_pairs():
+  assert parse_json('{"a": 1, "a": {"b": []}}', as_pairs=True) == [("a", 1), ("a", [("b", [])])]
+  with pytest.raises(ValueError, match="nested too deep"):
+    parse_json('{"a":' * 200_000, as_pairs=True)
+
+
 def test_counts_are_whole_numbers_in_a_range():
   assert [value for value in (0, 3, 4, True, 1.0, "1", None, -1) if is_count(value, 0, 3)] == [0, 3]
 

@@ -112,33 +112,38 @@ def config_to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json())
 
 
-LATER_FIELDS = {
+LATER_FIELDS: dict[str, Any] = {
   "parallel_state": "replicated",
   "loss_reference_as_negative": False,
   "loss_label_mask": False,
+  "init_from": "",
+  "init_from_step": "",
   "text_template": "",
   "text_variants": (),
 }
 
 
-LATER_TEXT_FIELDS = {"words": "ascii", "unseen_id": -1}
+LATER_TEXT_FIELDS: dict[str, Any] = {"words": "ascii", "unseen_id": -1}
+
+
+LATER_DATA_FIELDS: dict[str, Any] = {
+  "allow_other_content": False,
+  "compilation_cache": "",
+  "siblings_per_batch": 0,
+  "validation_share": 0.0,
+}
 
 
 def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
   """The configuration that `config_to_json` wrote; a field that came later has the value that it stands for."""
   config = ml_collections.ConfigDict(fields)
-  for name, value in LATER_FIELDS.items():
-    config[name] = config.get(name, value)
-  if "text_encoder" in config.get("model", {}):
-    config.model.composer_dtype = config.model.get("composer_dtype", "float32")
-    for name, value in LATER_TEXT_FIELDS.items():
-      config.model.text_encoder[name] = config.model.text_encoder.get(name, value)
-  config.init_from, config.init_from_step = config.get("init_from", ""), config.get("init_from_step", "")
-  if "data" in config:
-    config.data.allow_other_content = config.data.get("allow_other_content", False)
-    if config.data.get("dataset") == "catalogue":
-      config.data.negatives_per_query = config.data.get("negatives_per_query", 0)
-    config.data.compilation_cache = config.data.get("compilation_cache", "")
-    config.data.siblings_per_batch = config.data.get("siblings_per_batch", 0)
-    config.data.validation_share = config.data.get("validation_share", 0.0)
+  model, data = config.get("model", {}), config.get("data", {})
+  later = [(config, LATER_FIELDS)]
+  if "text_encoder" in model:
+    later += [(model, {"composer_dtype": "float32"}), (model.text_encoder, LATER_TEXT_FIELDS)]
+  later += [(data, LATER_DATA_FIELDS)] if "data" in config else []
+  later += [(data, {"negatives_per_query": 0})] if data.get("dataset") == "catalogue" else []
+  for part, fields_of_part in later:
+    for name, value in fields_of_part.items():
+      part[name] = part.get(name, value)
   return config

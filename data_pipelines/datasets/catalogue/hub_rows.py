@@ -8,8 +8,12 @@ from typing import Any
 
 from data_pipelines.datasets.catalogue.row_files import checked_rows, Columns, Row
 from data_pipelines.input_error import InputError
+from data_pipelines.paths import local_path
 
 PREFIX = "hf:"
+
+
+FIELDS = "config.data.triplets or captions"  # that name a source
 
 
 SAVED = ("dataset_dict.json", "dataset_info.json")  # one of them is in a folder of `save_to_disk`
@@ -53,7 +57,7 @@ def _load(source: str) -> Any:
   except ImportError as error:
     raise InputError(f"{source} needs the package datasets: pip install 'composeret-jax[datasets]'") from error
   address = source.removeprefix(PREFIX)
-  folder = pathlib.Path(address).expanduser()
+  folder = local_path(address, FIELDS)
   try:
     if any((folder / name).is_file() for name in SAVED):
       return datasets.load_from_disk(str(folder))

@@ -5,15 +5,12 @@ import hashlib
 from typing import Any, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt
-from data_pipelines.datasets.catalogue.hub_rows import PREFIX, read_hub_rows
+from data_pipelines.datasets.catalogue.hub_rows import FIELDS, PREFIX, read_hub_rows
 from data_pipelines.datasets.catalogue.row_files import Columns, read_rows
 from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.paths import local_path
 from data_pipelines.texts.words import unicode_words
-
-FIELDS = "config.data.triplets or captions"  # that name a source
-
 
 SPLITS = ("train", "test")
 

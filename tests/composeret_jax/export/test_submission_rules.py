@@ -66,6 +66,7 @@ REFUSED = [
   (SUBSET, changed(SUBSET, place=0, answer=LABELS[0]), "12: the reference 'test1-0-img0' is among its own answers"),
   (RECALL, changed(RECALL, place=0, answer="dev-1-img0"), "12: 'dev-1-img0' is not in its gallery"),
   (SUBSET, changed(SUBSET, place=0, answer=LABELS[8]), "12: 'test1-8-img0' is not in its subset"),
+  (RECALL, json.dumps(good(RECALL)).replace("{", '{"7": NaN, ').encode(), "not JSON (NaN is no number)"),
   (RECALL, json.dumps(good(RECALL)).encode() + b" " * 5_000_000, "bytes, expected at most 5,000,000"),
   (CIRCO, changed(CIRCO, place=0, answer="10"), "12: expected a list of numbers"),
   (CIRCO, changed(CIRCO, place=0, answer=11), "12: '11' is not in its gallery"),

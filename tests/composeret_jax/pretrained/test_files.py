@@ -24,6 +24,15 @@ def test_without_network_the_message_has_the_command(no_network):
   assert "\n  hf download timm/resnet18.tv_in1k model.safetensors\n" in message
 
 
+def test_paths_are_read_as_all_others(no_network, tmp_path, monkeypatch):
+  for find in (lambda where: find_folder(where, [], "model.text_encoder.path"), lambda where: find_weights(where, "x")):
+    with pytest.raises(InputError, match=r"config\..*=gs://bucket/bert cannot be used: gs:// is no path"):
+      find("gs://bucket/bert")
+  monkeypatch.setenv("HOME", str(tmp_path))
+  (tmp_path / "bert").mkdir()
+  assert find_folder("~/bert", [], "model.text_encoder.path") == tmp_path / "bert"
+
+
 def test_a_path_is_not_looked_up_on_the_hub(no_network):
   with pytest.raises(InputError, match="is no folder here$"):
     find_folder("./missing/folder/of/mine", ["config.json"], "model.text_encoder.path")

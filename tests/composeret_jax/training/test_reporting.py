@@ -129,6 +129,15 @@ def test_lines_that_power_loss_has_damaged_are_named_and_set_aside(config, tmp_p
   assert f"{file}: 3 lines are damaged, moved to {aside} (lines 2, 4, 5)" in capsys.readouterr().err
 
 
+def test_metrics_are_read_as_strictly_as_other_json(config, tmp_path):
+  file = tmp_path / "metrics.jsonl"
+  file.write_text('{"step": 1}\n{"step": 2, "train/total": NaN}\n{"step": 1e999}\n' + '{"a":' * 200_000 + "\n")
+  with Reporter(tmp_path, config, first_step=3):
+    pass
+  assert steps(file) == [1]
+  assert len((tmp_path / "unreadable_metrics.jsonl").read_text().splitlines()) == 3
+
+
 def test_the_table_has_a_line_where_more_than_one_in_a_hundred_queries_is_tied():
   shares = {"tied_share": 0.25, "image_only/tied_share": 0.01, "text_only/tied_share": 0.011}
   assert ties_line(shares).endswith("equal scores: composed 25.0%, text only 1.1%")

@@ -11,6 +11,7 @@ from data_pipelines.datasets.catalogue.content import named_images, split_captio
 from data_pipelines.datasets.catalogue.rows import Example
 from data_pipelines.input_error import InputError
 from data_pipelines.loader import ABSENT, LoadRows, TripletStream
+from data_pipelines.prepared.prepared_data import PreparedData
 from data_pipelines.texts.labels import label_numbers
 from data_pipelines.texts.readers import TokenReader
 from data_pipelines.texts.vocabulary import Vocabulary
@@ -230,6 +231,23 @@ def test_images_behind_a_link_are_found(open_catalogue, raw, tmp_path):
   assert {*dataset.gallery.names, *dataset.train_images.names} == {
     f"all/{name}" for name in map(tiny_datasets.catalogue_name, range(10))
   }
+
+
+def test_tables_of_an_older_version_with_odd_names_are_said(open_catalogue, tmp_path, monkeypatch, capsys):
+  fields = {"triplets": write_csv(tmp_path / "rows.csv", tiny_datasets.catalogue_triplets())}
+  open_catalogue(**fields)
+  assert "older version" not in capsys.readouterr().err
+  read = PreparedData.columns
+
+  def older(self, table, split):
+    columns = dict(read(self, table, split))
+    return columns | ({"name": ["./a.png", *columns["name"][1:]]} if table == "labels" else {})
+
+  monkeypatch.setattr(PreparedData, "columns", older)
+  open_catalogue(**fields)
+  said = capsys.readouterr().err
+  assert "was prepared by an older version: of 1 names such as ./a.png" in said
+  assert said.count("Delete this folder") == 1
 
 
 def test_an_image_has_one_name_however_rows_write_it(open_catalogue, tmp_path):
