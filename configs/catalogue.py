@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from configs import base, models
+from configs import base, models, recipes
 
 
 def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
@@ -20,4 +20,5 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   # How many images of a row's column negatives stand against its target, the first always, others drawn; 0: none.
   config.data.negatives_per_query = 0
   config.data.allow_missing_images = False  # True leaves out the rows concerned
+  recipes.set_recipe(config, model)
   return config

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from configs import base, models
+from configs import base, models, recipes
 
 
 def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
@@ -13,4 +13,5 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   config.protocol = "cirr"
   config.data.dataset = "cirr"
   config.data.allow_missing_images = False  # True leaves out the queries and gallery images concerned
+  recipes.set_recipe(config, model)
   return config

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from configs import base, models
+from configs import base, models, recipes
 
 
 def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
@@ -11,4 +11,5 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   config.model = models.get_config(model)
   config.data.dataset = "fashion200k"
   config.protocol = "fashion200k"
+  recipes.set_recipe(config, model)
   return config

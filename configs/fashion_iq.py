@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from configs import base, models
+from configs import base, models, recipes
 
 
 def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
@@ -17,4 +17,5 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   config.data.dataset = "fashion_iq"
   config.data.categories = ("dress", "shirt", "toptee")  # any of them, trained on and evaluated together
   config.data.allow_missing_images = False  # True leaves out the queries and gallery images concerned
+  recipes.set_recipe(config, model)
   return config

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from configs import base, models
+from configs import base, models, recipes
 
 
 def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
@@ -12,4 +12,5 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   config.data.dataset = "mit_states"
   config.protocol = "mit_states"
   config.weight_decay = 5e-5
+  recipes.set_recipe(config, model)
   return config

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from configs import base, models
+from configs import base, models, recipes
 
 
 def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
@@ -25,4 +25,5 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   config.decay_every_steps = 300
   config.eval_every_steps = 400
   config.checkpoint_every_steps = 200
+  recipes.set_recipe(config, model)
   return config

@@ -1,0 +1,30 @@
+"""How a model is trained where flags say nothing else: by the published recipe, unless it has one of its own."""
+
+from collections.abc import Callable
+
+import ml_collections
+
+# Data sets whose labels or references say which images are siblings.
+WITH_SIBLINGS = ("fashion200k", "mit_states", "shapes")
+
+
+def set_recipe(config: ml_collections.ConfigDict, model: str) -> None:
+  """Changes `config`, the whole configuration of a data set, where `model` has a recipe of its own."""
+  if model in RECIPES:
+    RECIPES[model](config)
+
+
+def rotor(config: ml_collections.ConfigDict) -> None:
+  """From random weights; a quarter of each batch are siblings where the data set has them (docs/results.md)."""
+  config.loss = "info_nce"
+  config.optimizer = "adamw"
+  config.learning_rate = 0.001
+  config.trunk_learning_rate_factor = 1.0
+  config.weight_decay = 5e-5
+  config.num_warmup_steps = 150
+  config.decay = "cosine"
+  if config.data.dataset in WITH_SIBLINGS:
+    config.data.siblings_per_batch = config.batch_size // 4
+
+
+RECIPES: dict[str, Callable[[ml_collections.ConfigDict], None]] = {"rotor": rotor}
