@@ -81,13 +81,23 @@ MIN_SPLIT_SIZE = 2**16  # numbers; to gather a smaller array costs more than it 
 def part_or_whole(mesh: Mesh | AbstractMesh, shape: tuple[int, ...], *, split: bool) -> NamedSharding:
   """An array of a train state: with `split`, from MIN_SPLIT_SIZE numbers on, a part of it on each device.
 
-  It is split along its largest axis of those that the number of devices divides. Others are whole on each device.
+  It is split along the axis that makes most parts, the largest of those: as many parts as its size and the number of
+  devices have as common divisor. Where parts are fewer than devices, as with 1,152 rows on 256 devices, several devices
+  have the same part. An array without such an axis is whole on each device.
   """
-  divisible = [axis for axis, size in enumerate(shape) if size % mesh.size == 0]
-  if not split or math.prod(shape) < MIN_SPLIT_SIZE or not divisible:
+  axes = ((math.gcd(size, mesh.size), size, -axis) for axis, size in enumerate(shape))
+  parts, _, place = max(axes, default=(1, 1, 0))
+  if not split or math.prod(shape) < MIN_SPLIT_SIZE or parts == 1:
     return on_every_device(mesh)
-  largest = max(divisible, key=lambda axis: shape[axis])
-  return NamedSharding(mesh, PartitionSpec(*[None] * largest, AXIS))
+  return NamedSharding(_in_groups(mesh, parts), PartitionSpec(*[None] * -place, AXIS))
+
+
+def _in_groups(mesh: Mesh | AbstractMesh, size: int) -> Mesh | AbstractMesh:
+  """The same devices in rows of `size`, along which arrays are split."""
+  if size == mesh.size:
+    return mesh
+  shape, names = (mesh.size // size, size), ("copies", AXIS)
+  return AbstractMesh(shape, names) if isinstance(mesh, AbstractMesh) else Mesh(mesh.devices.reshape(shape), names)
 
 
 def unsplit(arrays: Tree) -> Tree:

@@ -115,9 +115,9 @@ def check_split(state, mesh, split_from):
   """Each device has its part of every large array, after the steps too; evaluation has whole parameters."""
   kept = state.variables.params, state.optimizer_state, state.negatives
   for leaf in jax.tree.leaves(kept):
-    divisible = leaf.size >= split_from and any(size % mesh.size == 0 for size in leaf.shape)
+    num_parts = max((math.gcd(size, mesh.size) for size in leaf.shape), default=1) if leaf.size >= split_from else 1
     part = math.prod(leaf.addressable_shards[0].data.shape)
-    assert part == (leaf.size // mesh.size if divisible else leaf.size), (leaf.shape, leaf.sharding)
+    assert part == leaf.size // num_parts, (leaf.shape, leaf.sharding)
   split, whole = (jax.tree.leaves(params) for params in (state.variables.params, evaluated_variables(state).params))
   for part, leaf in zip(split, whole, strict=True):
     np.testing.assert_array_equal(np.asarray(leaf), fetch(part))

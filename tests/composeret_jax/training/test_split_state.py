@@ -26,6 +26,7 @@ WHOLE = PartitionSpec()
   ((128, 511), WHOLE),  # too small
   ((1023, 256), PartitionSpec(None, AXIS)),  # four devices do not divide the larger axis
   ((1023, 255), WHOLE),
+  ((1026, 255), PartitionSpec(AXIS)),  # in two parts
   ((2**16,), PartitionSpec(AXIS)),
   ((), WHOLE),
 ])  # fmt: skip
@@ -33,6 +34,12 @@ def test_large_arrays_are_split_along_their_largest_axis_that_divides(shape, spe
   mesh = AbstractMesh((4,), (AXIS,))
   assert part_or_whole(mesh, shape, split=True).spec == spec
   assert part_or_whole(mesh, shape, split=False).spec == WHOLE
+
+
+def test_devices_that_an_axis_has_no_parts_for_have_copies():
+  sharding = part_or_whole(AbstractMesh((256,), (AXIS,)), (1152, 4304), split=True)
+  assert sharding.shard_shape((1152, 4304)) == (1152 // 128, 4304)
+  assert sharding.mesh.axis_sizes == (2, 128)
 
 
 def test_pmap_keeps_a_whole_state_on_each_device(config):
