@@ -8,7 +8,7 @@ import sys
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 # Files of configs/ that other configurations import; they describe no run.
-_PARTS = ("__init__", "base", "models")
+_PARTS = ("__init__", "base", "models", "recipes")
 
 
 def folder() -> pathlib.Path:
