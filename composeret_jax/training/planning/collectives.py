@@ -55,9 +55,10 @@ def collectives(hlo: str, num_devices: int) -> dict[str, Sent]:
       own_name, shapes, kind, start = match.groups()
       size = num_runs * _result_bytes(shapes, kind, is_start=bool(start))
       size *= num_devices if kind == "reduce-scatter" else 1
-      # One collective may have several instructions, and then they have one channel.
+      # XLA gives each of its collectives a channel, which several instructions may share. All collectives that
+      # shard_map writes have channel 1: these count by instruction.
       channel = re.search(r"channel_id=(\d+)", match.string)
-      found[channel[1] if channel else own_name] = kind, num_runs, size
+      found[channel[1] if channel and channel[1] != "1" else own_name] = kind, num_runs, size
   kinds = {kind: [counted[1:] for counted in found.values() if counted[0] == kind] for kind in KINDS}
   return {kind: Sent(*map(sum, zip(*counted, strict=True))) for kind, counted in kinds.items() if counted}
 

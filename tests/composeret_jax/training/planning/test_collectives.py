@@ -37,8 +37,13 @@ def test_a_cpus_loop_tells_its_iterations_beside_it():
 
 
 def test_copies_of_a_computation_have_one_channel():
-  copies = LOOP.replace("channel_id=2", "channel_id=1").replace("(bf16[2,3]{1,0}, pred[4])", "f32[8]")
+  copies = LOOP.replace("channel_id=1", "channel_id=2").replace("(bf16[2,3]{1,0}, pred[4])", "f32[8]")
   assert collectives(copies, 4)["all-reduce"].count in (1, 5)
+
+
+def test_collectives_of_shard_map_share_channel_1_and_count_apart():
+  gathers = program("%g = f32[32]{0} all-gather(%x), channel_id=1", "%h = f32[32]{0} all-gather(%y), channel_id=1")
+  assert collectives(gathers, 4) == {"all-gather": Sent(2, 2 * 128)}
 
 
 @pytest.mark.parametrize(
