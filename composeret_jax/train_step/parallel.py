@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -63,7 +64,7 @@ class Parallel:
     specs = PartitionSpec(AXIS), PartitionSpec()
     return jax.shard_map(on_a_device, mesh=self.mesh, in_specs=specs, out_specs=PartitionSpec())
 
-  def compile(self, step: Callable) -> jax.stages.Wrapped:
+  def compile(self, step: Callable) -> Any:  # what pmap gives is no jax.stages.Wrapped
     """(state, batches that `place` gave, images) -> (state, losses [] or [steps]); the state given is used up."""
     steps = step if self.steps_per_call == 1 else scanned(step)
     if self.kind == "jit":
