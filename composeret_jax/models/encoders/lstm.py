@@ -65,9 +65,11 @@ class Lstm(nnx.Module):
       zeros, positions = jnp.zeros((batch, hidden_dim)), jnp.arange(inputs.shape[1])
       return jax.lax.scan(step, (zeros, zeros), (gates.swapaxes(0, 1), positions), unroll=unroll)[0][0]
 
-    # Four steps in one turn of the loop start half as many of a GPU's kernels; a CPU is slower by it.
+    # Four steps in one turn of the loop start half as many of a GPU's kernels; a CPU is slower by it. A program that is
+    # exported for any length cannot tell how many turns these are.
+    num_at_once = 4 if isinstance(inputs.shape[1], int) else 1
     return jax.lax.platform_dependent(
       gates_from_input,
       cpu=functools.partial(last_hidden, unroll=1),
-      default=functools.partial(last_hidden, unroll=4),
+      default=functools.partial(last_hidden, unroll=num_at_once),
     )
