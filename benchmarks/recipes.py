@@ -23,13 +23,6 @@ from absl import app, flags
 
 from benchmarks.runs import parse_run, Run
 
-_RUNS = flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each recipe.")
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
-_OUTPUT = flags.DEFINE_string("output", None, "File of JSON lines to add to.")
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", 1, "Processes that train side by side.", lower_bound=1)
-_OVERRIDES = flags.DEFINE_multi_string("also", [], "A field of every run's configuration: --config.NAME=VALUE.")
-_MINUTES = flags.DEFINE_float("minutes", 60.0, "After these no run starts.", lower_bound=0)
-
 NOT_OF_THE_PROGRAM = "--config.data.siblings_per_batch="
 
 
@@ -70,23 +63,23 @@ def programs(runs: Sequence[Run], done: set[tuple[str, int]]) -> list[Program]:
 def share_device() -> None:
   """Gives each process its part of the device's memory, and what others compiled; JAX has to start after this."""
   # The other half is for what is not in JAX's pools: each process's context, cuBLAS, cuDNN and CUDA graphs.
-  os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.5 / _NUM_PROCESSES.value:.3f}")
+  os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.5 / flags.FLAGS.num_processes:.3f}")
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp())
   os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def main(_) -> None:
   """Trains what is missing; ends with status 1 when a program failed."""
-  output = pathlib.Path(_OUTPUT.value)
+  output = pathlib.Path(flags.FLAGS.output)
   lines = map(json.loads, output.read_text().splitlines() if output.exists() else ())
   done = {(line["title"], line["seed"]) for line in lines}
-  runs = [parse_run(text, _SEEDS.value) for text in _RUNS.value]
-  runs = [dataclasses.replace(run, arguments=(*run.arguments, *_OVERRIDES.value)) for run in runs]
+  runs = [parse_run(text, flags.FLAGS.seeds) for text in flags.FLAGS.run]
+  runs = [dataclasses.replace(run, arguments=(*run.arguments, *flags.FLAGS.also)) for run in runs]
   share_device()
-  deadline = time.time() + 60 * _MINUTES.value
+  deadline = time.time() + 60 * flags.FLAGS.minutes
   failed = 0
   spawn = multiprocessing.get_context("spawn")
-  with concurrent.futures.ProcessPoolExecutor(_NUM_PROCESSES.value, spawn) as pool:
+  with concurrent.futures.ProcessPoolExecutor(flags.FLAGS.num_processes, spawn) as pool:
     trainings = [pool.submit(program.train, str(output), deadline) for program in programs(runs, done)]
     for training in concurrent.futures.as_completed(trainings):
       if error := training.exception():
@@ -96,6 +89,17 @@ def main(_) -> None:
     sys.exit(1)
 
 
+def define_flags() -> None:
+  """Where this is the program: another benchmark may have flags of the same names."""
+  flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each recipe.")
+  flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
+  flags.DEFINE_string("output", None, "File of JSON lines to add to.")
+  flags.DEFINE_integer("num_processes", 1, "Processes that train side by side.", lower_bound=1)
+  flags.DEFINE_multi_string("also", [], "A field of every run's configuration: --config.NAME=VALUE.")
+  flags.DEFINE_float("minutes", 60.0, "After these no run starts.", lower_bound=0)
+
+
 if __name__ == "__main__":
+  define_flags()
   flags.mark_flags_as_required(["run", "output"])
   app.run(main)

@@ -24,13 +24,6 @@ from absl import app, flags
 from benchmarks.recall_curves import recall_curves
 from benchmarks.runs import parse_run, Run, train
 
-_RUNS = flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each row of the table.")
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
-_RUNS_DIR = flags.DEFINE_string("runs_dir", None, "Where the runs' workdirs are.")
-_TABLE = flags.DEFINE_string("table", None, "The tables to write, without .md and .csv.")
-_PLOT = flags.DEFINE_string("plot", None, "The picture to write, a .png; needs matplotlib.")
-_METRIC = flags.DEFINE_string("metric", "R@1", "What the picture shows.")
-
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -81,26 +74,37 @@ def _cell(mean: float | None, deviation: float | None) -> str:
 def main(_) -> None:
   """Trains what is missing and writes the tables and the picture; ends with status 1 when a run failed."""
   try:
-    runs = [parse_run(text, _SEEDS.value) for text in _RUNS.value]
+    runs = [parse_run(text, flags.FLAGS.seeds) for text in flags.FLAGS.run]
   except ValueError as error:
     sys.exit(f"error: {error}")
-  if _PLOT.value:
+  if flags.FLAGS.plot:
     try:
       from benchmarks import recall_plot  # matplotlib is not for those who want the table alone
     except ImportError:
       sys.exit("error: --plot needs matplotlib: pip install matplotlib")
-  runs_dir, rows = pathlib.Path(_RUNS_DIR.value), []
+  runs_dir, rows = pathlib.Path(flags.FLAGS.runs_dir), []
   for run in runs:
     results = [train(run, seed, run.workdir(runs_dir, seed)) for seed in run.seeds]
     rows.append(Row(run, [result for result in results if result is not None]))
-    write_tables(rows, pathlib.Path(_TABLE.value))
-  curves = recall_curves(runs, runs_dir, _METRIC.value)
-  if _PLOT.value and curves:
-    recall_plot.draw(curves, _METRIC.value, pathlib.Path(_PLOT.value))
+    write_tables(rows, pathlib.Path(flags.FLAGS.table))
+  curves = recall_curves(runs, runs_dir, flags.FLAGS.metric)
+  if flags.FLAGS.plot and curves:
+    recall_plot.draw(curves, flags.FLAGS.metric, pathlib.Path(flags.FLAGS.plot))
   if any(len(row.results) < len(row.run.seeds) for row in rows):
     sys.exit(1)
 
 
+def define_flags() -> None:
+  """Where this is the program: another benchmark may have flags of the same names."""
+  flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each row of the table.")
+  flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
+  flags.DEFINE_string("runs_dir", None, "Where the runs' workdirs are.")
+  flags.DEFINE_string("table", None, "The tables to write, without .md and .csv.")
+  flags.DEFINE_string("plot", None, "The picture to write, a .png; needs matplotlib.")
+  flags.DEFINE_string("metric", "R@1", "What the picture shows.")
+
+
 if __name__ == "__main__":
+  define_flags()
   flags.mark_flags_as_required(["run", "runs_dir", "table"])
   app.run(main)

@@ -21,11 +21,6 @@ from benchmarks.fuzz.open_files import try_files
 from benchmarks.fuzz.served_page import try_page
 from composeret_jax.serving.index import open_index
 
-_BUNDLE = flags.DEFINE_string("bundle", None, "A bundle's folder.", required=True)
-_INDEX = flags.DEFINE_string("index", None, "The folder of an index that the bundle made.", required=True)
-_MINUTES = flags.DEFINE_float("minutes", 10.0, "For all of it.", lower_bound=0.0)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the cases.")
-
 SHARES = {"bundle": 0.35, "index": 0.1, "tokenizer": 0.05, "page": 0.5}  # of the time
 FINDING = "FINDING: "
 
@@ -66,14 +61,23 @@ def findings(tried: Sequence[Sequence[str]]) -> list[str]:
 
 def main(_) -> None:
   """Tries, prints the table and what was found."""
-  seconds = 60 * _MINUTES.value
-  bundle, index = (pathlib.Path(flag.value).resolve() for flag in (_BUNDLE, _INDEX))
-  tried = list(outcomes(bundle, index, _SEED.value, lambda part: until(SHARES[part] * seconds)))
+  seconds = 60 * flags.FLAGS.minutes
+  bundle, index = (pathlib.Path(path).resolve() for path in (flags.FLAGS.bundle, flags.FLAGS.index))
+  tried = list(outcomes(bundle, index, flags.FLAGS.seed, lambda part: until(SHARES[part] * seconds)))
   print(table(tried))
   found = findings(tried)
   print("\n".join(["", *found]) if found else "\nNothing was found.")
   sys.exit(bool(found))
 
 
+def define_flags() -> None:
+  """Where this is the program: another benchmark may have flags of the same names."""
+  flags.DEFINE_string("bundle", None, "A bundle's folder.", required=True)
+  flags.DEFINE_string("index", None, "The folder of an index that the bundle made.", required=True)
+  flags.DEFINE_float("minutes", 10.0, "For all of it.", lower_bound=0.0)
+  flags.DEFINE_integer("seed", 0, "Of the cases.")
+
+
 if __name__ == "__main__":
+  define_flags()
   app.run(main)
