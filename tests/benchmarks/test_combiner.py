@@ -8,9 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks import combiner
-
-ROOT = pathlib.Path(combiner.__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.mark.slow
