@@ -191,7 +191,7 @@ class SlowPixels:
 
 
 def test_a_killed_worker_is_one_error_that_says_what_to_set():
-  batches = image_batches(SlowPixels(), batch_size=1, num_workers=1)
+  batches = image_batches(SlowPixels(), range(1000), batch_size=1, num_batches=1000, num_workers=1)
   next(batches)
   for worker in multiprocessing.active_children():
     os.kill(worker.pid, signal.SIGKILL)

@@ -48,7 +48,13 @@ def emoji(tmp_path_factory):
     file.extractall(target, filter="data")
   (root,) = target.iterdir()
   config = ml_collections.ConfigDict(
-    {"dataset": "mit_states", "dir": str(root), "prepared_dir": str(target / "prepared"), "on_bad_image": "fail"}
+    {
+      "dataset": "mit_states",
+      "dir": str(root),
+      "prepared_dir": str(target / "prepared"),
+      "on_bad_image": "fail",
+      "validation_share": 0.0,
+    }
   )
   return open_dataset(config, "modification"), json.loads(expected.read_text())
 

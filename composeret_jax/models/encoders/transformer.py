@@ -7,6 +7,7 @@ products and what runs between the layers are in `dtype`. Weights are zero until
 from collections.abc import Iterable, Sequence
 import dataclasses
 import functools
+from typing import Any
 
 from flax import nnx
 import jax
@@ -94,8 +95,11 @@ class Attention(nnx.Module):
     return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
 
 
-def causal_mask(length: int) -> Bool[Array, "1 1 length length"]:
-  """Which states, along the last axis, those along the axis before it see: themselves and those before them."""
+def causal_mask(length: Any) -> Bool[Array, "1 1 length length"]:
+  """Which states, along the last axis, those along the axis before it see: themselves and those before them.
+
+  `length` is an int, or a size that an export leaves open.
+  """
   positions = jnp.arange(length)
   return (positions[:, None] >= positions)[None, None]
 

@@ -100,7 +100,7 @@ def test_what_is_frozen_is_neither_trained_nor_kept(bert_config, tmp_path):
   model, batch = built(bert_config, projection_dim=6)
   step, state = step_of(bert_config, model)
   table = np.asarray(model.text_encoder.trunk.features[...])
-  assert jax.tree.leaves(state.variables.frozen)[0].shape == table.shape == (len(TEXTS), 8)
+  assert jax.tree.leaves(state.variables.frozen)[0].shape == table.shape == (1 + len(TEXTS), 8)  # the empty text, too
   assert set(state.variables.params["text_encoder"]) == {"projection"}
   trained, _ = step(state, batch)
   np.testing.assert_array_equal(jax.tree.leaves(trained.variables.frozen)[0], table)

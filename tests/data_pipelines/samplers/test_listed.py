@@ -1,7 +1,7 @@
 import numpy as np
 
 from data_pipelines.samplers import ListedSampler
-from data_pipelines.tables import QueryTable
+from data_pipelines.tables import QueryTable, Triplet
 
 
 def test_targets_with_one_label_are_equally_likely_and_one_alone_needs_no_generator():
@@ -14,4 +14,4 @@ def test_targets_with_one_label_are_equally_likely_and_one_alone_needs_no_genera
   def no_generator():
     raise AssertionError("a generator was made")
 
-  assert sampler.sample(1, no_generator) == [(1, 1, "own")]
+  assert sampler.sample(1, no_generator) == [Triplet(1, 1, "own")]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.samplers import ModificationSampler
-from data_pipelines.tables import QueryTable, TripletSampler
+from data_pipelines.tables import QueryTable, Triplet, TripletSampler
 
 QUERIES = QueryTable(
   references=np.array([0, 0, 1, 2]),
@@ -23,7 +23,7 @@ def sampler():
 def test_an_item_is_a_modification(sampler):
   assert isinstance(sampler, TripletSampler)
   assert sampler.num_items == 2
-  assert sampler.sample(0, lambda: np.random.default_rng(0)) == [(0, 1, "add a cube")]
+  assert sampler.sample(0, lambda: np.random.default_rng(0)) == [Triplet(0, 1, "add a cube")]
 
 
 def test_pairs_of_a_modification_are_equally_likely(sampler):
