@@ -69,6 +69,7 @@ def results(tmp_path_factory):
   return chosen, dict(zip(CASES, zip(losses[::2], losses[1::2], strict=True), strict=True)), done.stderr
 
 
+@pytest.mark.slow  # compiles steps for four devices
 def test_steps_are_those_of_images_on_each_device(results):
   whole, split = results[1]["mined, in microbatches"]
   assert split == whole  # to the bit

@@ -11,6 +11,7 @@ from configs import circo, cirr
 from data_pipelines.input_error import InputError
 
 
+@pytest.mark.slow  # a whole run
 def test_the_best_is_of_the_validation_split_and_every_number_names_its_split(config, tmp_path, capsys):
   config.data.validation_share = 0.4
   config.update(num_train_steps=4, eval_every_steps=2, checkpoint_every_steps=2)

@@ -245,6 +245,7 @@ def test_the_gradient_norm_is_of_all_leaves_large_and_small():
     np.testing.assert_allclose(gradient_norm({"a": some[:2], "b": some[2:]}), expected, rtol=1e-6)
 
 
+@pytest.mark.slow  # compiles a step for each loss
 def test_references_and_given_negatives_stand_against_the_targets(config):
   config.loss, config.loss_reference_as_negative, config.loss_label_mask = "batch_based_classification", True, True
   config.model.loss_weights.update(image_reconstruction=0, text_reconstruction=0, rotational_symmetry=0)

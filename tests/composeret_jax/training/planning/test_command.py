@@ -52,6 +52,7 @@ def test_a_step_on_this_machine_is_reported_without_data(config, tmp_path, capsy
   assert "the compiler's estimate of a step: unknown" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # compiles several steps
 def test_operations_are_of_one_step_with_every_iteration_of_its_loops(config, tmp_path):
   once = report(config, tmp_path)["flops_per_device"]
   config.train.num_microbatches = 4

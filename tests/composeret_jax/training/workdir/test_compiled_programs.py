@@ -25,6 +25,7 @@ def counted():
   compilation_cache.reset_cache()
 
 
+@pytest.mark.slow  # two whole runs, one without a cache
 def test_a_second_start_compiles_nothing(config, tmp_path, counted):
   """Takes long, since the first start compiles all programs of a run without the session's cache."""
   config.data.compilation_cache = str(tmp_path / "programs")
