@@ -77,6 +77,7 @@ def test_steps_are_those_of_images_on_each_device(results):
   np.testing.assert_allclose(split, whole, rtol=1e-6)  # of one program, whose operations XLA merges otherwise
 
 
+@pytest.mark.slow  # by the same processes
 def test_images_are_split_where_they_fit_no_device_but_all_of_them(results):
   chosen, _, said = results
   assert chosen == {"jit 0.1": "NoneType", "jit 0.5": "SplitRows", "pmap 0.5": "NoneType", "jit 1.0": "ArrayImpl"}
