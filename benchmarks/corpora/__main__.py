@@ -1,6 +1,6 @@
 """Builds corpora of real pictures from public npm packages, under the packages' licences.
 
-python -m benchmarks.corpora --output_dir=data
+python -m benchmarks.corpora --output_dir=data --registry=$(npm config get registry)
 
 emoji_states (Noto Emoji, Apache-2.0, and Twemoji, CC-BY 4.0, as emoji-datasource holds them; MIT-States' layout),
 icons_200k (Fluent UI System Icons, MIT) and phosphor_200k (Phosphor Icons, MIT; both in Fashion200k's layout), all of
@@ -25,7 +25,7 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder to write them to; 
 _DOWNLOADS = flags.DEFINE_string(
   "downloads", None, "Folder that keeps the packages, by default one beside the corpora."
 )
-_REGISTRY = flags.DEFINE_string("registry", "https://registry.npmjs.org", "Where the packages are.")
+_REGISTRY = flags.DEFINE_string("registry", None, "Address of an npm registry: what `npm config get registry` prints.")
 
 flags.register_validator(
   "corpora", lambda names: set(names) <= WRITERS.keys(), message=f"expected some of {', '.join(WRITERS)}"
@@ -50,5 +50,5 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-  flags.mark_flag_as_required("output_dir")
+  flags.mark_flags_as_required(["output_dir", "registry"])
   app.run(main)
