@@ -9,7 +9,7 @@ import math
 import re
 
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-# Instructions that move numbers, or whose work is that of the computations that they call.
+# Instructions that only move numbers, and those that call computations, which are counted by themselves.
 NO_ARITHMETIC = re.compile(
   "parameter|constant|iota|tuple|get-tuple-element|bitcast|bitcast-convert|copy|broadcast|reshape|transpose|slice|"
   "dynamic-slice|dynamic-update-slice|concatenate|pad|gather|reverse|convert|optimization-barrier|partition-id|"

@@ -100,9 +100,9 @@ class Searcher:
     """The query that the text makes of this one, which another text can turn further.
 
     Its feature is the composed one plus `image_weight` times the feature before the text, plus `text_weight` times
-    that of the text alone, at length 1. Raises InputError when that has length 0, for a text without a known word, and
-    for a model that composes images when the query has none: when it has been refined already, or its image is not on
-    this disk.
+    the feature of the text alone; the sum is brought to length 1. Raises InputError when the sum has length 0, for a
+    text without a known word, and for a model that composes images when the query has none: when it has been refined
+    already, or its image is not on this disk.
     """
     return self.refine_many([query], [text], image_weight, text_weight)[0]
 

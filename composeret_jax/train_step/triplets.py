@@ -15,7 +15,7 @@ def sample_triplets(key: PRNGKeyArray, batch_size: int, rows: Int[Array, " own"]
 
   Row i has row (i + batch) mod 2 batch as its positive; its negatives are three distinct rows of the others, uniformly
   drawn (fewer when a batch of two has no three others). With `rows` of the batch, the anchors are these rows' alone:
-  what a row draws follows from `key` and its number, whoever draws it. Raises ValueError for a batch of one.
+  the draw of a row depends on `key` and the row number only, on any device. Raises ValueError for a batch of one.
   """
   if batch_size < MIN_BATCH_SIZE:
     raise ValueError(f"triplets need negatives: batch size {batch_size}, at least {MIN_BATCH_SIZE} expected")

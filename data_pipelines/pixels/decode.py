@@ -37,7 +37,7 @@ INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamp
 RESIZES = ("crop", "squash", "magic_lens", "pad")
 
 
-PAD_RATIO = 1.25  # the longest shape, long side to short, that CLIP4Cir leaves as it is
+PAD_RATIO = 1.25  # the longest shape, long side to short, that CLIP4Cir does not pad
 
 
 MAGIC_LENS_SIZE = 224  # to which its original brings images before its model's own size

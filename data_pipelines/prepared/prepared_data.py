@@ -32,7 +32,7 @@ class PreparedData:
 
   @property
   def version(self) -> str:
-    """That of the tables' layout."""
+    """The version of the tables' layout."""
     return str(self._tables["images"].version)
 
   @property

@@ -11,7 +11,7 @@ CAPTION = "caption"  # the field that the queries of every data set have
 
 @dataclasses.dataclass(frozen=True)
 class TextTemplate:
-  """A query's texts, whose composed features are averaged; `{name}` stands for a field of the query as it is.
+  """A query's texts, whose composed features are averaged; `{name}` is replaced by that field of the query, unchanged.
 
   The characters of `strips` are taken from both ends of each field first. A model is trained with the first text.
   """

@@ -154,7 +154,7 @@ class TowerFolder:
     tensors = {name: tensor for name, tensor in self.tensors().items() if not name.endswith(IGNORED)}
     name = self.family.positions
     if name in tensors:
-      # As many as the image has patches; a class token's stays as it is.
+      # One position for each patch of the image; the class token's position does not change.
       *_, num, dim = slots[name].shape
       rows = tensors[name].reshape(-1, dim)
       num_tokens = len(rows) - round(len(rows) ** 0.5) ** 2

@@ -24,7 +24,7 @@ def check_same_data(saved: MadeWith, dataset: Dataset, config: ml_collections.Co
   if not config.data.allow_other_content:
     raise InputError(
       f"{lines}\nBring back the data, or use a new --workdir. --config.data.allow_other_content=True goes on with the "
-      "data as it is now: numbers before and after do not compare"
+      "present data: metrics from before and after are not comparable"
     )
   if is_first():
     print(f"{lines}\nIt goes on, as config.data.allow_other_content says.", file=sys.stderr)

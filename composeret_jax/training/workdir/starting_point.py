@@ -35,7 +35,7 @@ class StartingPoint(NamedTuple):
 def start_from_another_run(
   model: RetrievalModel, config: ml_collections.ConfigDict, words: Sequence[str] | None
 ) -> None:
-  """Fills `model` from the run that `config` names, and prints what does not fit, and stays as it is.
+  """Fills `model` from the run that `config` names, and prints which variables do not fit and stay initial.
 
   `words` are those of the model's LSTM: words that both runs know keep their embeddings. Raises InputError when there
   is no such checkpoint, it is damaged, or nothing of it fits.
