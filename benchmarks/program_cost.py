@@ -4,23 +4,18 @@ XLA's own analysis counts a loop's body once, however often it runs.
 """
 
 import dataclasses
-import functools
 import math
 import re
 
-COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+from composeret_jax.training.planning.collectives import KINDS
+from composeret_jax.training.planning.hlo_program import Instruction, num_bytes, read_program, shapes
+
 # Instructions that only move numbers, and those that call computations, which are counted by themselves.
 NO_ARITHMETIC = re.compile(
   "parameter|constant|iota|tuple|get-tuple-element|bitcast|bitcast-convert|copy|broadcast|reshape|transpose|slice|"
   "dynamic-slice|dynamic-update-slice|concatenate|pad|gather|reverse|convert|optimization-barrier|partition-id|"
   "replica-id|after-all|custom-call|fusion|while|call|conditional"
 )
-BITS = re.compile(r"[a-z]+(\d+)")
-SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
-HEAD = re.compile(r"(ENTRY )?%?([\w.-]+) \(.*\{$")
-INSTRUCTION = re.compile(r"\s*(?:ROOT )?%?([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*)")
-CALLED = re.compile(r"(?:calls|to_apply|body)=%?([\w.-]+)")
-TRIPS = re.compile(r'known_trip_count":\{"n":"(\d+)"')
 CONTRACTED = re.compile(r"lhs_contracting_dims=\{([\d,]*)\}")
 
 
@@ -36,68 +31,31 @@ class Cost:
   collective_bytes: int = 0
   collectives_in_loops: int = 0
 
-  def __add__(self, other: "Cost") -> "Cost":
-    """The cost of both."""
-    return Cost(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
-
-  def repeated(self, times: int) -> "Cost":
-    """The cost of a loop that runs this `times` times."""
-    in_loops = max(self.num_collectives, self.collectives_in_loops)
-    return Cost(self.flops * times, self.num_collectives * times, self.collective_bytes * times, in_loops)
-
 
 def program_cost(hlo: str) -> Cost:
   """The cost of the optimised program `hlo`, as `compiled.as_text()` gives it. Loops count as often as XLA knows."""
-  computations, entry = _computations(hlo)
-
-  @functools.cache
-  def cost(name: str) -> Cost:
-    lines = [match.groups() for match in map(INSTRUCTION.match, computations[name]) if match]
-    shapes = {name: shape for name, shape, *_ in lines}
-    return sum((_own_cost(shape, kind, rest, shapes) + called(kind, rest) for _, shape, kind, rest in lines), Cost())
-
-  def called(kind: str, rest: str) -> Cost:
-    if kind not in ("fusion", "while", "call"):
-      return Cost()
-    inner = cost(CALLED.search(rest)[1])
-    trips = TRIPS.search(rest)
-    return inner.repeated(int(trips[1]) if trips else 1) if kind == "while" else inner
-
-  return cost(entry)
+  flops = count = sent = in_loops = 0.0
+  for computation in read_program(hlo):
+    types = {it.name: it.type for it in computation.instructions}
+    for it in computation.instructions:
+      if it.operation in KINDS:
+        count += computation.num_runs
+        in_loops += computation.in_loop
+        sent += computation.num_runs * sum(num_bytes(*shape) for shape in shapes(it.type))
+      elif not NO_ARITHMETIC.fullmatch(it.operation):
+        flops += computation.num_runs * _flops(it, types)
+  return Cost(float(flops), int(count), int(sent), int(in_loops))
 
 
-def _computations(hlo: str) -> tuple[dict[str, list[str]], str]:
-  """The lines of each computation by its name, and the name of the program's own."""
-  computations: dict[str, list[str]] = {}
-  name = entry = ""
-  for line in hlo.splitlines():
-    if head := HEAD.match(line):
-      name = head[2]
-      computations[name] = []
-      entry = name if head[1] else entry
-    elif name:
-      computations[name].append(line)
-  return computations, entry
+def _flops(instruction: Instruction, types: dict[str, str]) -> float:
+  """What a reduction reads, what a scatter adds, what a product multiplies; otherwise one for each result."""
+  if instruction.operation == "dot":
+    dims = re.search(r"\[([\d,]*)\]", types[instruction.operands[0]])[1].split(",")
+    contracted = CONTRACTED.search(instruction.rest)[1].split(",")
+    return 2 * _num_elements(instruction.type) * math.prod(int(dims[int(dim)]) for dim in contracted if dim)
+  counted = {"reduce": 0, "reduce-window": 0, "scatter": 2}.get(instruction.operation)
+  return _num_elements(instruction.type if counted is None else types[instruction.operands[counted]])
 
 
-def _own_cost(shape: str, kind: str, rest: str, shapes: dict[str, str]) -> Cost:
-  """The cost of one instruction but for the computations that it calls."""
-  if kind in COLLECTIVES:
-    return Cost(num_collectives=1, collective_bytes=_sizes(shape)[1])
-  if NO_ARITHMETIC.fullmatch(kind):
-    return Cost()
-  operands = re.findall(r"%([\w.-]+)", rest)
-  if kind == "dot":
-    lhs = [int(dim) for dim in SHAPE.search(shapes[operands[0]])[2].split(",")]
-    contracted = [int(dim) for dim in CONTRACTED.search(rest)[1].split(",") if dim]
-    return Cost(2.0 * _sizes(shape)[0] * math.prod(lhs[dim] for dim in contracted))
-  # What a reduction reads, what a scatter adds, and otherwise one operation for each result.
-  counted = {"reduce": 0, "reduce-window": 0, "scatter": 2}.get(kind)
-  return Cost(float(_sizes(shape if counted is None else shapes[operands[counted]])[0]))
-
-
-def _sizes(shape: str) -> tuple[int, int]:
-  """How many numbers, and how many bytes, are in an array or in a tuple of arrays."""
-  arrays = [(dtype, math.prod(int(dim) for dim in dims.split(",") if dim)) for dtype, dims in SHAPE.findall(shape)]
-  bits = [(int(found[1]) if (found := BITS.match(dtype)) else 8) * size for dtype, size in arrays]
-  return sum(size for _, size in arrays), sum(bits) // 8
+def _num_elements(type_: str) -> int:
+  return sum(size for _, size in shapes(type_))
