@@ -4,8 +4,8 @@ python -m benchmarks.corpora --output_dir=data --registry=$(npm config get regis
 
 emoji_states (Noto Emoji, Apache-2.0, and Twemoji, CC-BY 4.0, as emoji-datasource holds them; MIT-States' layout),
 icons_200k (Fluent UI System Icons, MIT) and phosphor_200k (Phosphor Icons, MIT; both in Fashion200k's layout), all of
-96 x 96 pixels. The packages' versions and SHA-256 are fixed, so that everyone has the same corpora; drawings need the
-extra bench.
+96 x 96 pixels; and shop (Fluent Emoji, MIT), a catalogue of 256 x 256 pixels for the search page. The versions of the
+packages and their SHA-256 are fixed, so that everyone has the same corpora; drawings need the extra bench.
 """
 
 import pathlib
@@ -17,8 +17,9 @@ from absl import app, flags
 from benchmarks.corpora.emoji import write_emoji
 from benchmarks.corpora.fluent import write_fluent
 from benchmarks.corpora.phosphor import write_phosphor
+from benchmarks.corpora.shop import write_shop
 
-WRITERS = {"emoji_states": write_emoji, "icons_200k": write_fluent, "phosphor_200k": write_phosphor}
+WRITERS = {"emoji_states": write_emoji, "icons_200k": write_fluent, "phosphor_200k": write_phosphor, "shop": write_shop}
 
 _CORPORA = flags.DEFINE_list("corpora", list(WRITERS), f"Of {', '.join(WRITERS)}: what to build.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder to write them to; must not have them yet.")

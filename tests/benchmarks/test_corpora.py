@@ -1,5 +1,6 @@
 """The corpora's layouts, from archives that are made here: nothing is downloaded."""
 
+import csv
 import dataclasses
 import hashlib
 import io
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from benchmarks.corpora import emoji, fluent, phosphor, pictures
+from benchmarks.corpora import emoji, fluent, phosphor, pictures, shop
 from benchmarks.corpora.emoji import NO_TONE, TEST_EMOJI, TONES
 from benchmarks.corpora.packages import Package, read_files
 from data_pipelines.datasets.fashion200k import Fashion200k
@@ -102,3 +103,46 @@ def test_phosphors_queries_ask_for_another_weight_of_the_same_icon(tmp_path, mon
     reference = images[query.reference].label
     assert reference != query.target_label
     assert reference.rpartition(" ")[0] == query.target_label.rpartition(" ")[0]
+
+
+def test_a_shop_dyes_products_and_says_what_differs(tmp_path, monkeypatch):
+  """A blue square with a red handle: the square is dyed, the handle stays red."""
+  picture = Image.new("RGBA", (256, 256), (0, 0, 0, 0))
+  picture.paste((90, 110, 220, 255), (20, 60, 236, 236))
+  picture.paste((220, 30, 30, 255), (100, 20, 156, 60))
+  stream = io.BytesIO()
+  picture.save(stream, "WEBP", lossless=True)
+  names = [code for codes in shop.PRODUCTS.values() for code in codes.values()]
+  files = {f"assets/{code}.webp": stream.getvalue() for code in names}
+  monkeypatch.setattr(shop, "PACKAGE", write_package(tmp_path, shop.PACKAGE, files))
+  monkeypatch.setattr(shop, "PRODUCTS", {"bags": {"handbag": names[0], "pouch": names[1]}})
+  monkeypatch.setattr(shop, "NUM_TRIPLETS", 300)
+  shop.write_shop("https://nowhere.invalid", tmp_path, tmp_path / "shop")
+
+  plain, striped = (
+    np.asarray(Image.open(tmp_path / f"shop/images/bags/green-{pattern}-pouch.jpg"), int)
+    for pattern in ("plain", "striped")
+  )
+  assert np.abs(plain[150, 100] - shop.COLOURS["green"]).max() < 12
+  assert np.abs(plain[35, 128] - (220, 30, 30)).max() < 12 and plain[5, 5].min() > 250
+  light = (striped[100:200, 60:200].min(axis=-1) > 180).mean()
+  assert 0.3 < light < 0.5
+
+  with (tmp_path / "shop/products.csv").open() as file:
+    products = {row["image"]: row for row in csv.DictReader(file)}
+  assert len(products) == 60 and all((tmp_path / "shop/images" / image).is_file() for image in products)
+  with (tmp_path / "shop/triplets.csv").open() as file:
+    rows = list(csv.DictReader(file))
+  sides = {
+    split: {row[end] for row in rows if row["split"] == split for end in ("reference", "target")}
+    for split in ("train", "test")
+  }
+  assert len(rows) == 300 and not sides["train"] & sides["test"]
+  for row in rows:
+    if row["text"].startswith(("in ", "make it ")):
+      reference, target = products[row["reference"]], products[row["target"]]
+      assert row["text"].split()[-1] == target["colour"] != reference["colour"]
+      assert (reference["pattern"], reference["caption"].split()[-1]) == (
+        target["pattern"],
+        target["caption"].split()[-1],
+      )
