@@ -48,7 +48,7 @@ class Trained:
     """
     run = self._with(read_config(arguments), seed)
     state, per_call = newest_state(run), self._parallel.steps_per_call
-    batches = train_batches(run, self._parallel, 0, as_rows=self._images is not None)
+    batches = train_batches(run.data, self._parallel, 0, as_rows=self._images is not None)
     for step in range(0, run.config.num_train_steps, per_call):
       if run.miner and run.miner.is_due(step):
         state = run.miner.mine(state, self._images)

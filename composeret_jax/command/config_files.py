@@ -4,7 +4,12 @@ import importlib
 import os
 import pathlib
 import re
+import runpy
 import sys
+
+import ml_collections
+
+from data_pipelines.input_error import InputError
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 # Files of configs/ that other configurations import; they describe no run.
@@ -41,6 +46,22 @@ def config_path(value: str) -> str:
   """`NAME[:ARGUMENT]` with the path of the packaged file; any other value unchanged."""
   name, colon, argument = value.partition(":")
   return f"{folder() / name}.py{colon}{argument}" if name in names() and not os.path.isfile(name) else value
+
+
+def load_config(name: str) -> ml_collections.ConfigDict:
+  """The configuration of a packaged name or of a file, with an argument after a colon: `shapes:rotor`.
+
+  Raises InputError, with the names that there are, for another name; and when the file refuses its argument.
+  """
+  file, _, argument = config_path(name).partition(":")
+  if not os.path.isfile(file):
+    raise InputError(f"{file!r} is no configuration and no file, expected a path or one of {', '.join(names())}")
+  make_importable()
+  arguments = [argument] if argument else []
+  try:
+    return runpy.run_path(file)["get_config"](*arguments)
+  except ValueError as error:
+    raise InputError(f"{name}: {error}") from error
 
 
 def make_importable() -> None:

@@ -1,21 +1,25 @@
 """Turns the newest checkpoint of a run into a bundle: a folder that answers queries without the training code."""
 
 from collections.abc import Sequence
+import os
 import pathlib
 
 import ml_collections
 import numpy as np
 
 from composeret_jax.distributed import is_first
+from composeret_jax.evaluation.evaluator import Evaluator
 from composeret_jax.evaluation.report import show_evaluation
 from composeret_jax.export.bundle_files import Content, write_bundle
 from composeret_jax.export.onnx import check_installed
 from composeret_jax.export.serving_model import serving_model, serving_texts
+from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.serving.bundle import layout
-from composeret_jax.train_step.state import evaluated_variables
+from composeret_jax.train_step.state import evaluated_variables, TrainState
 from composeret_jax.training.config.same_run import config_to_json
 from composeret_jax.training.resume import trained_state
-from composeret_jax.training.run import open_trained_run, Run
+from composeret_jax.training.run import Data, open_trained_run
+from data_pipelines.dataset import Dataset
 from data_pipelines.files import replaced
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.readers import TokenReader
@@ -48,15 +52,30 @@ def export(
   folder = folder.resolve()
   check_replaceable(folder)
   run = open_trained_run(config, workdir)
-  config = run.config
-  state = trained_state(run, checkpoint_step)
-  variables = evaluated_variables(state)
-  features = run.evaluator.features(variables)
-  evaluation = run.evaluator.count(features)
-  show_evaluation(int(state.step), evaluation, run.dataset)
+  write(run.data, run.evaluator, trained_state(run, checkpoint_step), folder, onnx=onnx)
+  if is_first():
+    print(f"Bundle: {folder}")
+
+
+def save_bundle(data: Data, model: RetrievalModel, state: TrainState, folder: str | os.PathLike) -> None:
+  """Evaluates the state of a model that was trained without a workdir, and writes both to a bundle's folder.
+
+  A bundle that is there is replaced. Raises InputError when something else is.
+  """
+  path = pathlib.Path(folder).resolve()
+  check_replaceable(path)
+  write(data, Evaluator(model, data.dataset, data.texts.reader, data.config), state, path)
+
+
+def write(data: Data, evaluator: Evaluator, state: TrainState, folder: pathlib.Path, *, onnx: bool = False) -> None:
+  """Evaluates the state, prints its recalls, and writes the bundle; all processes call it."""
+  config, variables = data.config, evaluated_variables(state)
+  features = evaluator.features(variables)
+  evaluation = evaluator.count(features)
+  show_evaluation(int(state.step), evaluation, data.dataset)
   if not is_first():
     return
-  texts = serving_texts(run)
+  texts = serving_texts(data)
   reader = texts.reader
   if not isinstance(reader, TokenReader):
     raise TypeError(f"a {type(reader).__name__} reads the texts, expected a TokenReader: a bundle gets any text")
@@ -70,15 +89,14 @@ def export(
     facts={
       "step": int(state.step),
       "metrics": evaluation.metrics,
-      "split": run.dataset.gallery_split,
+      "split": data.dataset.gallery_split,
       "config": config_to_json(config),
-      "example_texts": example_texts(run.dataset.queries.texts),
+      "example_texts": example_texts(data.dataset.queries.texts),
     },
-    samples=sample_queries(run, reader) if onnx else None,
+    samples=sample_queries(data.dataset, reader) if onnx else None,
   )
   with replaced(folder) as partial:
     write_bundle(partial, content)
-  print(f"Bundle: {folder}")
 
 
 def example_texts(texts: Sequence[str]) -> list[str]:
@@ -87,11 +105,11 @@ def example_texts(texts: Sequence[str]) -> list[str]:
   return short[:: max(1, len(short) // NUM_EXAMPLES)][:NUM_EXAMPLES]
 
 
-def sample_queries(run: Run, reader: TokenReader) -> tuple[np.ndarray, np.ndarray]:
+def sample_queries(dataset: Dataset, reader: TokenReader) -> tuple[np.ndarray, np.ndarray]:
   """The references' pixels and the tokens of the first NUM_SAMPLES of the evaluation's queries."""
-  queries = run.dataset.queries
+  queries = dataset.queries
   references = np.asarray(queries.references[:NUM_SAMPLES])
-  return run.dataset.gallery_pixels[references], reader.tokens.encode(queries.texts[:NUM_SAMPLES])
+  return dataset.gallery_pixels[references], reader.tokens.encode(queries.texts[:NUM_SAMPLES])
 
 
 def check_replaceable(folder: pathlib.Path) -> None:

@@ -9,15 +9,15 @@ from composeret_jax.models.variables import Variables, variables_of
 from composeret_jax.pretrained.image_encoder import load_pretrained
 from composeret_jax.pretrained.text_encoder import open_texts, Texts
 from composeret_jax.training.model import build_model
-from composeret_jax.training.run import Run
+from composeret_jax.training.run import Data
 
 
-def serving_texts(run: Run) -> Texts:
+def serving_texts(data: Data) -> Texts:
   """As the run's own, but where the features of a frozen BERT or tower were looked up in a table, itself."""
-  config = run.config.model.text_encoder.copy_and_resolve_references()
+  config = data.config.model.text_encoder.copy_and_resolve_references()
   config.fine_tune = True
-  train_texts, words = run.dataset.train_triplets.texts(), run.sources.get("words")
-  return open_texts(config, train_texts, run.dataset.queries.texts, run.config.eval.batch_size, words=words)
+  train_texts, words = data.dataset.train_triplets.texts(), data.texts.made_with.get("words")
+  return open_texts(config, train_texts, data.dataset.queries.texts, data.config.eval.batch_size, words=words)
 
 
 def serving_model(

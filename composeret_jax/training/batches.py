@@ -12,7 +12,7 @@ import ml_collections
 from composeret_jax.distributed import on_every_device, place, SplitRows
 from composeret_jax.pretrained.image_encoder import ImageFeatures
 from composeret_jax.train_step.parallel import Parallel
-from composeret_jax.training.run import Run
+from composeret_jax.training.run import Data
 from data_pipelines import loader
 from data_pipelines.dataset import Dataset, num_loaders
 from data_pipelines.input_error import InputError
@@ -21,28 +21,28 @@ from data_pipelines.texts.labels import label_numbers
 
 
 def train_batches(
-  run: Run, parallel: Parallel, first_step: int, *, as_rows: bool
+  data: Data, parallel: Parallel, first_step: int, *, as_rows: bool
 ) -> Iterator[Mapping[str, Shaped[Array, "..."]]]:
   """The batches of the steps after `first_step`, on the devices, `steps_per_call` at a time.
 
   References and targets are pixels or, `as_rows`, the rows of training images.
   """
   stream = loader.TripletStream(
-    run.dataset.train_triplets,
-    run.config.seed,
-    batch_size=run.config.batch_size,
-    num_siblings=run.config.data.siblings_per_batch,
+    data.dataset.train_triplets,
+    data.config.seed,
+    batch_size=data.config.batch_size,
+    num_siblings=data.config.data.siblings_per_batch,
   )
-  num_negatives = run.config.data.get("negatives_per_query", 0)
-  needs_labels = num_negatives or run.config.loss_reference_as_negative or run.config.loss_label_mask
-  labels = label_numbers(run.dataset.train_images.labels) if needs_labels else None
-  rows = loader.LoadRows(stream, run.texts.reader, labels, num_negatives)
+  num_negatives = data.config.data.get("negatives_per_query", 0)
+  needs_labels = num_negatives or data.config.loss_reference_as_negative or data.config.loss_label_mask
+  labels = label_numbers(data.dataset.train_images.labels) if needs_labels else None
+  rows = loader.LoadRows(stream, data.texts.reader, labels, num_negatives)
   batches = loader.train_batches(
-    rows if as_rows else loader.LoadTriplets(rows, run.dataset.train_pixels),
-    batch_size=run.config.batch_size,
+    rows if as_rows else loader.LoadTriplets(rows, data.dataset.train_pixels),
+    batch_size=data.config.batch_size,
     first_step=first_step,
-    num_steps=run.config.num_train_steps,
-    num_workers=num_loaders(run.config.data),
+    num_steps=data.config.num_train_steps,
+    num_workers=num_loaders(data.config.data),
     process_index=jax.process_index(),
     num_processes=jax.process_count(),
   )

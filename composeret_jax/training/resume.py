@@ -6,15 +6,18 @@ import sys
 from typing import Any
 
 import jax
+import ml_collections
+import optax
 
 from composeret_jax.distributed import data_mesh
+from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import variables_of
 from composeret_jax.pretrained.image_encoder import load_pretrained
 from composeret_jax.pretrained.resnet import FIELD
 from composeret_jax.pretrained.towers.tower_folder import TEXT_FIELD
 from composeret_jax.train_step.state import create_state, kept_on, state_of, TrainState
 from composeret_jax.training.checkpoints import DamagedCheckpointError
-from composeret_jax.training.run import Run
+from composeret_jax.training.run import Data, Run
 from composeret_jax.training.workdir.chosen_step import chosen_step
 from composeret_jax.training.workdir.starting_point import start_from_another_run
 from data_pipelines.input_error import InputError
@@ -42,11 +45,8 @@ def newest_state(run: Run) -> TrainState:
   damaged, and when the newest one is damaged and `config.on_bad_checkpoint` is "stop".
   """
   steps = run.checkpoints.steps()
-  image_encoder = run.config.model.image_encoder
-  if not steps and image_encoder.pretrained and not image_encoder.frozen:
-    load_pretrained(image_encoder, run.model.image_encoder.trunk)
-  if not steps and run.config.init_from:
-    start_from_another_run(run.model, run.config, run.sources.get("words"))
+  if not steps:
+    read_first_parameters(run.data, run.model)
   start = first_state(run)
   for step in steps:
     try:
@@ -58,16 +58,38 @@ def newest_state(run: Run) -> TrainState:
   return start
 
 
+def read_first_parameters(data: Data, model: RetrievalModel) -> None:
+  """Fills the model from its pretrained files and from `config.init_from`, where the configuration names these.
+
+  Raises InputError when they cannot be used.
+  """
+  image_encoder = data.config.model.image_encoder
+  if image_encoder.pretrained and not image_encoder.frozen:
+    load_pretrained(image_encoder, model.image_encoder.trunk)
+  if data.config.init_from:
+    start_from_another_run(model, data.config, data.texts.made_with.get("words"))
+
+
 def first_state(run: Run) -> TrainState:
   """The state before the first step, of the model's current variables, as `run.config.parallel_state` keeps it."""
-  split = run.config.parallel_state == "split"
+  return placed_first_state(run.config, run.model, run.optimizer, run.miner.nothing_mined() if run.miner else {})
+
+
+def placed_first_state(
+  config: ml_collections.ConfigDict,
+  model: RetrievalModel,
+  optimizer: optax.GradientTransformation,
+  negatives: Mapping[str, jax.Array],
+) -> TrainState:
+  """`first_state` of a whole configuration, with the hard negatives `negatives`, {} for none."""
+  split = config.parallel_state == "split"
 
   def state(variables, negatives):
     # Within jit, so that no device ever has the whole of a split optimiser's state.
-    first = state_of(variables, run.optimizer, run.config.seed)
+    first = state_of(variables, optimizer, config.seed)
     return kept_on(data_mesh(), dataclasses.replace(first, negatives=negatives), split=split)
 
-  return jax.jit(state)(variables_of(run.model), run.miner.nothing_mined() if run.miner else {})
+  return jax.jit(state)(variables_of(model), negatives)
 
 
 def _restore(run: Run, step: int, like: TrainState) -> TrainState:

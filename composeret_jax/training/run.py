@@ -1,6 +1,6 @@
 """Opens a run: compares its configuration with the newest checkpoint's, then opens data, model and checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
 from typing import Any
@@ -26,6 +26,15 @@ from data_pipelines.paths import prepared_folder
 
 
 @dataclasses.dataclass(frozen=True)
+class Data:
+  """The whole configuration of a run, the data set that it names, and the texts as its model reads them."""
+
+  config: ml_collections.ConfigDict
+  dataset: Dataset
+  texts: Texts
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
   """An open run: what training, evaluation and export of one workdir share.
 
@@ -44,6 +53,11 @@ class Run:
   miner: NegativesMiner | None
   sources: Mapping[str, Any]
   checkpoints: Checkpoints
+
+  @property
+  def data(self) -> Data:
+    """Configuration, data set and texts."""
+    return Data(self.config, self.dataset, self.texts)
 
 
 def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
@@ -69,32 +83,15 @@ def open_trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, s
 
 def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeWith | None, split: str = "test") -> Run:
   """Opens data, model and checkpoints; `saved` is what the newest checkpoint was made with."""
-  check_image_trunk(config)
   keep_compiled_programs(config.data.compilation_cache)
-  with first_one_first("prepare"):
-    templates = config.text_template, *config.text_variants
-    dataset = open_dataset(config.data, config.text_query, split, templates)
-    if saved:
-      check_same_data(saved, dataset, config)
-    dataset.open_all_pixels()
-  dataset = with_features(dataset, config) if config.model.image_encoder.frozen else dataset
-  texts = open_texts(
-    config.model.text_encoder,
-    dataset.train_triplets.texts(),
-    [*dataset.queries.all_texts(), *(dataset.validation.queries.all_texts() if dataset.validation else ())],
-    config.eval.batch_size,
+  data = open_checked_data(
+    config,
+    split,
     words=kept_words(saved, config),
-    kept_in=prepared_folder(config.data.prepared_dir) / "text_features",
+    check=(lambda dataset: check_same_data(saved, dataset, config)) if saved else None,
   )
-  has_bias = LOSSES[config.loss].has_bias
-  model = build_model(
-    config.model,
-    texts.build_encoder,
-    config.seed,
-    config.data.image_size,
-    has_bias=has_bias,
-    empty_text=texts.empty_text(),
-  )
+  dataset, texts = data.dataset, data.texts
+  model = build_model_of(data)
   mines = config.hard_negatives.every_steps > 0
   sources = {**texts.made_with, **trunk_made_with(config)}
   return Run(
@@ -109,4 +106,47 @@ def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeW
     miner=NegativesMiner(model, dataset.train_images.labels, config) if mines else None,
     sources=sources,
     checkpoints=Checkpoints(workdir, config, sources, lambda: dataset.identity),
+  )
+
+
+def open_checked_data(
+  config: ml_collections.ConfigDict,
+  split: str = "test",
+  *,
+  words: Sequence[str] | None = None,
+  check: Callable[[Dataset], None] | None = None,
+) -> Data:
+  """Opens the data of `config`, which `check_config` accepts; prepares what is missing.
+
+  `split` says which queries are evaluated. `words` are those that an LSTM knows, by default the training texts'.
+  `check` sees the data set before its pixels are prepared. Raises InputError for data or files of weights that cannot
+  be used.
+  """
+  check_image_trunk(config)
+  with first_one_first("prepare"):
+    dataset = open_dataset(config.data, config.text_query, split, (config.text_template, *config.text_variants))
+    if check:
+      check(dataset)
+    dataset.open_all_pixels()
+  dataset = with_features(dataset, config) if config.model.image_encoder.frozen else dataset
+  texts = open_texts(
+    config.model.text_encoder,
+    dataset.train_triplets.texts(),
+    [*dataset.queries.all_texts(), *(dataset.validation.queries.all_texts() if dataset.validation else ())],
+    config.eval.batch_size,
+    words=words,
+    kept_in=prepared_folder(config.data.prepared_dir) / "text_features",
+  )
+  return Data(config, dataset, texts)
+
+
+def build_model_of(data: Data) -> RetrievalModel:
+  """The model of a whole configuration, for its texts, freshly initialised; no weights are read into it."""
+  return build_model(
+    data.config.model,
+    data.texts.build_encoder,
+    data.config.seed,
+    data.config.data.image_size,
+    has_bias=LOSSES[data.config.loss].has_bias,
+    empty_text=data.texts.empty_text(),
   )

@@ -1,8 +1,10 @@
 """A bundle that is open: encodes images and composes them with texts."""
 
 from collections.abc import Callable, Mapping, Sequence
+import logging
 import os
 import pathlib
+import time
 from typing import Any
 
 import jax
@@ -27,6 +29,12 @@ from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
 # Programs run on batches of these sizes, padded: few shapes are compiled, and a row's feature does not depend on the
 # rows beside it. Batches of different sizes give features that differ by rounding (1e-7).
 BATCH_SIZES = (1, 8, 64)
+
+
+SLOW_SECONDS = 1.0  # a first call that takes so long is explained
+
+
+NUM_SHOWN = 3  # metrics in a bundle's repr
 
 
 FeaturesAndNorms = tuple[np.ndarray, np.ndarray]
@@ -63,6 +71,16 @@ class Bundle:
     self._programs = programs
     self._weights = weights
     self._tokens = tokens
+    self._compiled: set[tuple] = set()
+
+  def __repr__(self) -> str:
+    config, metrics = self.info.get("config", {}), self.info.get("metrics", {})
+    model, data = config.get("model", {}).get("composer", "?"), config.get("data", {}).get("dataset", "?")
+    recalls = ", ".join(f"{name} {metrics[name]:.3f}" for name in list(metrics)[:NUM_SHOWN] if "@" in name)
+    return (
+      f"<Bundle {model} trained on {data}, step {self.info.get('step', '?')}{f': {recalls}' if recalls else ''}; "
+      f"images of {self.image_size} pixels, features [{self.feature_dim}], {self.fingerprint[:8]}>"
+    )
 
   def encode(self, images: Images) -> np.ndarray:
     """The features of gallery images; raises InputError with an image's path or number when it cannot be read."""
@@ -128,11 +146,16 @@ class Bundle:
       count = len(arrays[0])
       batch_size = next(size for size in BATCH_SIZES if size >= count)
       padded = [np.concatenate([array, np.repeat(array[-1:], batch_size - count, axis=0)]) for array in arrays]
+      shape = (program, *(array.shape for array in padded))
+      start = time.monotonic()
       try:
         features, norms = map(np.asarray, self._programs[program](self._weights, *padded))
       except (RuntimeError, ValueError, TypeError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise InputError(f"the bundle's program {program} cannot be run: {reason}") from error
+      if shape not in self._compiled:
+        self._compiled.add(shape)
+        _say_if_slow(program, len(padded[0]), time.monotonic() - start)
       if not (np.isfinite(features).all() and np.isfinite(norms).all()):
         raise InputError(f"the bundle's program {program} gives features that are not finite")
       parts.append((features[:count], norms[:count]))
@@ -176,6 +199,18 @@ def _read_arrays(file: pathlib.Path, expected: Mapping[str, Any]) -> dict[str, j
       return arrays
   except (safetensors.SafetensorError, OSError) as error:
     raise InputError(f"{file} cannot be read as safetensors: {str(error)[:300]}") from error
+
+
+def _say_if_slow(program: str, num_rows: int, seconds: float) -> None:
+  """Explains the wait for a program's first call, where there was one."""
+  if seconds >= SLOW_SECONDS:
+    logging.getLogger(__name__).warning(
+      "The first %s of %d rows took %.1f s: the program was compiled for %s. Later ones do not wait for this",
+      program,
+      num_rows,
+      seconds,
+      jax.default_backend(),
+    )
 
 
 def _rows(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

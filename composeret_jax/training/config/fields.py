@@ -10,7 +10,7 @@ from composeret_jax.train_step.optimizers import DECAYS, LEARNING_RATE_SCALINGS,
 from composeret_jax.train_step.parallel import PARALLEL
 from composeret_jax.train_step.state import PARALLEL_STATES
 from composeret_jax.training.profiling import parse_steps
-from composeret_jax.training.reporting import ON_NONFINITE
+from composeret_jax.training.reports.finite_watch import ON_NONFINITE
 from data_pipelines.datasets.prepare import BUILDERS, PROTOCOLS
 from data_pipelines.field_rules import (
   boolean,

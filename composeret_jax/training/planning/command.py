@@ -12,7 +12,7 @@ from composeret_jax.training.planning.devices import devices_here, devices_of_sl
 from composeret_jax.training.planning.report import Report
 from composeret_jax.training.planning.stand_ins import DataSizes
 from composeret_jax.training.planning.suggest import suggestions
-from composeret_jax.training.reporting import say
+from composeret_jax.training.reports.terminal import say
 from data_pipelines.files import write_whole
 from data_pipelines.input_error import InputError
 

@@ -11,6 +11,7 @@ import pytest
 from composeret_jax.serving.bundle import layout, load
 from data_pipelines.input_error import InputError
 from tests.fakes.exported import names
+from tests.fakes.fake_bundle import fake_bundle
 
 
 @pytest.fixture
@@ -175,3 +176,23 @@ def test_what_is_no_bundle_is_refused(tmp_path):
   (tmp_path / "bundle.json").write_text("[]")
   with pytest.raises(InputError, match=r"bundle\.json is no description of a bundle"):
     load(tmp_path)
+
+
+def test_its_repr_says_what_the_model_is(original):
+  bundle = original[1]
+  recall = bundle.info["metrics"]["R@1"]
+  expected = f"<Bundle compose_ae trained on mit_states, step 2: R@1 {recall:.3f}, "
+  assert repr(bundle).startswith(expected)
+  assert "images of 16 pixels, features [16]" in repr(bundle) and bundle.fingerprint[:8] in repr(bundle)
+
+
+def test_a_slow_first_call_is_explained_once_for_each_shape(monkeypatch, caplog):
+  monkeypatch.setattr("composeret_jax.serving.bundle.bundle.SLOW_SECONDS", 0.0)
+  bundle = fake_bundle()
+  for texts in (["red"], ["blue"], ["red"] * 2):
+    bundle.text_only(texts)
+  sizes = [record.getMessage().partition(" took")[0] for record in caplog.records]
+  assert sizes == ["The first compose_texts of 1 rows", "The first compose_texts of 8 rows"]
+  monkeypatch.setattr("composeret_jax.serving.bundle.bundle.SLOW_SECONDS", 60.0)
+  fake_bundle().text_only(["red"])
+  assert len(caplog.records) == 2

@@ -77,7 +77,7 @@ def test_a_step_is_compiled_for_what_training_calls_it_with(kind, config, tmp_pa
   run = open_run(config, tmp_path / "run")
   parallel = Parallel(config.parallel, data_mesh(), config.train.steps_per_call)
   images = resident_images(run.dataset, config, parallel.mesh)
-  batches = next(train_batches(run, parallel, 0, as_rows=images is not None))
+  batches = next(train_batches(run.data, parallel, 0, as_rows=images is not None))
   texts = {*run.dataset.train_triplets.texts(), *run.dataset.queries.texts}
   sizes = DataSizes(
     vocabulary_size=len(run.sources.get("words", texts)),

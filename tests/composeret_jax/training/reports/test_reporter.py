@@ -7,7 +7,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from composeret_jax.evaluation.report import recall_table, ties_line
-from composeret_jax.training.reporting import Reporter
+from composeret_jax.training.reports.reporter import Reporter
 
 
 def test_a_line_for_each_part_of_each_half():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from composeret_jax.evaluation.retrieval import check_features, NonFiniteError
-from composeret_jax.training.reporting import FiniteWatch
+from composeret_jax.training.reports.finite_watch import FiniteWatch
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])

@@ -1,0 +1,1 @@
+"""What a run reports: on the terminal, in its workdir, and to trackers."""
