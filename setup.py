@@ -27,6 +27,9 @@ ONNX = [
 # `make docs`.
 DOCS = ["furo>=2025.9", "myst-parser>=5", "sphinx>=9"]
 
+# The notebook of examples/.
+NOTEBOOK = ["ipykernel>=7", "nbclient>=0.10", "nbformat>=5.10"]
+
 # The tests drive the page in a browser, by playwright, where one is installed.
 DEV = [
   *SERVE,
@@ -36,6 +39,7 @@ DEV = [
   *DOCS,
   "beartype>=0.20",
   "hypothesis>=6.150",
+  *NOTEBOOK,
   "mypy>=2.4",
   "playwright>=1.60",
   "pytest>=8",
@@ -106,6 +110,7 @@ setup(
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
     "serve": SERVE,
     "milvus": MILVUS,
+    "notebook": NOTEBOOK,
     "datasets": DATASETS,
     # Needs older protobuf and pyarrow than constraints.txt has: for an environment that only prepares data.
     "beam": ["apache-beam>=2.70"],

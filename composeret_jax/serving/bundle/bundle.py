@@ -147,7 +147,7 @@ class Bundle:
       batch_size = next(size for size in BATCH_SIZES if size >= count)
       padded = [np.concatenate([array, np.repeat(array[-1:], batch_size - count, axis=0)]) for array in arrays]
       shape = (program, *(array.shape for array in padded))
-      start = time.monotonic()
+      began = time.monotonic()
       try:
         features, norms = map(np.asarray, self._programs[program](self._weights, *padded))
       except (RuntimeError, ValueError, TypeError) as error:
@@ -155,7 +155,7 @@ class Bundle:
         raise InputError(f"the bundle's program {program} cannot be run: {reason}") from error
       if shape not in self._compiled:
         self._compiled.add(shape)
-        _say_if_slow(program, len(padded[0]), time.monotonic() - start)
+        _say_if_slow(program, len(padded[0]), time.monotonic() - began)
       if not (np.isfinite(features).all() and np.isfinite(norms).all()):
         raise InputError(f"the bundle's program {program} gives features that are not finite")
       parts.append((features[:count], norms[:count]))
