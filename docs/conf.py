@@ -14,7 +14,8 @@ html_title = "composeret_jax"
 root_doc = "contents"
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 
 

@@ -19,7 +19,6 @@ from composeret_jax.train_step.state import evaluated_variables, TrainState
 from composeret_jax.training.config.same_run import config_to_json
 from composeret_jax.training.resume import trained_state
 from composeret_jax.training.run import Data, open_trained_run
-from data_pipelines.dataset import Dataset
 from data_pipelines.files import replaced
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.readers import TokenReader
@@ -93,7 +92,7 @@ def write(data: Data, evaluator: Evaluator, state: TrainState, folder: pathlib.P
       "config": config_to_json(config),
       "example_texts": example_texts(data.dataset.queries.texts),
     },
-    samples=sample_queries(data.dataset, reader) if onnx else None,
+    samples=sample_queries(data, reader) if onnx else None,
   )
   with replaced(folder) as partial:
     write_bundle(partial, content)
@@ -105,11 +104,11 @@ def example_texts(texts: Sequence[str]) -> list[str]:
   return short[:: max(1, len(short) // NUM_EXAMPLES)][:NUM_EXAMPLES]
 
 
-def sample_queries(dataset: Dataset, reader: TokenReader) -> tuple[np.ndarray, np.ndarray]:
+def sample_queries(data: Data, reader: TokenReader) -> tuple[np.ndarray, np.ndarray]:
   """The references' pixels and the tokens of the first NUM_SAMPLES of the evaluation's queries."""
-  queries = dataset.queries
+  queries = data.dataset.queries
   references = np.asarray(queries.references[:NUM_SAMPLES])
-  return dataset.gallery_pixels[references], reader.tokens.encode(queries.texts[:NUM_SAMPLES])
+  return data.dataset.gallery_pixels[references], reader.tokens.encode(queries.texts[:NUM_SAMPLES])
 
 
 def check_replaceable(folder: pathlib.Path) -> None:

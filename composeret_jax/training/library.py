@@ -32,9 +32,9 @@ Batch = Mapping[str, Shaped[Array, "..."]]
 def open_data(config: ml_collections.ConfigDict) -> Data:
   """Opens the data set of a whole configuration; prepares it when you first use it.
 
-  Returns: the configuration, the data set (training images and triplets, gallery and queries of the test split), and
-    the reader of its texts.
-  Raises: InputError that names every mistake in the configuration, or says what is wrong with the raw files.
+  `dataset` has the training images and triplets, and the gallery and the queries of the test split; `texts` reads its
+  texts for the model. Raises InputError that names every mistake in the configuration, or says what is wrong with the
+  raw files.
   """
   check_config(config, jax.device_count())
   return open_checked_data(config)
@@ -43,7 +43,7 @@ def open_data(config: ml_collections.ConfigDict) -> Data:
 def build_model(data: Data) -> RetrievalModel:
   """The model of `data.config`, initialised from `config.seed` or from the files of weights that it names.
 
-  Raises: InputError for files of weights that cannot be used.
+  Raises InputError for files of weights that cannot be used.
   """
   model = build_model_of(data)
   read_first_parameters(data, model)
@@ -62,7 +62,7 @@ def train_batches(data: Data, first_step: int = 0) -> Iterator[Batch]:
   [batch, dim]), and the texts: int32 `tokens` [batch, length] or `text_rows` [batch]. The order depends on
   `config.seed` and the step alone.
 
-  Raises: InputError when the data set has no training triplets.
+  Raises InputError when the data set has no training triplets.
   """
   return batches.train_batches(data, _parallel(data.config), first_step, as_rows=False)
 
@@ -74,7 +74,7 @@ def make_train_step(
 
   It uses up the state that it is given. `losses` are float32 []: `total`, each loss with a weight, `gradient_norm`.
 
-  Raises: InputError when `config.hard_negatives` are to be mined, which only `train` does.
+  Raises InputError when `config.hard_negatives` are to be mined, which only `train` does.
   """
   if data.config.hard_negatives.every_steps:
     raise InputError(
@@ -88,8 +88,8 @@ def make_train_step(
 def evaluate(data: Data, model: RetrievalModel, state: TrainState) -> Evaluation:
   """Ranks the gallery for each test query. Recalls are fractions, by name: `metrics["R@1"]`, `["image_only/R@1"]`.
 
-  Raises: InputError for queries that no image of the gallery answers, unless the configuration allows them;
-    NonFiniteError for features that are not finite.
+  Raises InputError for queries that no image of the gallery answers, unless the configuration allows them, and
+  NonFiniteError for features that are not finite.
   """
   evaluator = Evaluator(model, data.dataset, data.texts.reader, data.config)
   return evaluator(evaluated_variables(state))
