@@ -8,8 +8,14 @@ from setuptools import find_packages, setup
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "composeret_jax" / "__init__.py").read_text())[1]
 
-# The page.
-SERVE = ["gradio>=6.31"]
+# The search service and its page.
+SERVE = [
+  "fastapi>=0.120",
+  "prometheus-client>=0.21",
+  "python-multipart>=0.0.20",
+  "rapidfuzz>=3.9",
+  "uvicorn>=0.35",
+]
 
 # An index in Milvus: its client, and Milvus Lite, which runs in the process.
 MILVUS = ["milvus-lite>=3.2", "pymilvus>=3.0"]
@@ -78,7 +84,7 @@ setup(
     "composeret_jax.configs.sweeps",
   ],
   package_dir={"composeret_jax.configs": "configs"},
-  package_data={"composeret_jax": ["py.typed"], "composeret_jax.serving.page": ["page.css"]},
+  package_data={"composeret_jax": ["py.typed"]},
   entry_points={"console_scripts": ["composeret = composeret_jax.command.console:command"]},
   install_requires=[
     "absl-py>=2.1",

@@ -7,7 +7,6 @@ the text. Medians and 95th percentiles are of one query after the other; through
 as soon as they have their answer. The page runs in a process of its own on the same machine.
 """
 
-import base64
 from collections.abc import Callable, Iterator, Sequence
 import concurrent.futures
 import contextlib
@@ -47,7 +46,8 @@ def main(_) -> None:
   in_process["uploaded image"] = lambda i: searcher.search(photographs[i % 16], _TEXT.value, _K.value)
   rows = [figures("Searcher", kind, ask, num_users=1) for kind, ask in in_process.items()]
   with served_page() as port:
-    bodies = {"known reference": [body(reference=id) for id in ids], "uploaded image": list(map(uploaded, photographs))}
+    bodies = {"known reference": [body(image=id) for id in ids]}
+    bodies["uploaded image"] = [uploaded(port, photograph) for photograph in photographs]
     for kind, own in bodies.items():
       rows += [figures("page", kind, asker(port, own), num_users) for num_users in (1, _NUM_USERS.value)]
   title = f"{len(searcher.index):,} images, features of {searcher.bundle.feature_dim}, the {_K.value} best"
@@ -79,14 +79,18 @@ def timed(ask: Ask, i: int) -> float:
   return time.perf_counter() - start
 
 
-def body(reference: str = "", image: str = "") -> bytes:
-  """A request to the page's API."""
-  return json.dumps({"data": [reference, [_TEXT.value], image, _K.value, 0.0, 0.0]}).encode()
+def body(**start: str) -> bytes:
+  """A search from an `image` of the index or an `upload`."""
+  return json.dumps({**start, "texts": [_TEXT.value], "limit": _K.value}).encode()
 
 
-def uploaded(photograph: bytes) -> bytes:
-  """A request with an image."""
-  return body(image=base64.b64encode(photograph).decode())
+def uploaded(port: int, photograph: bytes) -> bytes:
+  """A search from a photograph, which is sent first."""
+  head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+  connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+  form = {"Content-Type": "multipart/form-data; boundary=b"}
+  connection.request("POST", "/v1/uploads", head + photograph + b"\r\n--b--\r\n", form)
+  return body(upload=json.load(connection.getresponse())["upload"])
 
 
 def asker(port: int, bodies: Sequence[bytes]) -> Ask:
@@ -94,11 +98,11 @@ def asker(port: int, bodies: Sequence[bytes]) -> Ask:
 
   def ask(i: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", "/gradio_api/run/search", bodies[i % len(bodies)], {"Content-Type": "application/json"})
+    connection.request("POST", "/v1/search", bodies[i % len(bodies)], {"Content-Type": "application/json"})
     answer = connection.getresponse()
     found = json.load(answer)
     connection.close()
-    if answer.status != 200 or len(found["data"][0]) != _K.value:
+    if answer.status != 200 or len(found["results"]) != _K.value:
       raise RuntimeError(f"the page answers {answer.status}: {str(found)[:300]}")
 
   return ask

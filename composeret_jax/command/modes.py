@@ -66,5 +66,19 @@ MODES = {
     (*_SEARCHED, run_flags.IMAGE),
     (run_flags.TEXT, run_flags.K, run_flags.JSON, run_flags.PICTURE),
   ),
-  "serve": Mode(search_modes.serve, _SEARCHED, (run_flags.HOST, run_flags.PORT)),
+  "serve": Mode(
+    search_modes.serve,
+    _SEARCHED,
+    (
+      run_flags.HOST,
+      run_flags.PORT,
+      run_flags.URL_PREFIX,
+      run_flags.PAGE_TITLE,
+      run_flags.PAGE_LOGO,
+      run_flags.PAGE_ACCENT,
+      run_flags.API_KEYS,
+      run_flags.RATE_LIMIT,
+      run_flags.FEEDBACK,
+    ),
+  ),
 }

@@ -52,6 +52,13 @@ NUM_IMAGES = flags.DEFINE_integer(
 )
 HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to serve on; 0.0.0.0 is every address of this machine.")
 PORT = flags.DEFINE_integer("port", 7860, "Port to serve on.", lower_bound=1, upper_bound=65535)
+URL_PREFIX = flags.DEFINE_string("url_prefix", "", "Path under which a proxy shows the service, as /shop.")
+PAGE_TITLE = flags.DEFINE_string("page_title", "Search by picture and words", "Title of the page.")
+PAGE_LOGO = flags.DEFINE_string("page_logo", None, "Picture beside the title: a file .svg, .png, .jpg or .webp.")
+PAGE_ACCENT = flags.DEFINE_string("page_accent", "", "Colour of the page's buttons and links, as #0a7f5a.")
+API_KEYS = flags.DEFINE_string("api_keys", None, "File with an API key on each line; clients need one of them.")
+RATE_LIMIT = flags.DEFINE_integer("rate_limit", 0, "Requests a minute of each client; 0 for any.", lower_bound=0)
+FEEDBACK = flags.DEFINE_string("feedback", None, "JSON lines file for the results that people choose.")
 
 
 def required_text(flag: flags.FlagHolder) -> str:

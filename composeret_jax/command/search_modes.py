@@ -51,9 +51,19 @@ def search() -> None:
 
 
 def serve() -> None:
-  """Serves a search page."""
-  from composeret_jax.serving.page.server import serve
+  """Serves searches over HTTP, and a search page."""
   from composeret_jax.serving.searcher import Searcher
+  from composeret_jax.serving.service.server import serve
+  from composeret_jax.serving.service.settings import read_api_keys, Settings
 
+  settings = Settings(
+    url_prefix=run_flags.URL_PREFIX.value,
+    page_title=run_flags.PAGE_TITLE.value,
+    page_logo=run_flags.path(run_flags.PAGE_LOGO) if run_flags.PAGE_LOGO.value else None,
+    page_accent=run_flags.PAGE_ACCENT.value,
+    api_keys=read_api_keys(run_flags.API_KEYS.value) if run_flags.API_KEYS.value else (),
+    rate_limit=run_flags.RATE_LIMIT.value,
+    feedback=run_flags.path(run_flags.FEEDBACK) if run_flags.FEEDBACK.value else None,
+  )
   bundle, index = run_flags.required_text(run_flags.BUNDLE), run_flags.required_text(run_flags.INDEX)
-  serve(lambda: Searcher.open(bundle, index), run_flags.HOST.value, run_flags.PORT.value)
+  serve(lambda: Searcher.open(bundle, index), settings, run_flags.HOST.value, run_flags.PORT.value)

@@ -3,9 +3,10 @@
 Needs what a bundle needs (docs/bundle.md), and for an index in Milvus its client; nothing of what training needs.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class Result:
   caption: str
   path: str
   thumbnail: bytes
+  metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,6 +98,11 @@ class Searcher:
     rows = self.index.get([id])
     return Query(rows.features[0], float(rows.norms[0]), reference_id=id, image=rows.entries[0].path or None)
 
+  def from_text(self, text: str) -> Query:
+    """The query of a text alone; raises InputError for one without a known word."""
+    features, norms = self.bundle.text_only_with_norms([text])
+    return Query(features[0], float(norms[0]))
+
   def refine(self, query: Query, text: str, image_weight: float = 0.0, text_weight: float = 0.0) -> Query:
     """The query that the text makes of this one, which another text can turn further.
 
@@ -147,19 +154,31 @@ class Searcher:
 
     Leaves out the images of `exclude`, and for each query the image of the index that it started from.
     """
-    if k < 1:
-      raise InputError(f"k is {k}, expected at least 1")
+    return self.rank_many(queries, [k] * len(queries), [exclude] * len(queries))
+
+  def rank_many(
+    self, queries: Sequence[Query], ks: Sequence[int], excludes: Sequence[Collection[str]]
+  ) -> list[list[Result]]:
+    """`rank` for many queries, each with its own number of images and ids to leave out, in one search."""
+    if any(k < 1 for k in ks):
+      raise InputError(f"k is {min(ks)}, expected at least 1")
     if not queries:
       return []
-    left_out = [{query.reference_id, *exclude} - {None} for query in queries]
-    found = self.index.search(_features(queries), k + max(map(len, left_out)))
-    kept = [[hit for hit in hits if hit[0] not in out][:k] for hits, out in zip(found, left_out, strict=True)]
-    ids = list(dict.fromkeys(id for hits in kept for id, _ in hits))
+    left_out = [{query.reference_id, *exclude} - {None} for query, exclude in zip(queries, excludes, strict=True)]
+    found = self.index.search(_features(queries), max(k + len(out) for k, out in zip(ks, left_out, strict=True)))
+    kept = [[hit for hit in hits if hit[0] not in out][:k] for hits, out, k in zip(found, left_out, ks, strict=True)]
+    known = self.results(dict.fromkeys(id for hits in kept for id, _ in hits))
+    return [[dataclasses.replace(known[id], score=score) for id, score in hits] for hits in kept]
+
+  def results(self, ids: Iterable[str], query: Query | None = None) -> dict[str, Result]:
+    """What is known of images, by their ids and in this order; scores are those for the query, 0 without one."""
+    ids = list(ids)
     rows = self.index.get(ids)
-    known = dict(zip(ids, zip(rows.entries, rows.thumbnails, strict=True), strict=True))
-    return [
-      [Result(id, score, known[id][0].caption, known[id][0].path, known[id][1]) for id, score in hits] for hits in kept
-    ]
+    scores = np.zeros(len(ids)) if query is None else rows.features @ query.feature
+    return {
+      entry.id: Result(entry.id, float(score), entry.caption, entry.path, thumbnail)
+      for entry, score, thumbnail in zip(rows.entries, scores, rows.thumbnails, strict=True)
+    }
 
   def _compose(self, queries: Sequence[Query], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     if self.bundle.composes_features:

@@ -129,8 +129,12 @@ class Bundle:
 
   def text_only(self, texts: Sequence[str]) -> np.ndarray:
     """The features of what each text makes of the mean reference of the gallery that the model was evaluated on."""
+    return self.text_only_with_norms(texts)[0]
+
+  def text_only_with_norms(self, texts: Sequence[str]) -> FeaturesAndNorms:
+    """`text_only`, and the lengths of the raw features, with which a next text can turn them further."""
     _check_texts(texts, len(texts))
-    return self._run(COMPOSE_TEXTS, len(texts), lambda rows: [self._tokens(texts[rows])])[0]
+    return self._run(COMPOSE_TEXTS, len(texts), lambda rows: [self._tokens(texts[rows])])
 
   def _pixels(self, images: Images, rows: slice) -> np.ndarray:
     """uint8 pixels [num, image_size, image_size, 3]; an image without a name goes by its number."""

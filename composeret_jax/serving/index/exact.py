@@ -25,6 +25,7 @@ from composeret_jax.serving.index.segment import (
   write_manifest,
   write_segment,
 )
+from composeret_jax.serving.index.words import CaptionWords, spread
 from data_pipelines.files import partial_name
 from data_pipelines.input_error import InputError
 
@@ -130,11 +131,19 @@ class ExactIndex:
 
   def find(self, words: str, limit: int) -> list[str]:
     """Ids of images that have every one of the words, in any case, in their caption or id; spread over all that do."""
-    wanted = words.casefold().split()
-    texts = {id: f"{entry.caption}\n{id}".casefold() for id, entry in self.entries().items()}
-    found = sorted(id for id, text in texts.items() if all(word in text for word in wanted))
+    ids = self._ids
+    rows = self._words.find(words)
+    found = ids if rows is None else [ids[row] for row in rows]
     step = max(1, len(found) // limit)
     return found[::step][:limit]
+
+  def unfound(self, words: str) -> dict[str, str | None]:
+    """The words that no image has in its caption or id, each with the most similar one that there is."""
+    return self._words.unfound(words)
+
+  def browse(self, limit: int, offset: int = 0) -> list[str]:
+    """Ids in a fixed order that is spread over the index."""
+    return spread(self._ids, limit, offset)
 
   def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """For each query the ids and inner products of the `k` images with the largest, best first, ties by id."""
@@ -142,7 +151,7 @@ class ExactIndex:
     if not self._places or not len(queries):
       return [[] for _ in queries]
     with self._searching:
-      ids, nearest = self._by_id
+      ids, nearest = self._ids, self._nearest
     scores, rows = nearest(queries, k)
     return [
       [(ids[row], float(score)) for row, score in zip(*found, strict=True)] for found in zip(rows, scores, strict=True)
@@ -156,9 +165,14 @@ class ExactIndex:
       self._lock = None
 
   @functools.cached_property
-  def _by_id(self) -> tuple[list[str], Nearest]:
-    """All ids in order, and the search of their features in this order."""
-    ids = sorted(self._places)
+  def _ids(self) -> list[str]:
+    """All ids in order."""
+    return sorted(self._places)
+
+  @functools.cached_property
+  def _nearest(self) -> Nearest:
+    """The search of all features, in the order of the ids."""
+    ids = self._ids
     names = list(self._segments)
     number = {name: i for i, name in enumerate(names)}
     places = np.array([(number[name], row) for name, row in (self._places[id] for id in ids)])
@@ -173,7 +187,15 @@ class ExactIndex:
       return features
 
     opened = [self._segments[name] for name in names]
-    return ids, Nearest(read, len(ids), self.feature_dim)
+    return Nearest(read, len(ids), self.feature_dim)
+
+  @functools.cached_property
+  def _words(self) -> CaptionWords:
+    """Of all images, in the order of their ids."""
+    places = (self._places[id] for id in self._ids)
+    return CaptionWords(
+      f"{self._segments[name].entries[row].caption}\n{self._segments[name].entries[row].id}" for name, row in places
+    )
 
   def _find(self, ids: Sequence[str]) -> list[Place]:
     missing = [id for id in ids if id not in self._places]
@@ -207,7 +229,8 @@ class ExactIndex:
     self._manifest = manifest
     opened = self._segments | added
     self._segments = {info.name: opened[info.name] for info in kept}
-    self.__dict__.pop("_by_id", None)
+    for name in ("_ids", "_nearest", "_words"):
+      self.__dict__.pop(name, None)
     for name in opened.keys() - self._segments.keys():
       shutil.rmtree(self._folder / name)
 

@@ -99,6 +99,14 @@ class Index(Protocol):
     """
     ...
 
+  def unfound(self, words: str) -> dict[str, str | None]:
+    """The words that no image has in its caption or id, each with the most similar one that there is, or None."""
+    ...
+
+  def browse(self, limit: int, offset: int = 0) -> list[str]:
+    """At most `limit` ids, from the `offset`-th on, in a fixed order that is spread over the index."""
+    ...
+
   def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """For each of the float32 [num, dim] the ids and inner products of the `k` images with the largest, best first.
 

@@ -140,6 +140,16 @@ class MilvusIndex:
     rows = self._client.query(self._collection, filter=condition, output_fields=["id"], limit=limit)
     return [row["id"] for row in rows]
 
+  def unfound(self, words: str) -> dict[str, str | None]:
+    """The words that no image has in its caption or id; similar ones are not known here."""
+    return {word: None for word in dict.fromkeys(words.split()) if not self.find(word, 1)}
+
+  @_as_input_error()
+  def browse(self, limit: int, offset: int = 0) -> list[str]:
+    """Ids in the order of their keys, which are as good as random."""
+    rows = self._client.query(self._collection, filter='key != ""', output_fields=["id"], limit=limit, offset=offset)
+    return [row["id"] for row in rows]
+
   @_as_input_error()
   def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
     """The ids and inner products of the `k` images with the largest; equal ones that are found are in order of id.

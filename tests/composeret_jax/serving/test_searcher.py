@@ -14,10 +14,10 @@ import composeret_jax
 from composeret_jax.serving.index import create_index
 from composeret_jax.serving.index.build import build
 from composeret_jax.serving.index.sources import folder_images
-from composeret_jax.serving.page.batching import Batching
-from composeret_jax.serving.page.conversation import answer, Change, Question
 from composeret_jax.serving.search_command import search
 from composeret_jax.serving.searcher import Searcher
+from composeret_jax.serving.service.batching import Batching
+from composeret_jax.serving.service.turns import answer, Question
 from data_pipelines.input_error import InputError
 from tests.fakes import hidden_packages
 from tests.fakes.fake_bundle import fake_bundle, write_images
@@ -118,10 +118,10 @@ def test_a_query_of_length_0_is_refused_and_those_beside_it_are_not(folder):
   ):
     searcher.refine(query, "red", image_weight=-1.0)
   batching = Batching(functools.partial(answer, searcher))
-  asked = [Question(query, (Change("red", weight),), 3) for weight in (0.0, -1.0, -0.9)]
+  asked = [Question(query, ("red",), weight, k=3) for weight in (0.0, -1.0, -0.9)]
   with concurrent.futures.ThreadPoolExecutor(3) as threads:
     futures = [threads.submit(batching, question) for question in asked]
-  assert [result.id for result in futures[0].result()] == [result.id for result in futures[2].result()]
+  assert [result.id for result in futures[0].result().results] == [it.id for it in futures[2].result().results]
   with pytest.raises(InputError, match="Nothing is left"):
     futures[1].result()
 

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from composeret_jax.serving.page import uploads
-from composeret_jax.serving.page.uploads import read_upload
+from composeret_jax.serving.service.limits import uploads
+from composeret_jax.serving.service.limits.uploads import read_upload
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import CENTRE, decode_image, Resizing
 

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from composeret_jax.serving.page.batching import Batching
+from composeret_jax.serving.service.batching import Batching
 
 
 class Slow:

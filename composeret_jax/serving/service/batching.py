@@ -6,21 +6,20 @@ import threading
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-
-
 Answer = TypeVar("Answer")
 
 
 class Batching(Generic[Item, Answer]):
   """Calls `function`, from lists to lists, with one item a thread: what arrives while it runs makes the next call.
 
-  So nobody waits for a batch to fill. One call runs at a time, with at most `max_size` items. Every thread gets an
+  So nobody waits for a batch to fill. One call runs at a time, with at most `max_size` items, which may be
+  changed at any time. Every thread gets an
   answer or an exception, whatever `function` raises or returns.
   """
 
   def __init__(self, function: Callable[[Sequence[Item]], Sequence[Answer]], max_size: int = 64):
     self._function = function
-    self._max_size = max_size
+    self.max_size = max_size
     self._waiting: list[tuple[Item, concurrent.futures.Future]] = []
     self._changing = threading.Lock()
     self._running = threading.Lock()
@@ -34,7 +33,7 @@ class Batching(Generic[Item, Answer]):
       # Whoever is here runs what is waiting, perhaps without its own item: that one is done then, or its turn is with
       # one of those whose items are taken here.
       with self._changing:
-        taken, self._waiting = self._waiting[: self._max_size], self._waiting[self._max_size :]
+        taken, self._waiting = self._waiting[: self.max_size], self._waiting[self.max_size :]
       self._run(taken)
     return future.result()
 

@@ -13,23 +13,11 @@ from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import CENTRE, decode_image, Resizing
 
 MAX_BYTES = 20_000_000
-
-
 MAX_PIXELS = 12_500_000
-
-
 MAX_JPEG_PIXELS = 50_000_000  # of JPEGs that are decoded line by line, at an eighth of their size
-
-
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
-
-
 NUM_DECODERS, MAX_WAITING = 2, 8  # a large image takes a hundred megabytes, and one that waits a thread of the server
-
-
 _decoders = concurrent.futures.ThreadPoolExecutor(NUM_DECODERS, "decode")
-
-
 _places = threading.BoundedSemaphore(NUM_DECODERS + MAX_WAITING)
 
 

@@ -1,10 +1,7 @@
 """`--mode=serve` as a program: its port, and its memory while many send much."""
 
-import base64
 import concurrent.futures
-import contextlib
 import io
-import json
 import pathlib
 import resource
 import socket
@@ -16,53 +13,47 @@ import time
 from PIL import Image
 import pytest
 
-from composeret_jax.serving.page.server import listen, serve
+from composeret_jax.serving.service.server import listen, serve
+from composeret_jax.serving.service.settings import Settings
 from data_pipelines.input_error import InputError
-from tests.composeret_jax.serving.page.test_server import answer
+from tests.fakes.served import ask, upload
 
 ROOT = pathlib.Path(__file__).parents[4]
 
 SERVE = """
-import pathlib, sys, numpy as np
-from composeret_jax.serving.index import create_index, open_index
-from composeret_jax.serving.index.build import build
-from composeret_jax.serving.index.sources import folder_images
-from composeret_jax.serving.page.server import serve
+import pathlib, sys
+from composeret_jax.serving.index import open_index
 from composeret_jax.serving.searcher import Searcher
+from composeret_jax.serving.service.server import serve
+from composeret_jax.serving.service.settings import Settings
 from tests.fakes.fake_bundle import fake_bundle, write_images
+from tests.fakes.tiny_index import fill
 
-folder, bundle = pathlib.Path(sys.argv[1]), fake_bundle()
+folder = pathlib.Path(sys.argv[1])
 write_images(folder / "images", 20)
-index = create_index(folder / "index", bundle.fingerprint, bundle.feature_dim)
-build(bundle, index, folder_images(folder / "images"))
-index.close()
-serve(lambda: Searcher(bundle, open_index(folder / "index")), "127.0.0.1", int(sys.argv[2]))
+fill(folder / "images", folder / "index")
+serve(lambda: Searcher(fake_bundle(), open_index(folder / "index")), Settings(), "127.0.0.1", int(sys.argv[2]))
 """
 
 
 class Server:
-  """The page in a process of its own, as its users have it."""
+  """The service in a process of its own, as its users have it."""
 
   def __init__(self, folder):
     with socket.create_server(("127.0.0.1", 0)) as probe:
       port = probe.getsockname()[1]
     self.address = f"http://127.0.0.1:{port}"
-    self.process = subprocess.Popen(
-      [sys.executable, "-c", SERVE, folder, str(port)], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
-    self.search(seconds=120)
+    arguments = [sys.executable, "-c", SERVE, folder, str(port)]
+    self.process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    self.line = self.process.stdout.readline()
+    self.search()
 
-  def search(self, seconds=30):
-    """How long an honest search takes; waits for the server to begin."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-      start = time.monotonic()
-      with contextlib.suppress(OSError):
-        status, content = answer(self.address, {"data": ["000.png", ["red"], "", 5, 0.0, 0.0]})
-        assert (status, len(content["data"][0])) == (200, 5)
-        return time.monotonic() - start
-      time.sleep(0.2)
-    raise AssertionError("the server does not answer")
+  def search(self):
+    """How long an honest search takes."""
+    start = time.monotonic()
+    status, _, content = ask(self.address, "/v1/search", {"image": "000.png", "texts": ["red"], "limit": 5})
+    assert (status, len(content["results"])) == (200, 5)
+    return time.monotonic() - start
 
   def memory(self):
     """Bytes that are resident."""
@@ -78,11 +69,10 @@ def server(tmp_path_factory):
 
 
 def black(width, height, mode="L"):
-  """A small file with many pixels, as a search."""
+  """A small file with many pixels."""
   stream = io.BytesIO()
   Image.new(mode, (width, height)).save(stream, "PNG")
-  image = base64.b64encode(stream.getvalue()).decode()
-  return json.dumps({"data": ["", [], image, 5, 0.0, 0.0]}).encode()
+  return stream.getvalue()
 
 
 def under_load(server, send, count):
@@ -96,32 +86,42 @@ def under_load(server, send, count):
   return [future.result() for future in futures], statistics.median(seconds), most
 
 
+def test_the_address_is_printed_when_searches_wait_for_nothing(server):
+  assert server.line == f"Page: {server.address}/  (20 images; ends with Ctrl+C)\n"
+
+
 @pytest.mark.parametrize("side", [7000, 3500])
 def test_forty_pixel_bombs_at_once(server, side):
   bomb = black(side, side)
   server.search()
-  answer(server.address, black(100, 100))
+  upload(server.address, black(100, 100))
   rest = server.memory()
-  statuses, median, most = under_load(server, lambda _: answer(server.address, bomb)[0], 40)
+  statuses, median, most = under_load(server, lambda _: upload(server.address, bomb)[0], 40)
   assert set(statuses) <= ({400} if side == 7000 else {200, 503})
   assert median < 1
-  assert most < 1.5 * rest
+  assert most < rest + 200e6  # two pictures of 12.25 million pixels
 
 
-def test_six_million_texts_and_500_sessions(server):
+def test_six_million_texts_and_500_clients(server):
   server.search()
   rest = server.memory()
-  texts = b'{"data":["000.png",[' + b'"a",' * 6_000_000 + b'"a"],"",5,0.0,0.0]}'
-  statuses, median, most = under_load(server, lambda _: answer(server.address, texts)[0], 2)
-  assert set(statuses) == {400}
+  texts = b'{"image":"000.png","texts":[' + b'"a",' * 6_000_000 + b'"a"]}'
+
+  def send(_):
+    try:
+      return ask(server.address, "/v1/search", texts)[0]
+    except OSError:  # the server answers and ends the connection before all is sent
+      return 413
+
+  statuses, median, most = under_load(server, send, 2)
+  assert set(statuses) == {413}
   assert median < 1
   assert most < 1.5 * rest
 
   def begin(number):
-    call = {"fn_index": 7, "data": [None, 24], "event_data": {"value": "001.png"}, "session_hash": f"s{number}"}
-    return answer(server.address, call, "/gradio_api/run/predict")[0]
+    return ask(server.address, "/v1/search", {"image": f"00{number % 5 * 2}.png", "texts": ["red"]})[0]
 
-  with concurrent.futures.ThreadPoolExecutor(4) as threads:
+  with concurrent.futures.ThreadPoolExecutor(50) as threads:
     assert set(threads.map(begin, range(500))) == {200}
   assert server.memory() < 1.5 * rest
 
@@ -130,7 +130,7 @@ def test_a_port_in_use_is_one_error_before_the_bundle_is_opened(capsys):
   with listen("127.0.0.1", 0) as taken:
     port = taken.getsockname()[1]
     with pytest.raises(InputError, match=f"cannot serve at --host=127.0.0.1 --port={port}: Address already in use"):
-      serve(lambda: pytest.fail("the bundle is opened"), "127.0.0.1", port)
+      serve(lambda: pytest.fail("the bundle is opened"), Settings(), "127.0.0.1", port)
   assert capsys.readouterr().out == ""
   with pytest.raises(InputError, match="--host=nowhere.invalid"):
     listen("nowhere.invalid", 7860)

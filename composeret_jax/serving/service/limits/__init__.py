@@ -1,0 +1,1 @@
+"""What bounds the work that strangers can cause."""

@@ -1,0 +1,50 @@
+"""The addresses that find something: search, compose, gallery, suggestions."""
+
+from typing import Annotated
+
+import fastapi
+import pydantic
+
+from composeret_jax.serving.service.messages import (
+  Composed,
+  Gallery,
+  Id,
+  NUM_SHOWN,
+  Results,
+  Search,
+  Start,
+  Suggestions,
+  Token,
+)
+from composeret_jax.serving.service.retrieval import Retrieval
+
+Limit = Annotated[int, pydantic.Field(ge=1, le=100)]
+Offset = Annotated[int, pydantic.Field(ge=0, le=10**9)]
+
+
+def search_routes(retrieval: Retrieval) -> fastapi.APIRouter:
+  """Requests are checked by their models; what they ask for runs in threads."""
+  routes = fastapi.APIRouter(tags=["search"])
+
+  @routes.post("/v1/search")
+  def search(request: Search) -> Results:
+    """Finds images: by words alone, like an image, or by what texts make of an image."""
+    return retrieval.search(request)
+
+  @routes.post("/v1/compose")
+  def compose(request: Start) -> Composed:
+    """The feature that a search compares with the images' features."""
+    query = retrieval.compose(request)
+    return Composed(feature=query.feature.tolist(), norm=query.norm)
+
+  @routes.get("/v1/gallery")
+  def gallery(limit: Limit = NUM_SHOWN, offset: Offset = 0) -> Gallery:
+    """Images to choose from, in a fixed order that is spread over the index."""
+    return retrieval.gallery(limit, offset)
+
+  @routes.get("/v1/suggestions")
+  def suggestions(image: Id | None = None, upload: Token | None = None, limit: Limit = 6) -> Suggestions:
+    """Texts that fit a picture: none where none are known."""
+    return Suggestions(suggestions=[])
+
+  return routes
