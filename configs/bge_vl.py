@@ -1,17 +1,27 @@
 """BGE-VL (MegaPairs): image plus text, both raw, over CLIP's towers: `--config=configs/bge_vl.py:base,circo`.
 
-Or large; or fashion_iq, cirr, catalogue. On circo nothing is trained; elsewhere the towers are, with the query's own
-image and what a catalogue's rows give as negatives. `--config.num_train_steps=0` evaluates the published weights.
+Or large; or another of DATASETS. On data sets without training data nothing is trained; elsewhere the towers are, with
+the query's own image and what a catalogue's rows give as negatives. `--config.num_train_steps=0` evaluates the
+published weights.
 """
 
 import ml_collections
 
-from configs import catalogue, circo, cirr, fashion_iq, models
+from configs import catalogue, circo, cirr, coco_objects, fashion_iq, genecis, imagenet_domains, lasco, models
 
 TOWERS = {"base": "BAAI/BGE-VL-base", "large": "BAAI/BGE-VL-large"}
 
 
-DATASETS = {"circo": circo, "fashion_iq": fashion_iq, "cirr": cirr, "catalogue": catalogue}
+DATASETS = {
+  "circo": circo,
+  "fashion_iq": fashion_iq,
+  "cirr": cirr,
+  "genecis": genecis,
+  "imagenet_domains": imagenet_domains,
+  "coco_objects": coco_objects,
+  "lasco": lasco,
+  "catalogue": catalogue,
+}
 
 
 def get_config(size_and_dataset: str = "base,circo") -> ml_collections.ConfigDict:
@@ -21,13 +31,13 @@ def get_config(size_and_dataset: str = "base,circo") -> ml_collections.ConfigDic
     expected = f"{' or '.join(TOWERS)}, a comma, and one of {', '.join(DATASETS)}"
     raise ValueError(f"no configuration is called {size_and_dataset!r}; expected {expected}")
   config = DATASETS[dataset].get_config("sum")
-  models.towers(config.model, TOWERS[size], train=dataset != "circo")
+  models.towers(config.model, TOWERS[size], train=config.num_train_steps > 0)
   config.model.radius = 7.07  # its square, the inverse temperature, is about 50
   config.model.train_radius = False
   config.text_query = "modification"
   config.text_template = "bge_vl" if dataset in ("circo", "fashion_iq") else ""
   config.data.interpolation = "bicubic"  # as CLIP was trained
-  if dataset == "circo":
+  if not config.num_train_steps:
     return config
   if dataset == "catalogue":
     config.data.negatives_per_query = 4  # the rows' column negatives, or hns; 0 for rows without

@@ -1,4 +1,4 @@
-"""MagicLens: `--config=configs/magic_lens.py:base,fashion_iq`; or large; or cirr, circo, catalogue.
+"""MagicLens: `--config=configs/magic_lens.py:base,fashion_iq`; or large; or another of DATASETS.
 
 `--mode=import --checkpoint=FILE.pkl` starts from a published checkpoint; without, training starts from CLIP's weights.
 CLIP's folder or hub repository is needed in both: it has the tokenizer.
@@ -6,16 +6,28 @@ CLIP's folder or hub repository is needed in both: it has the tokenizer.
 
 import ml_collections
 
-from configs import catalogue, circo, cirr, fashion_iq, models
+from configs import catalogue, circo, cirr, coco_objects, fashion_iq, genecis, imagenet_domains, lasco, models
 
 CLIP = {"base": "openai/clip-vit-base-patch16", "large": "openai/clip-vit-large-patch14"}
 
 
-DATASETS = {"fashion_iq": fashion_iq, "cirr": cirr, "circo": circo, "catalogue": catalogue}
+DATASETS = {
+  "fashion_iq": fashion_iq,
+  "cirr": cirr,
+  "circo": circo,
+  "genecis": genecis,
+  "imagenet_domains": imagenet_domains,
+  "coco_objects": coco_objects,
+  "lasco": lasco,
+  "catalogue": catalogue,
+}
+
+
+WITH_TEXTS = ("fashion_iq", "circo", "imagenet_domains")  # the published program has a template for these
 
 
 def get_config(size_and_dataset: str = "base,fashion_iq") -> ml_collections.ConfigDict:
-  """The published rates; batch size and steps are for one device of 80 GB."""
+  """The published rates and texts; batch size and steps are for one device of 80 GB."""
   size, _, dataset = size_and_dataset.partition(",")
   if size not in CLIP or dataset not in DATASETS:
     expected = f"{' or '.join(CLIP)}, a comma, and one of {', '.join(DATASETS)}"
@@ -25,6 +37,7 @@ def get_config(size_and_dataset: str = "base,fashion_iq") -> ml_collections.Conf
   config.model.composer_options.num_heads = {"base": 8, "large": 16}[size]
   config.model.text_encoder.unseen_id = 0
   config.text_query = "modification"
+  config.text_template = "magic_lens" if dataset in WITH_TEXTS else ""
   config.data.resize = "magic_lens"
   config.loss = "batch_based_classification"  # from queries to targets, as published
   config.loss_reference_as_negative = True
@@ -33,7 +46,7 @@ def get_config(size_and_dataset: str = "base,fashion_iq") -> ml_collections.Conf
   config.weight_decay = 0.01
   config.batch_size = 256
   config.max_gradient_norm = 1.0
-  if dataset != "circo":  # there is nothing to train on
+  if config.num_train_steps:  # there is something to train on
     config.num_train_steps = 10_000
     config.num_warmup_steps = 100
     config.decay = "cosine"

@@ -36,6 +36,16 @@ def one_gallery_of_distinct_labels(gallery_labels: Labels, gallery_groups: Label
   return np.zeros(len(query_groups), int), first
 
 
+# The group of images that are references alone: no query ranks them.
+REFERENCE = "reference"
+
+
+def gallery_without_references(gallery_labels: Labels, gallery_groups: Labels, query_groups: Labels) -> Groups:
+  """Every query ranks all images but those of the group REFERENCE."""
+  numbers = np.array([-1 if group == REFERENCE else 0 for group in gallery_groups], int)
+  return np.zeros(len(query_groups), int), numbers
+
+
 @dataclasses.dataclass(frozen=True)
 class Protocol:
   """One data set's way to rank and count.
@@ -47,9 +57,12 @@ class Protocol:
     label_parts: names of the words of a label, each of which is counted by itself as well.
     groups: numbers queries and gallery images: a query ranks the images of its own number.
     excludes_reference: whether a query's reference is left out of what it ranks.
+    ranks_subset: a query ranks the images of its subset, and no others.
     by_category: counts each of the data set's option `categories` by itself, and averages.
+    relevant_recall_at: the share of all right images that are among the first K is counted for each of these K.
     average_precision_at: mAP@K over all right images is counted for each of these K.
     subset_recall_at: R@K of the target among the query's subset is counted for each of these K.
+    headline: the metrics whose mean is the headline; () for none.
   """
 
   dataset: str = ""
@@ -58,17 +71,25 @@ class Protocol:
   label_parts: tuple[str, ...] = ()
   groups: Callable[[Labels, Labels, Labels], Groups] = one_gallery
   excludes_reference: bool = True
+  ranks_subset: bool = False
   by_category: bool = False
+  relevant_recall_at: tuple[int, ...] = ()
   average_precision_at: tuple[int, ...] = ()
   subset_recall_at: tuple[int, ...] = ()
+  headline: tuple[str, ...] = ()
 
   def metric_names(self, categories: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of all metrics, in order; `categories` are those that a protocol with `by_category` counts."""
     recalls = [f"R@{k}" for k in self.recall_at]
-    if self.by_category:
-      return (*(f"{group}/{name}" for group in (*categories, "mean") for name in recalls), HEADLINE)
     names = recalls + [f"{part}/{name}" for part in self.label_parts for name in recalls]
+    names += [f"relevant/R@{k}" for k in self.relevant_recall_at]
     names += [f"mAP@{k}" for k in self.average_precision_at]
-    if self.subset_recall_at:
-      names += [f"subset/R@{k}" for k in self.subset_recall_at] + [HEADLINE]
-    return tuple(names)
+    names += [f"subset/R@{k}" for k in self.subset_recall_at]
+    if self.by_category:
+      names = [f"{group}/{name}" for group in (*categories, "mean") for name in names]
+    return (*names, *([HEADLINE] if self.headline else []))
+
+  def without_subsets(self) -> "Protocol":
+    """The same for queries that have no subsets."""
+    headline = () if any(name.startswith("subset/") for name in self.headline) else self.headline
+    return dataclasses.replace(self, subset_recall_at=(), headline=headline)

@@ -13,7 +13,7 @@ import tqdm
 from composeret_jax.distributed import gather, in_own_batches, is_first, largest_share, own_batch
 from composeret_jax.evaluation.protocols import answers_of, count
 from composeret_jax.evaluation.query_checks import check_gallery, unanswerable_queries
-from composeret_jax.evaluation.ranking import Answers, Ranking
+from composeret_jax.evaluation.ranking import Answers, NO_ROW, Ranking
 from composeret_jax.evaluation.reranking import cosines, rerank
 from composeret_jax.evaluation.retrieval import check_features, rank_gallery, rank_subsets
 from composeret_jax.evaluation.shares import Shares
@@ -95,7 +95,7 @@ class Evaluator:
     if dataset.label_separator and queries.have_targets:
       self._siblings = Siblings(dataset.gallery, queries, dataset.label_separator)
     if self._subsets is None:  # validation queries have none, as training queries
-      self._protocol = dataclasses.replace(self._protocol, subset_recall_at=())
+      self._protocol = self._protocol.without_subsets()
     self._answers = answers_of(
       self._protocol,
       labels,
@@ -235,8 +235,11 @@ class Evaluator:
     self, *vectors: Float[np.ndarray, "num_queries dim"], gallery: Float[np.ndarray, "num_gallery dim"]
   ) -> list[Ranks]:
     """What the queries find by each of their `vectors`; the gallery goes to the devices once for all of them."""
+    subsets, answers, times = self._subsets, self._answers, len(vectors)
+    in_subsets = [None if subsets is None else rank_subsets(own, gallery, subsets, answers) for own in vectors]
+    if self._protocol.ranks_subset:
+      return [Ranks(own, None) for own in in_subsets if own]
     query_groups, gallery_groups = self._groups
-    answers, times = self._answers, len(vectors)
     ranking = rank_gallery(
       np.concatenate(vectors),
       gallery,
@@ -248,16 +251,15 @@ class Evaluator:
       gallery_block=self._config.eval.gallery_block,
       answers=Answers(answers.images, np.tile(answers.wanted, (times, 1, 1))),
     )
-    subsets = self._subsets
-    return [
-      Ranks(own, None if subsets is None else rank_subsets(queries, gallery, subsets, answers))
-      for own, queries in zip(ranking.split(times), vectors, strict=True)
-    ]
+    return [Ranks(*own) for own in zip(ranking.split(times), in_subsets, strict=True)]
 
 
 def subset_rows(gallery: ImageTable, queries: QueryTable) -> Int[np.ndarray, "num_queries num_members"] | None:
-  """The gallery rows of each query's subset; None where the data set has no subsets."""
+  """The gallery rows of each query's subset, NO_ROW after them; None where the data set has no subsets."""
   if not queries.subsets:
     return None
-  rows = {label: row for row, label in enumerate(gallery.labels)}
-  return np.array([[rows[label] for label in subset] for subset in queries.subsets])
+  row_of = {label: row for row, label in enumerate(gallery.labels)}
+  rows = np.full((len(queries), max(map(len, queries.subsets))), NO_ROW)
+  for query, subset in enumerate(queries.subsets):
+    rows[query, : len(subset)] = [row_of[label] for label in subset]
+  return rows

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 import numpy as np
 
 from composeret_jax.evaluation.ranking import Answers, Ranking
-from composeret_jax.evaluation.ties import average_precisions, recalls, tied_at
+from composeret_jax.evaluation.ties import average_precisions, recalls, relevant_recalls, tied_at
 from data_pipelines.protocol import HEADLINE, Labels, Protocol
 from data_pipelines.texts.labels import split_label
 
@@ -47,51 +47,62 @@ def count(
 
   `ranking` has the protocol's answers, and so has `subset`, the ranking of each query's subset.
   """
-  values = recalls(ranking, protocol.recall_at)
-  is_tied = _is_between(values)
+  values, is_tied = _of_each_query(protocol, ranking, subset)
   if protocol.by_category:
     groups = np.asarray(query_groups)
-    own = {group: _means(values[groups == group], "R", protocol.recall_at) for group in dict.fromkeys(query_groups)}
-    return with_means(own) | {TIED_SHARE: float(is_tied.mean())}
-  metrics = _means(values, "R", protocol.recall_at)
-  for sense, part in enumerate(protocol.label_parts, start=1):
-    values = recalls(ranking, protocol.recall_at, sense)
-    is_tied |= _is_between(values)
-    metrics |= _means(values, f"{part}/R", protocol.recall_at)
-  if protocol.average_precision_at:
-    sense = len(protocol.label_parts) + 1
-    values = average_precisions(ranking, protocol.average_precision_at, sense)
-    is_tied |= tied_at(ranking, protocol.average_precision_at, sense)
-    metrics |= _means(values, "mAP", protocol.average_precision_at)
-  if protocol.subset_recall_at:
-    if subset is None:
-      raise ValueError("subset is None, expected a ranking: the protocol counts recalls in each query's subset")
-    values = recalls(subset, protocol.subset_recall_at)
-    is_tied |= _is_between(values)
-    metrics = with_subset(metrics, _means(values, "R", protocol.subset_recall_at))
+    own = {
+      group: {name: _mean(column[groups == group]) for name, column in values.items()}
+      for group in dict.fromkeys(query_groups)
+    }
+    metrics = with_means(own)
+  else:
+    metrics = {name: _mean(column) for name, column in values.items()}
+  if protocol.headline:
+    metrics[HEADLINE] = sum(metrics[name] for name in protocol.headline) / len(protocol.headline)
   return metrics | {TIED_SHARE: float(is_tied.mean())}
 
 
-def _is_between(values: Float[np.ndarray, "num_queries at"]) -> Bool[np.ndarray, " num_queries"]:
-  return np.any((values > 0) & (values < 1), axis=1)
+Values = dict[str, Float[np.ndarray, " num_queries"]]
 
 
-def _means(values: Float[np.ndarray, "num_queries at"], name: str, at: Sequence[int]) -> dict[str, float]:
-  return {f"{name}@{k}": float(np.ascontiguousarray(own).mean()) for k, own in zip(at, values.T, strict=True)}
+def _of_each_query(
+  protocol: Protocol, ranking: Ranking, subset: Ranking | None
+) -> tuple[Values, Bool[np.ndarray, " num_queries"]]:
+  """What each query is worth by each metric, and which queries' worth depends on the order of equal scores."""
+  values: Values = {}
+  is_tied = np.zeros(len(ranking.rows), bool)
+  for sense, prefix in enumerate(["", *(f"{part}/" for part in protocol.label_parts)]):
+    found = recalls(ranking, protocol.recall_at, sense)
+    is_tied |= np.any((found > 0) & (found < 1), axis=1)
+    values |= _columns(f"{prefix}R", protocol.recall_at, found)
+  if protocol.relevant_recall_at:
+    found = relevant_recalls(ranking, protocol.relevant_recall_at)
+    values |= _columns("relevant/R", protocol.relevant_recall_at, found)
+    is_tied |= tied_at(ranking, protocol.relevant_recall_at)
+  if protocol.average_precision_at:
+    sense = len(protocol.label_parts) + 1
+    found = average_precisions(ranking, protocol.average_precision_at, sense)
+    is_tied |= tied_at(ranking, protocol.average_precision_at, sense)
+    values |= _columns("mAP", protocol.average_precision_at, found)
+  if protocol.subset_recall_at:
+    if subset is None:
+      raise ValueError("subset is None, expected a ranking: the protocol counts recalls in each query's subset")
+    found = recalls(subset, protocol.subset_recall_at)
+    is_tied |= np.any((found > 0) & (found < 1), axis=1)
+    values |= _columns("subset/R", protocol.subset_recall_at, found)
+  return values, is_tied
 
 
-def with_subset(metrics: Mapping[str, float], subset: Mapping[str, float]) -> dict[str, float]:
-  """CIRR's table: `R@K`, `subset/R@K`, and `headline`, the average of R@5 and subset/R@1."""
-  metrics = {**metrics, **{f"subset/{key}": value for key, value in subset.items()}}
-  return metrics | {HEADLINE: (metrics["R@5"] + metrics["subset/R@1"]) / 2}
+def _columns(name: str, at: Sequence[int], values: Float[np.ndarray, "num_queries at"]) -> Values:
+  return {f"{name}@{k}": own for k, own in zip(at, values.T, strict=True)}
+
+
+def _mean(values: Float[np.ndarray, " num_queries"]) -> float:
+  return float(np.ascontiguousarray(values).mean())
 
 
 def with_means(by_category: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-  """FashionIQ's table: `<category>/R@K`, the unweighted means `mean/R@K`, and `headline`.
-
-  The headline is the average of the two means mean/R@10 and mean/R@50.
-  """
+  """`<category>/R@K` for each category, and the unweighted means `mean/R@K`."""
   metrics = {f"{name}/{key}": value for name, own in by_category.items() for key, value in own.items()}
   keys = next(iter(by_category.values())).keys()
-  metrics |= {f"mean/{key}": float(np.mean([own[key] for own in by_category.values()])) for key in keys}
-  return metrics | {HEADLINE: (metrics["mean/R@10"] + metrics["mean/R@50"]) / 2}
+  return metrics | {f"mean/{key}": float(np.mean([own[key] for own in by_category.values()])) for key in keys}

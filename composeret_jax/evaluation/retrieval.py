@@ -14,6 +14,8 @@ from composeret_jax.evaluation.ranking import Answers, levels, NO_ROW, Ranking
 from composeret_jax.evaluation.similarities import num_tied, padded_rows, similarities
 from composeret_jax.top_k import chunk_size, top_k
 
+SUBSETS_AT_ONCE = 1024  # queries whose own galleries' vectors exist at a time
+
 
 def rank_gallery(
   queries: Float[np.ndarray, "num_queries dim"],
@@ -103,9 +105,12 @@ def rank_subsets(
   subsets: Int[np.ndarray, "num_queries num_members"],
   answers: Answers,
 ) -> Ranking:
-  """Each query's own few gallery rows, best first; ties keep gallery order."""
+  """Each query's own few gallery rows, best first; ties keep gallery order, and NO_ROW stands last."""
   subsets = np.sort(subsets, axis=1)
-  scores = np.einsum("qd,qmd->qm", queries, gallery[subsets])
+  starts = range(0, len(queries), SUBSETS_AT_ONCE)
+  blocks = [slice(start, start + SUBSETS_AT_ONCE) for start in starts]
+  scores = np.concatenate([np.einsum("qd,qmd->qm", queries[own], gallery[subsets[own]]) for own in blocks])
+  scores[subsets == NO_ROW] = -np.inf
   order = np.argsort(-scores, axis=1, kind="stable")
   rows, scores = (np.take_along_axis(array, order, axis=1) for array in (subsets, scores))
   return Ranking.complete(rows, scores, answers)

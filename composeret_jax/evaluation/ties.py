@@ -52,6 +52,28 @@ def recalls(ranking: Ranking, at: Sequence[int], sense: int = 0) -> Float[np.nda
   return values
 
 
+# Pic2Word adds it to the number of right images, and so counts 0 for a query that has none.
+SMOOTHING = 1e-5
+
+
+def relevant_recalls(ranking: Ranking, at: Sequence[int]) -> Float[np.ndarray, "num_queries at"]:
+  """For each query and K the expected share of all right images that are among the first K, as Pic2Word counts it.
+
+  The share is (right images among the first K) / (right images + SMOOTHING). Right are images with the target's label.
+  """
+  hits = ranking.answers.hits(ranking.rows, 0)
+  numbers = ranking.answers.images[:, 0]
+  wanted = ranking.answers.wanted[:, 0, 0]
+  num_right = np.bincount(numbers, minlength=wanted.max(initial=0) + 1)[wanted]
+  values = np.zeros((len(hits), len(at)))
+  num_ranked = hits.shape[1]
+  for column, k in enumerate(at if num_ranked else ()):
+    run = Run.around(min(k, num_ranked) - 1, ranking, hits, 0)
+    inside = (min(k, num_ranked) - run.start) / run.size
+    values[:, column] = (run.right_before + run.right * inside) / (num_right + SMOOTHING)
+  return values
+
+
 def average_precisions(ranking: Ranking, at: Sequence[int], sense: int = 0) -> Float[np.ndarray, "num_queries at"]:
   """For each query and K the expected AP@K, as CIRCO defines it.
 

@@ -74,11 +74,19 @@ def check_images(images: Sequence[Image], where: str) -> None:
     seen.add((image.group, image.name))
 
 
-def check_queries(queries: Sequence[Query], images: Sequence[Image], where: str, *, answered: bool = True) -> None:
+def check_queries(
+  queries: Sequence[Query],
+  images: Sequence[Image],
+  where: str,
+  *,
+  answered: bool = True,
+  all_answered: bool = True,
+) -> None:
   """Raises InputError, beginning with `where`, when there are none, or one without a text, a reference or a target.
 
   Queries that are there twice are kept, as data sets are published with them, and said on the terminal. Queries that
   are not `answered` are for a test server: they have no target, all must stay, and a blank text is one of no words.
+  Unless `all_answered` some may have a target that no image shows.
   """
   if not queries:
     raise InputError(f"{where}: no queries")
@@ -89,7 +97,7 @@ def check_queries(queries: Sequence[Query], images: Sequence[Image], where: str,
         check_text(text, f"{where}: query {number}")
     if not 0 <= query.reference < len(images):
       raise InputError(f"{where}: query {number} has image {query.reference} as its reference, of {len(images)}")
-    if answered and query.target_label not in labels:
+    if answered and all_answered and query.target_label not in labels:
       raise InputError(f"{where}: query {number} has the target {excerpt(query.target_label)}, which no image shows")
   num_blank = sum(not query.modification.strip() for query in queries)
   if num_blank:
@@ -135,6 +143,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
   PUBLISHED_AS: ClassVar[Mapping[str, str]] = {}  # splits that have another name where the data set is published
   QUERY_SPLITS: tuple[str, ...] = ("train", "test")  # without "train" where training triplets are sampled
   TEXT_QUERIES: tuple[str, ...] = ("modification", "complete")
+  ALL_ANSWERED = True  # False where queries are published that no image of the gallery answers
   PROTOCOLS: ClassVar[Mapping[str, Protocol]] = {"same_label": Protocol()}  # by the names that config.protocol takes
   OPTIONS: ClassVar[Mapping[str, Rule]] = {}  # the fields of config.data that change what is prepared
   TOGETHER: ClassVar[tuple[Together, ...]] = ()  # rules for several of OPTIONS
@@ -248,7 +257,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     if self.builder_config.name != "queries":
       return images
     queries = self.read_queries(split)
-    check_queries(queries, images, where, answered=split != SUBMISSION)
+    check_queries(queries, images, where, answered=split != SUBMISSION, all_answered=self.ALL_ANSWERED)
     return queries
 
   def columns(self) -> dict[str, Any]:

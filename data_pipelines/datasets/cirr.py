@@ -44,7 +44,11 @@ class Cirr(TableBuilder):
   IMAGE_SPLITS = tuple(FILE_SPLITS)
   QUERY_SPLITS = tuple(FILE_SPLITS)
   TEXT_QUERIES = ("modification",)
-  PROTOCOLS: ClassVar = {"cirr": Protocol("cirr", recall_at=(1, 5, 10, 50), num_ranked=50, subset_recall_at=(1, 2, 3))}
+  PROTOCOLS: ClassVar = {
+    "cirr": Protocol(
+      "cirr", recall_at=(1, 5, 10, 50), num_ranked=50, subset_recall_at=(1, 2, 3), headline=("R@5", "subset/R@1")
+    )
+  }
   OPTIONS: ClassVar = {"allow_missing_images": boolean}
 
   @classmethod

@@ -18,6 +18,9 @@ from data_pipelines.untrusted_json import is_texts
 CATEGORIES = ("dress", "shirt", "toptee")
 
 
+_HEADLINE = ("mean/R@10", "mean/R@50")
+
+
 _FILE_SPLITS = {"train": "train", "test": "val"}  # the published test split has no targets
 
 
@@ -45,9 +48,14 @@ class FashionIQ(TableBuilder):
       groups=gallery_of_own_group,
       excludes_reference=False,
       by_category=True,
+      headline=_HEADLINE,
     ),
     "fashion_iq_compose_ae": Protocol(
-      "fashion_iq", groups=one_gallery_of_distinct_labels, excludes_reference=False, by_category=True
+      "fashion_iq",
+      groups=one_gallery_of_distinct_labels,
+      excludes_reference=False,
+      by_category=True,
+      headline=_HEADLINE,
     ),
   }
 

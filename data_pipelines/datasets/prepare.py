@@ -22,11 +22,11 @@ from data_pipelines.datasets.fashion200k import Fashion200k
 from data_pipelines.datasets.fashion_iq import FashionIQ
 from data_pipelines.datasets.mit_states import MitStates
 from data_pipelines.datasets.shapes import Shapes
+from data_pipelines.datasets.zero_shot import ZERO_SHOT
 from data_pipelines.folders import list_files
 from data_pipelines.input_error import InputError
 from data_pipelines.locks import one_at_a_time
 from data_pipelines.paths import check_apart, local_path, prepared_folder
-from data_pipelines.protocol import Protocol
 
 BUILDERS: dict[str, type[TableBuilder]] = {
   "catalogue": Catalogue,
@@ -37,12 +37,11 @@ BUILDERS: dict[str, type[TableBuilder]] = {
   "fashion_iq": FashionIQ,
   "mit_states": MitStates,
   "shapes": Shapes,
+  **ZERO_SHOT,
 }
 
 
-PROTOCOLS: dict[str, Protocol] = {
-  name: protocol for builder in BUILDERS.values() for name, protocol in builder.PROTOCOLS.items()
-}
+PROTOCOLS = {name: protocol for builder in BUILDERS.values() for name, protocol in builder.PROTOCOLS.items()}
 
 
 def open_tables(

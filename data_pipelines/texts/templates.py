@@ -46,17 +46,25 @@ _BOTH_ORDERS = TextTemplate(
 _DOLLAR = TextTemplate(("a photo of $ that {caption}",))
 
 
-# By name, then by data set. In MagicLens', Pic2Word's and BGE-VL's code there is no text for the others.
+# By name, then by data set: what the published programs have. For the others they have no text.
 PRESETS: dict[str, dict[str, TextTemplate]] = {
   "magic_lens": {
     "circo": TextTemplate(("find {shared_concept} but {caption}",)),
     "fashion_iq": TextTemplate(("{caption_0} and {caption_1}",)),
+    "imagenet_domains": TextTemplate(("find this object in {domain}",)),
   },
-  "lincir": {"circo": _DOLLAR, "cirr": _DOLLAR, "fashion_iq": _BOTH_ORDERS},
+  "lincir": {
+    "circo": _DOLLAR,
+    "cirr": _DOLLAR,
+    "fashion_iq": _BOTH_ORDERS,
+    "genecis": TextTemplate(("a photo of $ that {condition}",)),
+  },
   "searle": {"circo": _DOLLAR, "cirr": _DOLLAR, "fashion_iq": _BOTH_ORDERS},
   "pic2word": {
     "cirr": TextTemplate(("a photo of * , {caption}",)),
     "fashion_iq": TextTemplate(("a photo of * , {caption_1} and {caption_0}",)),
+    "imagenet_domains": TextTemplate(("a {domain} of *",)),
+    "coco_objects": TextTemplate(("a photo of * and {query_class} and {other_classes}",)),
   },
   "bge_vl": {
     "circo": TextTemplate(("Find a picture that also {shared_concept}, but {caption}.",)),

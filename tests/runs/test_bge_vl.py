@@ -12,6 +12,7 @@ from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 from configs import bge_vl
+from data_pipelines.texts.templates import PRESETS
 from tests.fakes import tiny_datasets, tiny_tower
 
 
@@ -52,11 +53,12 @@ def test_it_trains_with_given_negatives(config, tmp_path):
   assert [line["step"] for line in lines if "train/main" in line] == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["base,circo", "large,fashion_iq", "base,cirr"])
-def test_configurations(name):
-  config = bge_vl.get_config(name)
-  config.data.num_workers = 0
+@pytest.mark.parametrize("dataset", sorted(bge_vl.DATASETS.keys() - {"catalogue"}))
+def test_configurations(dataset):
+  config = bge_vl.get_config(f"base,{dataset}")
   check_config(config, num_devices=1)
+  assert not config.text_template or dataset in PRESETS[config.text_template]
+  assert config.model.image_encoder.frozen == (not config.num_train_steps)
 
 
 def test_an_unknown_configuration():

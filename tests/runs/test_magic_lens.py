@@ -11,11 +11,13 @@ from composeret_jax.serving.index.build import fill_index
 from composeret_jax.serving.index.sources import folder_images
 from composeret_jax.serving.searcher import Searcher
 from composeret_jax.train_step.state import evaluated_variables
+from composeret_jax.training.config.check import check_config
 from composeret_jax.training.import_original import import_checkpoint
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
 from configs import magic_lens, models
 from data_pipelines.input_error import InputError
+from data_pipelines.texts.templates import PRESETS
 from tests.fakes import tiny_tower
 from tests.fakes.exported import exported
 
@@ -100,9 +102,12 @@ def test_frozen_towers_cannot_be_filled(config, tmp_path):
     import_checkpoint(config, tmp_path / "run", tmp_path / "magic_lens.pkl")
 
 
-@pytest.mark.parametrize("name", ["base,fashion_iq", "large,cirr", "base,circo", "large,catalogue"])
-def test_published_configurations(name):
-  config = magic_lens.get_config(name)
-  assert config.model.composer_options.num_heads == (16 if name.startswith("large") else 8)
+@pytest.mark.parametrize("dataset", magic_lens.DATASETS)
+@pytest.mark.parametrize("size", magic_lens.CLIP)
+def test_published_configurations(size, dataset):
+  config = magic_lens.get_config(f"{size},{dataset}")
+  check_config(config, num_devices=1)
+  assert config.model.composer_options.num_heads == (16 if size == "large" else 8)
+  assert config.text_template == ("magic_lens" if dataset in PRESETS["magic_lens"] else "")
   with pytest.raises(ValueError, match="expected base or large, a comma"):
     magic_lens.get_config("small")

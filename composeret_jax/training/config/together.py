@@ -1,7 +1,6 @@
 """The rules for fields that must go together, whatever the data set and the composer."""
 
 from collections.abc import Callable, Sequence
-import dataclasses
 import functools
 
 from composeret_jax.evaluation.evaluator import HALVES, RERANKED
@@ -99,7 +98,7 @@ def _validated(metric: str, protocol: str, validation_share: float) -> str:
   """Training queries have no subsets, so what is held out of them is counted without."""
   if not validation_share or not PROTOCOLS[protocol].subset_recall_at:
     return ""
-  counted = dataclasses.replace(PROTOCOLS[protocol], subset_recall_at=()).metric_names()
+  counted = PROTOCOLS[protocol].without_subsets().metric_names()
   is_counted = metric.rpartition("/")[0] != "subset" and metric.rpartition("/")[2] in counted
   return "" if is_counted else f"{one_of(counted)(metric)} with config.data.validation_share"
 

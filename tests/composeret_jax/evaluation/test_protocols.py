@@ -137,6 +137,37 @@ def test_equal_scores_of_a_subset_keep_gallery_order():
   assert ranking.levels.tolist() == [[0, 0, 1, 1]]
 
 
+def test_genecis_ranks_galleries_of_different_sizes_and_averages_over_tasks():
+  """Queries want the largest number; row i is the i-th best. The reference, row 0, is in no gallery."""
+  protocol = PROTOCOLS["genecis"]
+  gallery, queries = np.arange(8, 0, -1, dtype=np.float32)[:, None], np.ones((3, 1), np.float32)
+  subsets = np.array([[2, 1, 3], [5, 7, NO_ROW], [4, 2, 6]])
+  answers = answers_of(protocol, CIRR, ["img2", "img5", "img6"])
+  ranking = rank_subsets(queries, gallery, subsets, answers)
+  assert ranking.rows.tolist() == [[1, 2, 3], [5, 7, NO_ROW], [2, 4, 6]]
+  metrics = count(protocol, ranking, ["focus_object", "focus_object", "change_object"])
+  assert [metrics[f"focus_object/R@{k}"] for k in (1, 2, 3)] == [0.5, 1.0, 1.0]
+  assert [metrics[f"change_object/R@{k}"] for k in (1, 2, 3)] == [0.0, 0.0, 1.0]
+  assert [metrics[f"mean/R@{k}"] for k in (1, 2, 3)] == [0.25, 0.5, 1.0]
+  assert (metrics["headline"], metrics["tied_share"]) == (0.25, 0)
+
+
+def test_domain_conversion_ranks_no_references_and_counts_the_share_of_relevant_images():
+  protocol = PROTOCOLS["imagenet_domains"]
+  labels = ["reference 1", "1", "2", "1", "1"]
+  of_queries, of_gallery = protocol.groups(labels, ["reference", "toy", "toy", "toy", "toy"], ["toy", "toy"])
+  answers = answers_of(protocol, labels, ["1", "3"])  # no image has the label 3
+  gallery = np.arange(5, 0, -1, dtype=np.float32)[:, None]
+  options = {"query_groups": of_queries, "gallery_groups": of_gallery}
+  ranking = rank_gallery(np.ones((2, 1), np.float32), gallery, k=protocol.num_ranked, answers=answers, **options)
+  assert ranking.rows[0, :4].tolist() == [1, 2, 3, 4]
+  metrics = count(protocol, ranking, ["toy", "toy"])
+  assert metrics["toy/R@1"] == metrics["toy/R@5"] == 0.5
+  assert metrics["toy/relevant/R@1"] == pytest.approx(1 / 6, abs=1e-5)
+  assert metrics["toy/relevant/R@5"] == pytest.approx(1 / 2, abs=1e-5)
+  assert metrics["headline"] == metrics["mean/relevant/R@10"]
+
+
 def test_average_precision_by_hand():
   """Three right labels of which two are found, first and fourth: (1/1 + 2/4) / min(K, 3)."""
   labels, protocol = list("abcdef"), dataclasses.replace(PROTOCOLS["circo"], average_precision_at=(1, 2, 5))

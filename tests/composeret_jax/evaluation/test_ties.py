@@ -10,7 +10,7 @@ from composeret_jax.evaluation.protocols import answers_of, count, TIED_SHARE
 from composeret_jax.evaluation.ranking import Answers
 from composeret_jax.evaluation.reranking import rerank
 from composeret_jax.evaluation.retrieval import rank_gallery, rank_subsets
-from composeret_jax.evaluation.ties import average_precisions, recalls, tied_at
+from composeret_jax.evaluation.ties import average_precisions, recalls, relevant_recalls, SMOOTHING, tied_at
 from data_pipelines.datasets.prepare import PROTOCOLS
 from tests.fakes.rankings import average_precision_of_one_order, recall_of_one_order
 
@@ -39,13 +39,20 @@ def test_every_order_of_equal_scores_is_as_likely(k, seed):
   wanted = [rng.choice(list("abcde"), rng.integers(1, 4), replace=False).tolist() for _ in queries]
   ranking = scored(queries, gallery, Answers.of((labels, [own[:1] for own in wanted]), (labels, wanted)), k)
   at = [number for number in AT if number <= k]
-  found, precision = recalls(ranking, at), average_precisions(ranking, at, sense=1)
+  found, precision, relevant = (
+    recalls(ranking, at),
+    average_precisions(ranking, at, sense=1),
+    relevant_recalls(ranking, at),
+  )
   for query, own in enumerate(wanted):
     every = [order[None] for order in orders(gallery @ queries[query])]
     expected = [list(recall_of_one_order(order, labels, own[:1], at).values()) for order in every]
     np.testing.assert_allclose(found[query], np.mean(expected, axis=0), atol=1e-14)
     expected = [list(average_precision_of_one_order(order, labels, [own], at).values()) for order in every]
     np.testing.assert_allclose(precision[query], np.mean(expected, axis=0), atol=1e-14)
+    is_right = np.array(labels) == own[0]
+    expected = [[is_right[order[0, :number]].sum() / (is_right.sum() + SMOOTHING) for number in at] for order in every]
+    np.testing.assert_allclose(relevant[query], np.mean(expected, axis=0), atol=1e-14)
 
 
 def test_an_excluded_reference_and_other_groups_are_no_part_of_a_tie():
@@ -124,6 +131,10 @@ def chance_of(name, metric):
     return chance(199, 1, k)  # distinct names: new cat, old cat, new dog and 196 pets
   if measure.startswith("mAP"):
     return chance_of_precision(NUM - 1, 11, 4, k)
+  if part.endswith("relevant"):
+    return 8 * k / NUM / (8 + SMOOTHING)
+  if not PROTOCOLS[name].excludes_reference:
+    return chance(NUM, 8, k)
   return chance(NUM - 1, NUM_RIGHT[part], k)
 
 
@@ -147,8 +158,7 @@ def test_a_constant_model_gets_chance(name):
   for metric, value in metrics.items():
     assert value == pytest.approx(chance_of(name, metric), abs=1e-12), metric
   if headline is not None:
-    halves = ("R@5", "subset/R@1") if protocol.subset_recall_at else ("mean/R@10", "mean/R@50")
-    assert headline == pytest.approx(np.mean([chance_of(name, metric) for metric in halves]), abs=1e-12)
+    assert headline == pytest.approx(np.mean([chance_of(name, metric) for metric in protocol.headline]), abs=1e-12)
 
 
 def test_the_tied_share_is_of_queries_whose_recall_depends_on_the_order():

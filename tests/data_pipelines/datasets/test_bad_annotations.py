@@ -13,12 +13,16 @@ import pytest
 from data_pipelines.datasets.css3d import DESCRIPTION
 from data_pipelines.datasets.fashion_iq import CATEGORIES
 from data_pipelines.datasets.prepare import BUILDERS
+from data_pipelines.datasets.zero_shot.genecis import TASKS
+from data_pipelines.datasets.zero_shot.imagenet_domains import DOMAINS
 from data_pipelines.input_error import InputError
-from tests.fakes import tiny, tiny_datasets
+from tests.fakes import tiny, tiny_datasets, tiny_zero_shot
 
 OPTIONS = {
   "fashion_iq": {"categories": CATEGORIES, "allow_missing_images": False},
   "cirr": {"allow_missing_images": False},
+  "genecis": {"categories": TASKS},
+  "imagenet_domains": {"categories": DOMAINS},
 }
 MAKE = {
   "circo": tiny_datasets.make_circo,
@@ -27,6 +31,10 @@ MAKE = {
   "fashion200k": tiny_datasets.make_fashion200k,
   "fashion_iq": tiny_datasets.make_fashion_iq,
   "mit_states": tiny.make_mit_states,
+  "coco_objects": tiny_zero_shot.make_coco_objects,
+  "genecis": tiny_zero_shot.make_genecis,
+  "imagenet_domains": tiny_zero_shot.make_imagenet_domains,
+  "lasco": tiny_zero_shot.make_lasco,
 }
 
 LABELS, TEST_LABELS = "labels/all_train_detect_all.txt", "labels/all_test_detect_all.txt"
@@ -345,7 +353,56 @@ CIRCO_QUERY = st.fixed_dictionaries(
   }
 )
 
+GENECIS_INSTANCE = JSON | st.fixed_dictionaries(
+  {
+    "image_id": st.integers() | JSON,
+    "val_image_id": st.sampled_from(tiny_zero_shot.COCO_IDS) | JSON,
+    "instance_bbox": st.lists(st.integers(-5, 30) | JSON, min_size=4, max_size=4) | JSON,
+  }
+)
+GENECIS_TEMPLATE = st.fixed_dictionaries(
+  {
+    "reference": GENECIS_INSTANCE,
+    "target": GENECIS_INSTANCE,
+    "gallery": st.lists(GENECIS_INSTANCE, max_size=3) | JSON,
+    "condition": st.text() | JSON,
+  }
+)
+LASCO_IMAGE = JSON | st.tuples(st.integers(), st.text() | st.just(tiny_zero_shot.lasco_name("val", 1))).map(list)
+LASCO_TRIPLET = st.fixed_dictionaries(
+  {
+    "qid": st.integers() | JSON,
+    "query-image": LASCO_IMAGE,
+    "target-image": LASCO_IMAGE,
+    "query-text": st.text() | JSON,
+  }
+)
+COCO_LINE = st.lists(
+  st.text(max_size=4) | st.sampled_from(["000000000139.jpg", "1;2;3;4 ", "dog", "nan;1;2;3"]), max_size=5
+).map(",".join)
+
 FILES = st.one_of(
+  st.tuples(
+    st.just("genecis"),
+    st.sampled_from([f"genecis/{task}.json" for task in TASKS]),
+    st.lists(GENECIS_TEMPLATE | JSON, max_size=2).map(json.dumps),
+  ),
+  st.tuples(
+    st.just("lasco"),
+    st.sampled_from(["lasco_val.json", "lasco_train.json", "lasco_val_corpus.json"]),
+    st.lists(LASCO_TRIPLET | JSON, max_size=2).map(json.dumps),
+  ),
+  st.tuples(
+    st.just("imagenet_domains"),
+    st.sampled_from(["imgnet/imgnet_real_query.txt", "imgnet/imgnet_targets.txt"]),
+    st.lists(LINE | st.sampled_from(["a.jpg 3", "real/a.jpg -1"]), max_size=3).map("\n".join) | st.binary(),
+  ),
+  st.tuples(
+    st.just("coco_objects"),
+    st.just("coco/coco_eval.csv"),
+    st.lists(COCO_LINE, max_size=3).map(lambda lines: "\n".join(["id,query_regions,query_class,classes", *lines]))
+    | st.binary(),
+  ),
   st.tuples(st.just("cirr"), st.sampled_from([CIRR_VAL, CIRR_TEST]), st.lists(CIRR_QUERY, max_size=3).map(json.dumps)),
   st.tuples(st.just("cirr"), st.just(CIRR_SPLIT), st.dictionaries(st.text(), st.text() | JSON).map(json.dumps)),
   st.tuples(
@@ -371,7 +428,7 @@ FILES = st.one_of(
 
 @pytest.fixture(scope="module")
 def all_raw(tmp_path_factory):
-  names = ("circo", "cirr", "css3d", "fashion200k", "fashion_iq")
+  names = MAKE.keys() - {"mit_states"}
   return {name: MAKE[name](tmp_path_factory.mktemp(name) / "raw") for name in names}
 
 
