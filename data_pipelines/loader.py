@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 import dataclasses
 import functools
 import itertools
@@ -226,12 +227,25 @@ def to_devices(
 
   `place` gets an array of a batch or, where a call takes several steps, those of their batches on a new first axis.
   """
-  if steps_per_call > 1:
-    groups = zip(*[batches] * steps_per_call, strict=True)
-    batches = (jax.tree.map(lambda *rows: np.stack(rows), *map(dict, group)) for group in groups)
   placed: deque[Mapping] = deque()
-  for batch in batches:
+  for batch in _stacked(batches, steps_per_call) if steps_per_call > 1 else batches:
     placed.append(jax.tree.map(place, dict(batch)))
     if len(placed) > ahead:
       yield placed.popleft()
   yield from placed
+
+
+def _stacked(batches: Iterator[Batch], num: int) -> Iterator[dict[str, np.ndarray]]:
+  """`num` batches at a time, on a new first axis, copied in a thread while the caller is busy with the ones before."""
+
+  def stack() -> dict[str, np.ndarray]:
+    group = [dict(batch) for batch in itertools.islice(batches, num)]
+    if group and len(group) < num:
+      raise ValueError(f"the last call has {len(group)} batches, expected {num}")
+    return jax.tree.map(lambda *rows: np.stack(rows), *group) if group else {}
+
+  with ThreadPoolExecutor(1) as thread:
+    coming = thread.submit(stack)
+    while batch := coming.result():
+      coming = thread.submit(stack)
+      yield batch

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 import os
 import sys
+from typing import Literal
 
 import jax
 from jax.sharding import Mesh
@@ -64,21 +65,32 @@ def resident_images(
   images = dataset.train_pixels
   if not isinstance(images, PixelStore | ImageFeatures):
     raise InputError(f"config.data.pixels is {data_config.pixels}, expected store with data.placement = device")
-  share = data_config.device_memory_share
-  need, room = images.array.nbytes, share * device_memory(mesh)
-  if need <= room:
+  need, memory = images.array.nbytes, device_memory(mesh)
+  placement = resident_placement(config, mesh.size, need, memory)
+  if placement == "whole":
     return place(images.array, on_every_device(mesh))
+  share = data_config.device_memory_share
   problem = (
     f"config.data.placement is device, but {len(images):,} images take {need / 2**30:.2f} GiB and "
-    f"config.data.device_memory_share = {share} leaves {room / 2**30:.2f} GiB on each device"
+    f"config.data.device_memory_share = {share} leaves {share * memory / 2**30:.2f} GiB on each device"
   )
-  if config.parallel == "jit" and need <= room * mesh.size:
+  if placement == "split":
     print(f"{problem}: each of the {mesh.size} devices holds its part of them", file=sys.stderr)
     return SplitRows.of(images.array, mesh)
   if config.hard_negatives.every_steps:
     raise InputError(f"{problem}; config.hard_negatives are looked up there")
   print(f"{problem}: they are streamed", file=sys.stderr)
   return None
+
+
+def resident_placement(
+  config: ml_collections.ConfigDict, num_devices: int, need: int, memory: int
+) -> Literal["whole", "split"] | None:
+  """How devices of `memory` bytes each hold training images of `need` bytes in all; None where they cannot."""
+  room = config.data.device_memory_share * memory
+  if need <= room:
+    return "whole"
+  return "split" if config.parallel == "jit" and need <= room * num_devices else None
 
 
 def device_memory(mesh: Mesh) -> int:

@@ -10,7 +10,6 @@ from jax.sharding import Mesh
 import ml_collections
 import optax
 
-from composeret_jax.distributed import on_every_device
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
@@ -43,16 +42,16 @@ class AbstractStep:
   images: Any
 
   @classmethod
-  def of(cls, config: ml_collections.ConfigDict, mesh: Mesh, sizes: DataSizes) -> "AbstractStep":
+  def of(cls, config: ml_collections.ConfigDict, mesh: Mesh, sizes: DataSizes, memory_bytes: int) -> "AbstractStep":
     """The step of a configuration that `check_config` accepts, with a data set of these sizes.
 
-    Raises InputError for files of encoders that cannot be read, and for sizes that are missing.
+    Each device has `memory_bytes`. Raises InputError for files of encoders that cannot be read, for sizes that are
+    missing, and for images that the devices should hold and cannot.
     """
     model, optimizer = model_shapes(config, sizes), build_optimizer(config)
     split = config.parallel_state == "split"
     parallel = Parallel(config.parallel, mesh, config.train.steps_per_call, split)
     structure, variables = nnx.split(model)
-    whole = on_every_device(mesh)
 
     def first_state(variables: Any) -> dict[str, Any]:
       state = create_state(nnx.merge(structure, variables), optimizer, config.seed)
@@ -62,9 +61,6 @@ class AbstractStep:
       sharding = state_sharding(mesh, path, shape.shape, split=split)
       return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
 
-    def on_each_device(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-      return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=whole)
-
     return cls(
       config=config,
       model=model,
@@ -72,7 +68,7 @@ class AbstractStep:
       parallel=parallel,
       state=jax.tree_util.tree_map_with_path(kept, jax.eval_shape(first_state, variables)),
       batches=parallel.placed_shapes(batch_shapes(config, model, sizes)),
-      images=jax.tree.map(on_each_device, resident_shapes(config, sizes)),
+      images=resident_shapes(config, mesh, sizes, memory_bytes),
     )
 
   def lower(self) -> jax.stages.Lowered:

@@ -35,7 +35,7 @@ def compile_step(
   devices = devices_of_slice(topology, config) if topology else devices_here(config)
 
   def compiled(config: ml_collections.ConfigDict) -> Report:
-    return report_of(AbstractStep.of(config, devices.mesh, sizes), devices)
+    return report_of(AbstractStep.of(config, devices.mesh, sizes, devices.memory_bytes), devices)
 
   say(f"Compiling the step for {devices.mesh.size:,} devices ({devices.name}).")
   report = compiled(config)

@@ -6,10 +6,12 @@ from typing import Any
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Int
 import ml_collections
 import numpy as np
 
+from composeret_jax.distributed import on_every_device, rows_split, SplitRows
 from composeret_jax.models.encoders.bert import Bert
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
@@ -19,6 +21,7 @@ from composeret_jax.pretrained.files import find_folder
 from composeret_jax.pretrained.image_encoder import build_trunk
 from composeret_jax.pretrained.towers.tower_folder import build_text_tower, compute_of, TEXT_FIELD
 from composeret_jax.train_step.losses import LOSSES
+from composeret_jax.training.batches import resident_placement
 from composeret_jax.training.model import build_model
 from data_pipelines.input_error import InputError
 
@@ -103,13 +106,31 @@ def nothing_mined(config: ml_collections.ConfigDict, sizes: DataSizes) -> dict[s
   return {"rows": jnp.zeros(rows, jnp.int32), "labels": jnp.zeros(labels, jnp.int32)}
 
 
-def resident_shapes(config: ml_collections.ConfigDict, sizes: DataSizes) -> jax.ShapeDtypeStruct | None:
-  """Of all training images, where they are on the devices; raises InputError when their number is not given."""
+def resident_shapes(
+  config: ml_collections.ConfigDict, mesh: Mesh, sizes: DataSizes, memory_bytes: int
+) -> jax.ShapeDtypeStruct | SplitRows | None:
+  """Of all training images, where they are on the devices, which have so much memory each.
+
+  Raises InputError when their number is not given, and when they do not fit.
+  """
   if config.data.placement != "device":
     return None
   if not sizes.num_images:
     raise InputError("--num_images is not set: config.data.placement is device, where all training images are held")
-  return image_shapes(config, sizes.num_images)
+  images = image_shapes(config, sizes.num_images)
+  need = images.size * images.dtype.itemsize
+  placement = resident_placement(config, mesh.size, need, memory_bytes)
+  if placement == "whole":
+    return jax.ShapeDtypeStruct(images.shape, images.dtype, sharding=on_every_device(mesh))
+  if placement == "split":
+    num_padded = -(-sizes.num_images // mesh.size) * mesh.size
+    parts: Any = jax.ShapeDtypeStruct((num_padded, *images.shape[1:]), images.dtype, sharding=rows_split(mesh))
+    return SplitRows(parts, sizes.num_images, mesh)
+  raise InputError(
+    f"config.data.placement is device, but {sizes.num_images:,} images take {need / 2**30:.2f} GiB, which "
+    f"{mesh.size} devices of {memory_bytes / 2**30:.2f} GiB do not hold: training streams them. Compile with "
+    "--config.data.placement=stream"
+  )
 
 
 def _num_tokens(text_encoder: Any, sizes: DataSizes) -> int:

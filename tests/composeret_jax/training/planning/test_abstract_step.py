@@ -5,7 +5,7 @@ import pytest
 
 from composeret_jax.distributed import data_mesh
 from composeret_jax.train_step.parallel import Parallel
-from composeret_jax.training.batches import resident_images, train_batches
+from composeret_jax.training.batches import device_memory, resident_images, train_batches
 from composeret_jax.training.planning.abstract_step import AbstractStep
 from composeret_jax.training.planning.stand_ins import DataSizes
 from composeret_jax.training.resume import newest_state
@@ -84,7 +84,7 @@ def test_a_step_is_compiled_for_what_training_calls_it_with(kind, config, tmp_pa
     text_length=batches[run.model.text_encoder.reads].shape[-1],
     num_images=len(run.dataset.train_images),
   )
-  abstract = AbstractStep.of(config, data_mesh(), sizes)
+  abstract = AbstractStep.of(config, data_mesh(), sizes, device_memory(data_mesh()))
   assert described(dict(abstract.batches)) == described(dict(batches))
   assert described(abstract.state) == described(vars(newest_state(run)))
   assert described(abstract.images) == described(images)
@@ -93,4 +93,4 @@ def test_a_step_is_compiled_for_what_training_calls_it_with(kind, config, tmp_pa
 def test_resident_images_need_their_number(config):
   config.data.placement = "device"
   with pytest.raises(InputError, match="--num_images is not set"):
-    AbstractStep.of(config, data_mesh(), DataSizes())
+    AbstractStep.of(config, data_mesh(), DataSizes(), 2**34)
