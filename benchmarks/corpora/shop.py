@@ -78,7 +78,7 @@ def write_shop(registry: str, downloads: pathlib.Path, folder: pathlib.Path) -> 
   products = []
   for category, names in PRODUCTS.items():
     for name, code in names.items():
-      picture = Image.open(io.BytesIO(pictures[f"{code}.webp"])).convert("RGBA")
+      picture = centred(Image.open(io.BytesIO(pictures[f"{code}.webp"])).convert("RGBA"))
       for colour in COLOURS:
         for pattern in PATTERNS:
           image = f"{category}/{colour}-{pattern}-{name.replace(' ', '-')}.jpg"
@@ -120,6 +120,14 @@ def said(target: dict, differing: tuple[str, ...], rng: random.Random) -> str:
 def number_of(product: dict) -> float:
   """A number of 0 to 1 that stays with the product."""
   return int(hashlib.sha256(product["image"].encode()).hexdigest()[:8], 16) / 2**32
+
+
+def centred(picture: Image.Image) -> Image.Image:
+  """What is not transparent, in the middle of a picture of the same size."""
+  seen = picture.crop(picture.getbbox())
+  middle = Image.new("RGBA", picture.size)
+  middle.paste(seen, tuple((whole - part) // 2 for whole, part in zip(picture.size, seen.size, strict=True)))
+  return middle
 
 
 def dyed(picture: Image.Image, colour: str, pattern: str) -> Image.Image:

@@ -108,8 +108,8 @@ def test_phosphors_queries_ask_for_another_weight_of_the_same_icon(tmp_path, mon
 def test_a_shop_dyes_products_and_says_what_differs(tmp_path, monkeypatch):
   """A blue square with a red handle: the square is dyed, the handle stays red."""
   picture = Image.new("RGBA", (256, 256), (0, 0, 0, 0))
-  picture.paste((90, 110, 220, 255), (20, 60, 236, 236))
-  picture.paste((220, 30, 30, 255), (100, 20, 156, 60))
+  picture.paste((90, 110, 220, 255), (20, 80, 236, 256))
+  picture.paste((220, 30, 30, 255), (100, 40, 156, 80))
   stream = io.BytesIO()
   picture.save(stream, "WEBP", lossless=True)
   names = [code for codes in shop.PRODUCTS.values() for code in codes.values()]
