@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/shapes
 
-.PHONY: quickstart test test-slow test-all test-parity install lint docs
+.PHONY: quickstart test test-slow test-all test-parity install lint docs axe
 
 install: .venv/installed
 
@@ -20,6 +20,12 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The tests look for barriers on the search page by it, and skip where it is not there.
+axe: .venv/axe/node_modules/axe-core/axe.min.js  ## axe-core, by npm.
+
+.venv/axe/node_modules/axe-core/axe.min.js: | install
+	npm install --prefix .venv/axe --no-audit --no-fund --silent axe-core@4.14.1
 
 docs: install  ## The documentation site, in docs/_build; a warning is an error.
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build

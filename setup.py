@@ -84,7 +84,7 @@ setup(
     "composeret_jax.configs.sweeps",
   ],
   package_dir={"composeret_jax.configs": "configs"},
-  package_data={"composeret_jax": ["py.typed"]},
+  package_data={"composeret_jax": ["py.typed"], "composeret_jax.serving.page": ["static/*"]},
   entry_points={"console_scripts": ["composeret = composeret_jax.command.console:command"]},
   install_requires=[
     "absl-py>=2.1",

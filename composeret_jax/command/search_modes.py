@@ -52,6 +52,7 @@ def search() -> None:
 
 def serve() -> None:
   """Serves searches over HTTP, and a search page."""
+  from composeret_jax.serving.page.routes import page_routes
   from composeret_jax.serving.searcher import Searcher
   from composeret_jax.serving.service.server import serve
   from composeret_jax.serving.service.settings import read_api_keys, Settings
@@ -66,4 +67,4 @@ def serve() -> None:
     feedback=run_flags.path(run_flags.FEEDBACK) if run_flags.FEEDBACK.value else None,
   )
   bundle, index = run_flags.required_text(run_flags.BUNDLE), run_flags.required_text(run_flags.INDEX)
-  serve(lambda: Searcher.open(bundle, index), settings, run_flags.HOST.value, run_flags.PORT.value)
+  serve(lambda: Searcher.open(bundle, index), settings, run_flags.HOST.value, run_flags.PORT.value, page_routes)
