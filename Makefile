@@ -43,7 +43,7 @@ test-slow: install  ## The tests that make test leaves out.
 test-all: install lint  ## Every test.
 	$(PYTEST)
 
-test-parity: install  ## The tests against PyTorch and transformers, which make test skips: their packages take gigabytes.
+test-parity: install  ## The tests against PyTorch, which make test skips: its packages take gigabytes.
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,parity]'
 	$(BIN)/pytest tests/composeret_jax/models/encoders tests/composeret_jax/pretrained tests/composeret_jax/training/test_import_original.py \
 	  tests/data_pipelines/texts

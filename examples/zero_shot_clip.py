@@ -28,7 +28,8 @@ def get_config(images: str, queries: str, clip: str, prepared_dir: str) -> ml_co
   config.data.test_share = 1.0  # every row is a test query
   config.model.image_encoder.update(name="tower", pretrained=clip, frozen=True, feature_dim=0)
   config.model.text_encoder.update(name="tower", path=clip)
-  pixels = read_preprocessing(open_image_folder(clip).path)
+  folder = open_image_folder(clip)
+  pixels = read_preprocessing(folder.path, folder.kind)
   config.data.image_size = pixels.image_size
   config.data.update(pixels.resizing._asdict())
   config.num_train_steps = 0

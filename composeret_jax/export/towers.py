@@ -14,8 +14,9 @@ from safetensors.numpy import save
 from composeret_jax.distributed import is_first
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.pretrained.files import read_json, read_tensors, WEIGHTS, WEIGHTS_INDEX
-from composeret_jax.pretrained.towers.preprocessing import PREPROCESSING, with_image_size
-from composeret_jax.pretrained.towers.tower_folder import CONFIG, open_image_folder, open_text_folder, TowerFolder
+from composeret_jax.pretrained.hub.config import CONFIG
+from composeret_jax.pretrained.towers.preprocessing import preprocessing_file, with_image_size
+from composeret_jax.pretrained.towers.tower_folder import open_image_folder, open_text_folder, TowerFolder
 from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.resume import trained_state
 from composeret_jax.training.run import open_trained_run
@@ -97,13 +98,14 @@ def write_folder(folder: pathlib.Path, towers: Sequence[Trained]) -> None:
   for file in source.iterdir():
     if file.suffix in COPIED_SUFFIXES and file.name != WEIGHTS_INDEX:
       shutil.copyfile(file, folder / file.name)
-  tensors, config = read_tensors(source, ("",)), read_json(source / CONFIG)
+  tensors, config = read_tensors(source), read_json(source / CONFIG)
   for tower in towers:
     tensors |= dict(own_tensors(tower, tensors))
     if tower.image_size:
       set_image_size(config, tower)
-      preprocessing = with_image_size(read_json(source / PREPROCESSING), tower.image_size)
-      (folder / PREPROCESSING).write_text(json.dumps(preprocessing, indent=2) + "\n")
+      file = preprocessing_file(source)
+      preprocessing = with_image_size(read_json(file), tower.image_size)
+      (folder / file.name).write_text(json.dumps(preprocessing, indent=2) + "\n")
   config |= {name: "float32" for name in ("dtype", "torch_dtype") if name in config}
   (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
   (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))  # save_file's is for its owner alone

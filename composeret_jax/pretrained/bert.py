@@ -1,4 +1,4 @@
-"""BERTs as the Hugging Face hub has them: config.json, model.safetensors and a tokenizer."""
+"""BERTs as the Hugging Face hub has them: config.json, weights and a tokenizer."""
 
 import dataclasses
 import pathlib
@@ -7,12 +7,10 @@ from flax import nnx
 
 from composeret_jax.models.encoders.bert import Bert, BertConfig
 from composeret_jax.models.encoders.transformer import ACTIVATIONS, Compute, DEFAULT_COMPUTE
-from composeret_jax.pretrained.files import read_json, read_safetensors, required, WEIGHTS
+from composeret_jax.pretrained.files import read_tensors, weight_files
+from composeret_jax.pretrained.hub.config import CONFIG, read_config
 from composeret_jax.pretrained.slots import fill, layer_norm_slots, linear_slots, prefixed, same, Slots
 from data_pipelines.input_error import InputError
-
-CONFIG = "config.json"
-
 
 # Names that some files give all of a BERT's tensors, and to the scale and offset of a normalisation.
 PREFIX = "bert."
@@ -25,26 +23,26 @@ OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm
 IGNORED = ("cls.", "pooler.", "embeddings.position_ids")
 
 
-def read_config(file: pathlib.Path) -> BertConfig:
-  """What a config.json says; raises InputError for a model that is no BERT or one that we cannot compute."""
-  fields = read_json(file)
-  expected = {"model_type": ("bert",), "hidden_act": tuple(ACTIVATIONS), "position_embedding_type": ("absolute",)}
-  for name, choices in expected.items():
+MODEL_TYPE = "bert"
+
+
+def read_bert_config(folder: pathlib.Path) -> BertConfig:
+  """What a folder's config.json says; raises InputError for a model that is no BERT or one that we cannot compute."""
+  fields = read_config(folder / CONFIG, {MODEL_TYPE: Bert})
+  for name, choices in {"hidden_act": tuple(ACTIVATIONS), "position_embedding_type": ("absolute",)}.items():
     value = fields.get(name, choices[0])
     if value not in choices:
-      raise InputError(f"{file} has {name} {value!r}, expected {' or '.join(choices)}")
-  names = {field.name for field in dataclasses.fields(BertConfig)}
-  return BertConfig(**{name: value for name, value in fields.items() if name in names})
+      raise InputError(f"{folder / CONFIG} has {name} {value!r}, expected {' or '.join(choices)}")
+  return BertConfig(**{field.name: fields[field.name] for field in dataclasses.fields(BertConfig)})
 
 
 def load_bert(folder: pathlib.Path, pooling: str, compute: Compute = DEFAULT_COMPUTE) -> Bert:
   """The BERT in a folder; raises InputError when a file is missing, broken or does not fit the others."""
-  bert_config = read_config(folder / CONFIG)
-  file = required(folder / WEIGHTS)
+  bert_config, (file, *_) = read_bert_config(folder), weight_files(folder)
   bert = Bert(bert_config, pooling, compute, rngs=nnx.Rngs(0))
   unread = tuple(f"encoder.layer.{i}." for i in range(len(bert.layers), bert_config.num_hidden_layers))
   tensors = {}
-  for original_name, tensor in read_safetensors(file).items():
+  for original_name, tensor in read_tensors(folder).items():
     name = original_name.removeprefix(PREFIX)
     for old, new in OLD_NAMES.items():
       name = name.replace(old, new)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import huggingface_hub
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 
@@ -17,6 +18,9 @@ WEIGHTS = "model.safetensors"
 
 
 WEIGHTS_INDEX = "model.safetensors.index.json"  # of weights in several files
+
+
+WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors")
 
 
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
@@ -75,8 +79,8 @@ def weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
   return [required(folder / WEIGHTS)]
 
 
-def read_tensors(folder: pathlib.Path, prefixes: tuple[str, ...]) -> dict[str, np.ndarray]:
-  """The tensors of a folder whose names begin with one of `prefixes`."""
+def read_tensors(folder: pathlib.Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
+  """The tensors of a folder whose names begin with one of `prefixes`, as `read_safetensors`."""
   tensors: dict[str, np.ndarray] = {}
   for file in weight_files(folder):
     tensors |= read_safetensors(file, prefixes)
@@ -84,15 +88,19 @@ def read_tensors(folder: pathlib.Path, prefixes: tuple[str, ...]) -> dict[str, n
 
 
 def read_safetensors(file: pathlib.Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
-  """The tensors of a file whose names begin with one of `prefixes`.
+  """The tensors of a file whose names begin with one of `prefixes`; floats of two bytes become float32.
 
   Raises InputError when it is no whole safetensors file.
   """
   try:
     with safetensors.safe_open(file, framework="numpy") as tensors:
-      return {name: tensors.get_tensor(name) for name in tensors.keys() if name.startswith(prefixes)}  # noqa: SIM118 (it has no __iter__)
+      return {name: _float32(tensors.get_tensor(name)) for name in tensors.keys() if name.startswith(prefixes)}  # noqa: SIM118 (it has no __iter__)
   except (safetensors.SafetensorError, OSError, TypeError) as error:
     raise InputError(f"{file} cannot be read as safetensors: {_first_line(error)}") from error
+
+
+def _float32(tensor: np.ndarray) -> np.ndarray:
+  return tensor.astype(np.float32) if tensor.dtype in (np.float16, jnp.bfloat16) else tensor
 
 
 def _first_line(error: Exception) -> str:

@@ -71,7 +71,8 @@ def load_pretrained(encoder_config: ml_collections.ConfigDict, trunk: Any) -> No
 def check_image_trunk(config: ml_collections.ConfigDict) -> None:
   """Raises InputError when the tower of a whole configuration cannot be read, or was made for other pixels."""
   if config.model.image_encoder.name == "tower":
-    check_resizing(open_image_folder(config.model.image_encoder.pretrained).path, config.data)
+    folder = open_image_folder(config.model.image_encoder.pretrained)
+    check_resizing(folder.path, folder.kind, config.data)
 
 
 def trunk_made_with(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -18,16 +18,17 @@ from composeret_jax.distributed import gather, largest_share
 from composeret_jax.models.encoders.encoder import TextEncoder
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
-from composeret_jax.pretrained.bert import CONFIG, load_bert, read_config
-from composeret_jax.pretrained.files import find_folder, WEIGHTS
+from composeret_jax.pretrained.bert import load_bert, MODEL_TYPE, read_bert_config
+from composeret_jax.pretrained.files import find_folder, WEIGHT_FILES, weight_files
 from composeret_jax.pretrained.frozen_features import fields_except, FrozenEncoder, kept_features
+from composeret_jax.pretrained.hub.config import CONFIG
+from composeret_jax.pretrained.hub.tokenizer import BERT_FILES, read_pieces
 from composeret_jax.pretrained.towers.tower_folder import compute_of, load_text_tower, open_text_folder, TEXT_FIELD
 from data_pipelines.files import file_sha256
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.readers import RowReader, TextReader, TokenReader
-from data_pipelines.texts.tower_pieces import tower_pieces
 from data_pipelines.texts.vocabulary import padded, PADDING, Vocabulary
-from data_pipelines.texts.wordpieces import TOKENIZER_FILES, WordPieces
+from data_pipelines.texts.wordpieces import WordPieces
 
 # Batches of texts are padded to a multiple of this, so that few lengths are compiled.
 LENGTH_STEP = 16
@@ -123,12 +124,12 @@ def _lstm(encoder_config: ml_collections.ConfigDict, vocabulary: Vocabulary, tex
 
 def _bert(encoder_config: ml_collections.ConfigDict) -> tuple[TextEncoder, WordPieces, dict[str, str]]:
   """A BERT, its tokenizer, and the SHA-256 of each file that they were read from."""
-  folder = find_folder(encoder_config.path, (CONFIG, WEIGHTS, *TOKENIZER_FILES), TEXT_FIELD)
-  fields = read_config(folder / CONFIG)
-  pieces = WordPieces.from_folder(folder, fields.max_position_embeddings)
+  folder = find_folder(encoder_config.path, (CONFIG, *WEIGHT_FILES, *BERT_FILES), TEXT_FIELD)
+  fields = read_bert_config(folder)
+  pieces = read_pieces(folder, MODEL_TYPE, fields.max_position_embeddings)
   _check_size(folder, pieces, fields.vocab_size)
-  names = [CONFIG, WEIGHTS, *TOKENIZER_FILES]
-  fingerprints = {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
+  files = [folder / CONFIG, *weight_files(folder), *(folder / name for name in BERT_FILES)]
+  fingerprints = {file.name: file_sha256(file) for file in files if file.is_file()}
   return load_bert(folder, encoder_config.pooling, compute_of(encoder_config)), pieces, fingerprints
 
 
@@ -137,7 +138,7 @@ def _tower(encoder_config: ml_collections.ConfigDict) -> tuple[Any, WordPieces, 
   folder = open_text_folder(encoder_config.path)
   tower = load_text_tower(encoder_config, folder)
   num_words, max_length = tower.embeddings.words.shape[0], tower.embeddings.positions.shape[0]
-  pieces = tower_pieces(folder.path, max_length, padded=tower.needs_padding)
+  pieces = read_pieces(folder.path, folder.kind, max_length, padded=tower.needs_padding)
   _check_size(folder.path, pieces, num_words)
   return tower, pieces, folder.fingerprints()
 

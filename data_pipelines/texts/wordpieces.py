@@ -13,10 +13,6 @@ import tokenizers
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.tokenizer_limits import check_lengths, check_parts
 from data_pipelines.texts.vocabulary import padded
-from data_pipelines.untrusted_json import read_json_object
-
-# The first one suffices; the others stand in for it.
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,17 +21,6 @@ class WordPieces:
 
   tokenizer: tokenizers.Tokenizer
   max_length: int
-
-  @classmethod
-  def from_folder(cls, folder: pathlib.Path, max_length: int) -> "WordPieces":
-    """The tokenizer of a model's folder; raises InputError when it has none or a broken one."""
-    file = next((folder / name for name in ("tokenizer.json", "vocab.txt") if (folder / name).is_file()), None)
-    if file is None:
-      raise InputError(f"{folder} has no tokenizer: expected tokenizer.json or vocab.txt")
-    tokenizer = open_tokenizer(file)
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
-    return cls(tokenizer, max_length)
 
   @classmethod
   def from_file(cls, file: pathlib.Path, max_length: int) -> "WordPieces":
@@ -106,23 +91,9 @@ class WordPieces:
 
 
 def open_tokenizer(file: pathlib.Path) -> tokenizers.Tokenizer:
-  """A tokenizer.json, or BERT's vocab.txt; raises InputError when it is broken, or asks for unbounded work."""
-  if file.suffix != ".txt":
-    check_parts(file)
+  """A tokenizer.json; raises InputError when it is broken, or asks for unbounded work."""
+  check_parts(file)
   try:
-    return _from_vocabulary(file) if file.suffix == ".txt" else tokenizers.Tokenizer.from_file(str(file))
+    return tokenizers.Tokenizer.from_file(str(file))
   except Exception as error:  # the library raises nothing more special
     raise InputError(f"{file} cannot be read as a tokenizer: {error}") from error
-
-
-def _from_vocabulary(file: pathlib.Path) -> tokenizers.Tokenizer:
-  """BERT's tokenizer, with the options of tokenizer_config.json where there is one."""
-  config_file = file.with_name("tokenizer_config.json")
-  options = read_json_object(config_file) if config_file.is_file() else {}
-  wordpiece = tokenizers.BertWordPieceTokenizer(
-    str(file),
-    lowercase=options.get("do_lower_case", True),
-    strip_accents=options.get("strip_accents"),
-    handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-  )
-  return tokenizers.Tokenizer.from_str(wordpiece.to_str())

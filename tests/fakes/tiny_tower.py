@@ -1,16 +1,19 @@
 """Image and text towers of a few weights, in folders as the hub has them."""
 
+import io
 import json
 import pathlib
 
 import ml_collections
 import numpy as np
 from safetensors.numpy import save_file
+import sentencepiece
 import tokenizers
 from tokenizers import models, pre_tokenizers, processors
 
 from composeret_jax.models.encoders.transformer import DEFAULT_COMPUTE
 from composeret_jax.models.encoders.vit import Colours
+from composeret_jax.pretrained.hub.config import with_defaults
 from composeret_jax.pretrained.towers.tower_folder import IMAGE_FAMILIES, part_of, TEXT_FAMILIES
 from tests.fakes import tiny
 
@@ -76,7 +79,7 @@ def random_tensors(kind: str, seed: int) -> dict[str, np.ndarray]:
   ):
     if kind in families:
       family = families[kind]
-      slots |= family.slots(family.build(part_of(CONFIGS[kind], family.part), *arguments))
+      slots |= family.slots(family.build(part_of(with_defaults(CONFIGS[kind]), family.part), *arguments))
   rng = np.random.default_rng(seed)
   return {name: rng.normal(0, 0.3, slot.shape).astype(np.float32) for name, slot in slots.items()}
 
@@ -97,6 +100,25 @@ def write_siglip_tokenizer(folder: pathlib.Path) -> None:
   (folder / "tokenizer_config.json").write_text(
     json.dumps({"tokenizer_class": "SiglipTokenizer", "pad_token": "</s>", "model_max_length": MAX_LENGTH})
   )
+
+
+def write_sentencepiece(folder: pathlib.Path, tokenizer_class: str = "SiglipTokenizer", **options) -> None:
+  """A spiece.model of WORDS and letters in place of a tokenizer.json, its ids as T5's: padding, </s>, <unk>."""
+  model = io.BytesIO()
+  sentencepiece.SentencePieceTrainer.train(
+    sentence_iterator=iter([" ".join(WORDS)] * 20),
+    model_writer=model,
+    vocab_size=100,
+    hard_vocab_limit=False,
+    pad_id=0,
+    eos_id=1,
+    unk_id=2,
+    bos_id=-1,
+    minloglevel=2,
+  )
+  (folder / "spiece.model").write_bytes(model.getvalue())
+  (folder / "tokenizer.json").unlink(missing_ok=True)
+  (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": tokenizer_class} | options))
 
 
 def use(config: ml_collections.ConfigDict, folder: pathlib.Path, kind: str = "clip") -> ml_collections.ConfigDict:

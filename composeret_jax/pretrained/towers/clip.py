@@ -20,38 +20,11 @@ from composeret_jax.pretrained.slots import (
   text_embeddings_slots,
 )
 
-# What config.json leaves out.
-VISION_DEFAULTS = {
-  "hidden_size": 768,
-  "intermediate_size": 3_072,
-  "num_hidden_layers": 12,
-  "num_attention_heads": 12,
-  "hidden_act": "quick_gelu",
-  "layer_norm_eps": 1e-5,
-  "image_size": 224,
-  "patch_size": 32,
-}
-
-
-TEXT_DEFAULTS = VISION_DEFAULTS | {
-  "hidden_size": 512,
-  "intermediate_size": 2_048,
-  "num_attention_heads": 8,
-  "vocab_size": 49_408,
-  "max_position_embeddings": 77,
-}
-
-
-END_ID = 49_407
-
-
-PROJECTION_DIM = 512
-
 
 def build_vit(fields: Mapping[str, Any], image_size: int, colours: Colours, compute: Compute) -> ClipVit:
   """The image tower of a vision_config, with the `projection_dim` of the whole, for images of `image_size`."""
-  config = config_of(VitConfig, {**VISION_DEFAULTS, **fields, "image_size": image_size})
-  return ClipVit(config, fields.get("projection_dim", PROJECTION_DIM), colours, compute, rngs=nnx.Rngs(0))
+  config = config_of(VitConfig, {**fields, "image_size": image_size})
+  return ClipVit(config, fields["projection_dim"], colours, compute, rngs=nnx.Rngs(0))
 
 
 def vit_slots(tower: ClipVit) -> Slots:
@@ -70,8 +43,8 @@ def vit_slots(tower: ClipVit) -> Slots:
 
 def build_text(fields: Mapping[str, Any], compute: Compute) -> ClipText:
   """The text tower of a text_config, with the `projection_dim` of the whole."""
-  config = config_of(TextTowerConfig, {**TEXT_DEFAULTS, **fields})
-  projection_dim, end_id = fields.get("projection_dim", PROJECTION_DIM), fields.get("eos_token_id", END_ID)
+  config = config_of(TextTowerConfig, fields)
+  projection_dim, end_id = fields["projection_dim"], fields["eos_token_id"]
   return ClipText(config, projection_dim, end_id, compute, rngs=nnx.Rngs(0))
 
 

@@ -19,24 +19,11 @@ from composeret_jax.pretrained.slots import (
   Slots,
 )
 
-# What config.json leaves out.
-DEFAULTS = {
-  "hidden_size": 768,
-  "num_hidden_layers": 12,
-  "num_attention_heads": 12,
-  "mlp_ratio": 4,
-  "hidden_act": "gelu",
-  "layer_norm_eps": 1e-6,
-  "image_size": 224,
-  "patch_size": 14,
-}
-
 
 def build_vit(fields: Mapping[str, Any], image_size: int, colours: Colours, compute: Compute) -> Dinov2Vit:
   """The tower of a config.json, for images of `image_size`."""
-  fields = {**DEFAULTS, **fields, "image_size": image_size}
-  wide = int(fields["hidden_size"] * fields["mlp_ratio"])
-  return Dinov2Vit(config_of(VitConfig, {**fields, "intermediate_size": wide}), colours, compute, rngs=nnx.Rngs(0))
+  sizes = {"image_size": image_size, "intermediate_size": int(fields["hidden_size"] * fields["mlp_ratio"])}
+  return Dinov2Vit(config_of(VitConfig, {**fields, **sizes}), colours, compute, rngs=nnx.Rngs(0))
 
 
 def vit_slots(tower: Dinov2Vit) -> Slots:

@@ -24,25 +24,10 @@ from composeret_jax.pretrained.slots import (
   text_embeddings_slots,
 )
 
-# What config.json leaves out.
-VISION_DEFAULTS = {
-  "hidden_size": 768,
-  "intermediate_size": 3_072,
-  "num_hidden_layers": 12,
-  "num_attention_heads": 12,
-  "hidden_act": "gelu_pytorch_tanh",
-  "layer_norm_eps": 1e-6,
-  "image_size": 224,
-  "patch_size": 16,
-}
-
-
-TEXT_DEFAULTS = VISION_DEFAULTS | {"vocab_size": 32_000, "max_position_embeddings": 64}
-
 
 def build_vit(fields: Mapping[str, Any], image_size: int, colours: Colours, compute: Compute) -> SiglipVit:
   """The image tower of a vision_config, for images of `image_size`."""
-  config = config_of(VitConfig, {**VISION_DEFAULTS, **fields, "image_size": image_size})
+  config = config_of(VitConfig, {**fields, "image_size": image_size})
   return SiglipVit(config, colours, compute, rngs=nnx.Rngs(0))
 
 
@@ -62,9 +47,8 @@ def vit_slots(tower: SiglipVit) -> Slots:
 
 def build_text(fields: Mapping[str, Any], compute: Compute) -> SiglipText:
   """The text tower of a text_config."""
-  config = config_of(TextTowerConfig, {**TEXT_DEFAULTS, **fields})
-  projection_dim = fields.get("projection_size") or config.hidden_size
-  return SiglipText(config, projection_dim, compute, rngs=nnx.Rngs(0))
+  config = config_of(TextTowerConfig, fields)
+  return SiglipText(config, fields["projection_size"], compute, rngs=nnx.Rngs(0))
 
 
 def text_slots(tower: SiglipText) -> Slots:

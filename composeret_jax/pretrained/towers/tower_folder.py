@@ -14,13 +14,14 @@ import numpy as np
 from composeret_jax.models.encoders.text_tower import ClipText, TextTower
 from composeret_jax.models.encoders.transformer import ACTIVATIONS, Compute
 from composeret_jax.models.encoders.vit import Vit
-from composeret_jax.pretrained.files import find_folder, read_json, read_tensors, weight_files, WEIGHTS, WEIGHTS_INDEX
+from composeret_jax.pretrained.files import find_folder, read_json, read_tensors, WEIGHT_FILES, weight_files
+from composeret_jax.pretrained.hub.config import CONFIG, read_config
+from composeret_jax.pretrained.hub.tokenizer import SENTENCEPIECE, TOWER_FILES, WHOLE
 from composeret_jax.pretrained.slots import fill, Slots
 from composeret_jax.pretrained.towers import clip, dinov2, siglip
-from composeret_jax.pretrained.towers.preprocessing import PREPROCESSING, read_preprocessing
+from composeret_jax.pretrained.towers.preprocessing import PREPROCESSING, PROCESSOR, read_preprocessing
 from data_pipelines.files import file_sha256
 from data_pipelines.input_error import InputError
-from data_pipelines.texts.tower_pieces import TOKENIZER_FILES
 
 # The cubic kernel's parameter as PyTorch has it, by which transformers resizes positions; jax.image has -0.5.
 CUBIC = -0.75
@@ -58,19 +59,17 @@ def _cubic(distance: Float[np.ndarray, " num"]) -> Float[np.ndarray, " num"]:
   return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
 
 
-CONFIG = "config.json"
-
-
 IMAGE_FIELD, TEXT_FIELD = "model.image_encoder.pretrained", "model.text_encoder.path"
 
 
-IMAGE_FILES = (CONFIG, PREPROCESSING)
+IMAGE_FILES = (CONFIG, PREPROCESSING, PROCESSOR)
 
 
-TEXT_FILES = (CONFIG, *TOKENIZER_FILES)
+TEXT_FILES = (CONFIG, *TOWER_FILES)
 
 
-SHARDS = "model-*.safetensors"
+# Files that count only where the other is missing: older checkpoints do not name them.
+STAND_INS = {PROCESSOR: PREPROCESSING, SENTENCEPIECE: WHOLE}
 
 
 # Buffers of counting numbers that older files have, and what is only of use in pre-training.
@@ -122,6 +121,8 @@ IMAGE_FAMILIES = {
   "clip_vision_model": _half(_CLIP_VIT),
   "siglip": _SIGLIP_VIT,
   "siglip_vision_model": _half(_SIGLIP_VIT, "vision_model."),
+  "siglip2": _SIGLIP_VIT,
+  "siglip2_vision_model": _half(_SIGLIP_VIT, "vision_model."),
   "dinov2": _DINOV2,
 }
 
@@ -131,14 +132,17 @@ TEXT_FAMILIES = {
   "clip_text_model": _half(_CLIP_TEXT),
   "siglip": _SIGLIP_TEXT,
   "siglip_text_model": _half(_SIGLIP_TEXT, "text_model."),
+  "siglip2": _SIGLIP_TEXT,
+  "siglip2_text_model": _half(_SIGLIP_TEXT, "text_model."),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class TowerFolder:
-  """A folder that holds a tower, and how it is read."""
+  """A folder that holds a tower, and how it is read; `kind` is the model_type of which it may be one half."""
 
   path: pathlib.Path
+  kind: str
   family: Family
   fields: Mapping[str, Any]
   files: tuple[str, ...]
@@ -146,7 +150,8 @@ class TowerFolder:
   def fingerprints(self) -> dict[str, str]:
     """The SHA-256 of each file that the tower is read from."""
     names = [*self.files, *(file.name for file in weight_files(self.path))]
-    return {name: file_sha256(self.path / name) for name in names if (self.path / name).is_file()}
+    there = [name for name in names if (self.path / name).is_file()]
+    return {name: file_sha256(self.path / name) for name in there if STAND_INS.get(name) not in there}
 
   def load(self, tower: nnx.Module) -> None:
     """Fills a tower; raises InputError when weights are missing or do not fit, and leaves it untouched then."""
@@ -172,39 +177,46 @@ class TowerFolder:
 
 def open_image_folder(where: str) -> TowerFolder:
   """The folder or hub repository of an image tower; raises InputError when it is none that we can compute."""
-  folder = find_folder(where, (*IMAGE_FILES, WEIGHTS, WEIGHTS_INDEX, SHARDS), IMAGE_FIELD)
+  folder = find_folder(where, (*IMAGE_FILES, *WEIGHT_FILES), IMAGE_FIELD)
   return _open(folder, IMAGE_FAMILIES, IMAGE_FILES)
 
 
 def open_text_folder(where: str) -> TowerFolder:
   """The folder or hub repository of a text tower; raises InputError when it is none that we can compute."""
-  folder = find_folder(where, (*TEXT_FILES, WEIGHTS, WEIGHTS_INDEX, SHARDS), TEXT_FIELD)
+  folder = find_folder(where, (*TEXT_FILES, *WEIGHT_FILES), TEXT_FIELD)
   return _open(folder, TEXT_FAMILIES, TEXT_FILES)
 
 
 def _open(path: pathlib.Path, families: Mapping[str, Family], files: tuple[str, ...]) -> TowerFolder:
   file = path / CONFIG
-  whole = read_json(file)
-  family = families.get(str(whole.get("model_type")))
-  if family is None:
-    hint = " (SigLIP 2 of one resolution is siglip)" if whole.get("model_type") == "siglip2" else ""
-    raise InputError(f"{file} has model_type {whole.get('model_type')!r}, expected one of {', '.join(families)}{hint}")
+  whole = read_config(file, families)
+  model_type = whole["model_type"]
+  family = families[model_type]
+  if model_type.startswith("siglip2"):
+    _check_resolution(file, read_json(file))
   fields = part_of(whole, family.part)
   for name, expected in (("use_swiglu_ffn", False), ("vision_use_head", True), ("qkv_bias", True), ("num_channels", 3)):
     if fields.get(name, expected) != expected:
       raise InputError(f"{file} has {name} {fields[name]!r}, expected {expected!r}")
-  if fields.get("hidden_act", "gelu") not in ACTIVATIONS:
+  if fields["hidden_act"] not in ACTIVATIONS:
     raise InputError(f"{file} has hidden_act {fields['hidden_act']!r}, expected one of {', '.join(ACTIVATIONS)}")
-  return TowerFolder(path, family, fields, files)
+  kind = model_type.removesuffix("_vision_model").removesuffix("_text_model")
+  return TowerFolder(path, kind, family, fields, files)
+
+
+def _check_resolution(file: pathlib.Path, whole: Mapping[str, Any]) -> None:
+  """Raises InputError for NaFlex, whose patches are of images of any shape: its image tower has no `image_size`."""
+  if whole["model_type"] != "siglip2_text_model":
+    vision = whole.get("vision_config", {}) if whole["model_type"] == "siglip2" else whole
+    if "num_patches" in vision or "image_size" not in vision:
+      raise InputError(f"{file} is of a SigLIP 2 of many resolutions (NaFlex), expected one with a vision image_size")
 
 
 def part_of(whole: Mapping[str, Any], part: str) -> dict[str, Any]:
-  """A half's fields, of which the `_dict` of old files counts; the projection's width is the whole's."""
+  """A half's fields; the projection's width is the whole's."""
   if not part:
     return dict(whole)
-  fields = whole.get(f"{part}_dict") or whole.get(part) or {}
-  shared = {"projection_dim": whole["projection_dim"]} if "projection_dim" in whole else {}
-  return dict(fields) | shared
+  return dict(whole[part]) | ({"projection_dim": whole["projection_dim"]} if "projection_dim" in whole else {})
 
 
 def build_image_tower(encoder_config: ml_collections.ConfigDict, image_size: int) -> Vit:
@@ -213,7 +225,7 @@ def build_image_tower(encoder_config: ml_collections.ConfigDict, image_size: int
   Raises InputError when an image of `image_size` has no whole patch.
   """
   folder = _open(find_folder(encoder_config.pretrained, IMAGE_FILES, IMAGE_FIELD), IMAGE_FAMILIES, IMAGE_FILES)
-  colours = read_preprocessing(folder.path).colours
+  colours = read_preprocessing(folder.path, folder.kind).colours
   tower = folder.family.build(folder.fields, image_size, colours, compute_of(encoder_config))
   patch_size = tower.embeddings.patch_size
   if image_size < patch_size:

@@ -16,8 +16,9 @@ from composeret_jax.models.encoders.bert import Bert
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
 from composeret_jax.models.retrieval_model import RetrievalModel
-from composeret_jax.pretrained.bert import CONFIG, read_config
+from composeret_jax.pretrained.bert import read_bert_config
 from composeret_jax.pretrained.files import find_folder
+from composeret_jax.pretrained.hub.config import CONFIG
 from composeret_jax.pretrained.image_encoder import build_trunk
 from composeret_jax.pretrained.towers.tower_folder import build_text_tower, compute_of, TEXT_FIELD
 from composeret_jax.train_step.losses import LOSSES
@@ -72,7 +73,7 @@ def model_shapes(config: ml_collections.ConfigDict, sizes: DataSizes) -> Retriev
 def _text_trunk(encoder_config: ml_collections.ConfigDict) -> Any:
   if encoder_config.name == "tower":
     return build_text_tower(encoder_config)
-  fields = read_config(find_folder(encoder_config.path, (CONFIG,), TEXT_FIELD) / CONFIG)
+  fields = read_bert_config(find_folder(encoder_config.path, (CONFIG,), TEXT_FIELD))
   return Bert(fields, encoder_config.pooling, compute_of(encoder_config), rngs=nnx.Rngs(0))
 
 

@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from composeret_jax.pretrained.bert import bert_slots, load_bert
 from data_pipelines.input_error import InputError
 from tests.fakes import tiny_bert
+from tests.fakes.weight_parts import write_parts
 
 
 @pytest.fixture
@@ -33,6 +34,17 @@ def test_prefixed_and_old_names_are_the_same_weights(folder):
   assert plain.keys() == renamed.keys()
   for name, value in plain.items():
     np.testing.assert_array_equal(renamed[name], value, err_msg=name)
+
+
+def test_bfloat16_in_several_files_is_the_same_rounded(folder):
+  plain = values(load_bert(folder, "last_mean"))
+  tensors = {name: tensor.astype("bfloat16") for name, tensor in tiny_bert.random_tensors(0).items()}
+  (folder / "model.safetensors").unlink()
+  write_parts(folder, tensors)
+  rounded = values(load_bert(folder, "last_mean"))
+  assert plain.keys() == rounded.keys()
+  for name, value in plain.items():
+    np.testing.assert_array_equal(rounded[name], value.astype("bfloat16").astype(np.float32), err_msg=name)
 
 
 def test_tensors_that_do_not_fit_are_named(folder):

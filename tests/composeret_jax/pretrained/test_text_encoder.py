@@ -11,6 +11,7 @@ import pytest
 from composeret_jax.models.encoders.projected import Frozen
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.pretrained.bert import load_bert
+from composeret_jax.pretrained.hub.tokenizer import read_pieces
 from composeret_jax.pretrained.text_encoder import encode_texts, open_texts
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import encode_batch, weighted_losses
@@ -22,7 +23,6 @@ from composeret_jax.training.model import build_model
 from composeret_jax.training.run import open_run
 from composeret_jax.training.train import evaluate, train
 from data_pipelines.input_error import InputError
-from data_pipelines.texts.wordpieces import WordPieces
 from tests.fakes import tiny_bert
 
 TEXTS = ["dark box", "light, and long", "is black", "medium sky"]
@@ -83,7 +83,7 @@ def test_the_table_gives_the_losses_of_encoding_in_the_step(bert_config, project
 
 
 def test_rows_are_texts_whatever_the_order_and_the_batch(folder):
-  bert, pieces = load_bert(folder, "last_mean_and_cls"), WordPieces.from_folder(folder, 12)
+  bert, pieces = load_bert(folder, "last_mean_and_cls"), read_pieces(folder, "bert", 12)
   texts = ["long " * 20, "is", *TEXTS, ""]
   table = encode_texts(bert, pieces, texts, batch_size=3)
   alone = [encode_texts(bert, pieces, [text], batch_size=1)[0] for text in texts]

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from composeret_jax.pretrained.hub.config import with_defaults
 from composeret_jax.pretrained.towers.preprocessing import read_preprocessing, with_image_size
 from composeret_jax.pretrained.towers.tower_folder import (
   build_image_tower,
   open_image_folder,
   open_text_folder,
   part_of,
+  resized_positions,
 )
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import Resizing
 from tests.fakes import tiny_tower
+from tests.fakes.weight_parts import write_parts
 
 
 def loaded(folder, image_size=tiny_tower.IMAGE_SIZE):
@@ -44,10 +47,7 @@ def test_weights_in_several_files_are_the_same(tmp_path):
   whole, parts = (tiny_tower.make(tmp_path / name) for name in ("whole", "parts"))
   tensors = tiny_tower.random_tensors("clip", 0)
   (parts / "model.safetensors").unlink()
-  files = {name: f"model-0000{i % 2 + 1}-of-00002.safetensors" for i, name in enumerate(tensors)}
-  for file in set(files.values()):
-    save_file({name: tensor for name, tensor in tensors.items() if files[name] == file}, parts / file)
-  (parts / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+  files = write_parts(parts, tensors)
   source = open_image_folder(str(parts))
   expected = open_image_folder(str(whole)).tensors()
   assert source.tensors().keys() == expected.keys()
@@ -75,7 +75,10 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
 @pytest.mark.parametrize(
   ("kind", "changes", "message"),
   [
-    ("clip", {"model_type": "siglip2"}, "model_type 'siglip2', expected one of .*SigLIP 2 of one resolution is siglip"),
+    ("clip", {"model_type": "vit"}, "model_type 'vit', expected one of clip, clip_vision_model, siglip,"),
+    ("siglip", {"model_type": "siglip2", "vision_config": {"num_patches": 256}}, r"many resolutions \(NaFlex\)"),
+    ("siglip", {"model_type": "siglip2", "vision_config": {}}, r"many resolutions \(NaFlex\)"),
+    ("clip", {"vision_config": {"hidden_size": "wide"}}, "is no configuration of a clip: .*hidden_size"),
     ("clip", {"vision_config": {"hidden_act": "swish"}}, "hidden_act 'swish', expected one of gelu,"),
     ("siglip", {"vision_config": {"vision_use_head": False}}, "vision_use_head False, expected True"),
     ("dinov2", {"use_swiglu_ffn": True}, "use_swiglu_ffn True, expected False"),
@@ -94,8 +97,34 @@ def test_dinov2_reads_no_texts(tmp_path):
 
 
 def test_fields_of_old_files_are_read_where_they_count():
-  whole = {"text_config": {"hidden_size": 1}, "text_config_dict": {"hidden_size": 2}, "projection_dim": 3}
-  assert part_of(whole, "text_config") == {"hidden_size": 2, "projection_dim": 3}
+  old = {"text_config": {"hidden_size": 8}, "text_config_dict": {"hidden_size": 16}, "projection_dim": 3}
+  fields = part_of(with_defaults({"model_type": "clip"} | old), "text_config")
+  expected = {"hidden_size": 16, "projection_dim": 3, "vocab_size": 49_408, "hidden_act": "quick_gelu"}
+  assert {name: fields[name] for name in expected} == expected
+
+
+def test_a_siglip_2_of_one_resolution_is_read_as_a_siglip(tmp_path):
+  folders = [tiny_tower.make(tmp_path / name, "siglip") for name in ("siglip", "siglip2")]
+  rewrite(folders[1] / "config.json", model_type="siglip2")
+  (first, tower), (second, again) = map(loaded, folders)
+  assert second.kind == "siglip2"
+  for name, slot in first.family.slots(tower).items():
+    np.testing.assert_array_equal(second.family.slots(again)[name].read(), slot.read())
+  assert open_text_folder(str(folders[1])).kind == "siglip2"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_of_two_bytes_are_those_values_in_float32(tmp_path, dtype):
+  folder = tiny_tower.make(tmp_path)
+  tensors = {name: tensor.astype(dtype) for name, tensor in tiny_tower.random_tensors("clip", 0).items()}
+  save_file(tensors, folder / "model.safetensors")
+  source, tower = loaded(folder)
+  for name, slot in source.family.slots(tower).items():
+    np.testing.assert_array_equal(slot.read(), tensors[name].astype(np.float32), err_msg=name)
+  # Positions of another number of patches are interpolated before anything is rounded.
+  _, larger = loaded(folder, image_size=24)
+  exact = resized_positions(tensors["vision_model.embeddings.position_embedding.weight"].astype(np.float32), 9, 1)
+  np.testing.assert_array_equal(larger.embeddings.positions[...], exact)
 
 
 def test_images_without_a_patch_are_refused(tmp_path):
@@ -111,7 +140,9 @@ def test_images_without_a_patch_are_refused(tmp_path):
       {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}, "resample": 2},
       (Resizing("crop", "bilinear"), 336),
     ),
-    ({"size": {"height": 384, "width": 384}, "resample": 3}, (Resizing("squash", "bicubic"), 384)),
+    ({}, (Resizing("crop", "bicubic"), 224)),
+    ({"feature_extractor_type": "SiglipFeatureExtractor"}, (Resizing("squash", "bicubic"), 224)),
+    ({"size": {"height": 384, "width": 384}, "do_center_crop": False}, (Resizing("squash", "bicubic"), 384)),
     (
       {"size": {"height": 384, "width": 384}, "do_center_crop": False, "crop_size": 9, "resample": 2},
       (Resizing("squash", "bilinear"), 384),
@@ -119,13 +150,35 @@ def test_images_without_a_patch_are_refused(tmp_path):
   ],
 )
 def test_preprocessing_as_it_is_published(tmp_path, fields, expected):
+  file = tmp_path / "preprocessor_config.json"
   fields |= tiny_tower.COLOURS
-  (tmp_path / "preprocessor_config.json").write_text(json.dumps(fields))
-  found = read_preprocessing(tmp_path)
+  file.write_text(json.dumps(fields))
+  found = read_preprocessing(tmp_path, "clip")
   assert (found.resizing, found.image_size) == expected
   assert (list(found.colours.mean), list(found.colours.std)) == tuple(tiny_tower.COLOURS.values())
-  (tmp_path / "preprocessor_config.json").write_text(json.dumps(with_image_size(fields, 42)))
-  assert read_preprocessing(tmp_path).image_size == 42
+  # Newer folders have one file for all processors.
+  file.rename(tmp_path / "processor_config.json")
+  (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": fields}))
+  assert read_preprocessing(tmp_path, "clip") == found
+  if "size" in fields:
+    (tmp_path / "processor_config.json").write_text(json.dumps(with_image_size({"image_processor": fields}, 42)))
+    assert read_preprocessing(tmp_path, "clip").image_size == 42
+
+
+@pytest.mark.parametrize(
+  ("changes", "mean", "std"),
+  [
+    ({"rescale_factor": 1 / 127.5}, [0.25, 0.2, 0.15], [0.1, 0.15, 0.2]),
+    ({"do_rescale": False, "image_mean": [51, 102, 0], "image_std": [255, 51, 102]}, [0.2, 0.4, 0], [1, 0.2, 0.4]),
+    ({"do_normalize": False}, [0, 0, 0], [1, 1, 1]),
+  ],
+)
+def test_colours_are_those_of_pixels_up_to_one(tmp_path, changes, mean, std):
+  """(pixel * factor - image_mean) / image_std of the processor is (pixel / 255 - mean) / std of ours."""
+  folder = tiny_tower.make(tmp_path)
+  rewrite(folder / "preprocessor_config.json", **changes)
+  colours = read_preprocessing(folder, "clip").colours
+  np.testing.assert_allclose([colours.mean, colours.std], [mean, std])
 
 
 @pytest.mark.parametrize(
@@ -135,10 +188,22 @@ def test_preprocessing_as_it_is_published(tmp_path, fields, expected):
     ({"crop_size": {"height": 16, "width": 8}}, 'has crop_size {"height": 16, "width": 8}, expected one number'),
     ({"resample": 1}, r"has resample 1, expected one of 2 \(bilinear\), 3 \(bicubic\)"),
     ({"image_mean": [0.5]}, r"has image_mean \[0.5\], expected three numbers"),
+    ({"do_resize": False}, "has do_resize False, expected True"),
+    ({"image_processor_type": "Siglip2ImageProcessor"}, r"many resolutions \(NaFlex\)"),
   ],
 )
 def test_preprocessing_that_we_do_not_do_is_named(tmp_path, changes, message):
   folder = tiny_tower.make(tmp_path)
   rewrite(folder / "preprocessor_config.json", **changes)
   with pytest.raises(InputError, match=message):
-    read_preprocessing(folder)
+    read_preprocessing(folder, "clip")
+
+
+def test_a_missing_and_a_broken_processor_are_named(tmp_path):
+  folder = tiny_tower.make(tmp_path)
+  (folder / "preprocessor_config.json").write_text("[")
+  with pytest.raises(InputError, match=r"preprocessor_config\.json cannot be read as an image processor"):
+    read_preprocessing(folder, "clip")
+  (folder / "preprocessor_config.json").unlink()
+  with pytest.raises(InputError, match=r"has no preprocessor_config\.json; it has config\.json"):
+    read_preprocessing(folder, "clip")

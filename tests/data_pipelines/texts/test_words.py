@@ -4,13 +4,13 @@ import pytest
 import tokenizers
 from tokenizers.models import Unigram
 
+from composeret_jax.pretrained.hub.tokenizer import read_pieces
 from composeret_jax.serving.bundle.inputs import read_tokens, TokenBatches
 from composeret_jax.training.config.same_run import config_from_json
 from configs import catalogue, fashion_iq, mit_states, shapes
 from data_pipelines.datasets.catalogue.rows import read_triplets
 from data_pipelines.datasets.shapes import all_changes
 from data_pipelines.input_error import InputError
-from data_pipelines.texts.tower_pieces import tower_pieces
 from data_pipelines.texts.vocabulary import PADDING, Vocabulary
 from data_pipelines.texts.wordpieces import WordPieces
 from data_pipelines.texts.words import ascii_words, unicode_words
@@ -102,11 +102,11 @@ def test_a_tokenizers_unknown_words_are_named_too(kind, tmp_path):
 
 
 def bert_pieces(folder):
-  return WordPieces.from_folder(tiny_bert.make(folder), 12)
+  return read_pieces(tiny_bert.make(folder), "bert", 12)
 
 
 def clip_pieces(folder):
-  return tower_pieces(tiny_tower.make(folder), 12, padded=False)
+  return read_pieces(tiny_tower.make(folder), "clip", 12)
 
 
 def unigram_pieces(folder):

@@ -12,7 +12,7 @@ from composeret_jax.models.encoders.bert import Bert, masked_mean, POOLINGS
 from composeret_jax.models.encoders.transformer import Compute
 from composeret_jax.models.layers.dropout import Dropout, RowKeys
 from composeret_jax.pretrained.bert import load_bert
-from data_pipelines.texts.wordpieces import WordPieces
+from composeret_jax.pretrained.hub.tokenizer import read_pieces
 from tests.fakes import tiny_bert
 
 TEXTS = ["is black", "Has long sleeves, and is red with a naïve-looking crème floral print", "", "red", "long " * 100]
@@ -49,7 +49,7 @@ def pytorch_minilm(minilm, torch, transformers):
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_features_of_trained_weights_equal_pytorchs(minilm, pytorch_minilm, pooling):
   bert = load_bert(minilm, pooling)
-  tokens = WordPieces.from_folder(minilm, LENGTH).encode(TEXTS)
+  tokens = read_pieces(minilm, "bert", LENGTH).encode(TEXTS)
   assert tokens.shape == (len(TEXTS), LENGTH)  # the long text is cut, the others are padded
   features = apply(bert, tokens)
   assert features.shape == (len(TEXTS), bert.feature_dim)
@@ -57,7 +57,7 @@ def test_features_of_trained_weights_equal_pytorchs(minilm, pytorch_minilm, pool
 
 
 def test_padding_does_not_change_a_feature(minilm):
-  bert, pieces = load_bert(minilm, "last_mean_and_cls"), WordPieces.from_folder(minilm, LENGTH)
+  bert, pieces = load_bert(minilm, "last_mean_and_cls"), read_pieces(minilm, "bert", LENGTH)
   padded = apply(bert, pieces.encode(TEXTS[:2]))
   alone = apply(bert, pieces.encode(TEXTS[:1]))
   np.testing.assert_allclose(padded[:1], alone, atol=1e-5)

@@ -15,6 +15,7 @@ from composeret_jax.export.towers import Trained, write_folder
 from composeret_jax.models.encoders.text_tower import NO_END
 from composeret_jax.models.encoders.transformer import DEFAULT_COMPUTE
 from composeret_jax.models.encoders.vit import Colours
+from composeret_jax.pretrained.hub.tokenizer import read_pieces
 from composeret_jax.pretrained.towers.tower_folder import (
   build_image_tower,
   IMAGE_FAMILIES,
@@ -25,7 +26,6 @@ from composeret_jax.pretrained.towers.tower_folder import (
   TEXT_FAMILIES,
 )
 from data_pipelines.pixels.decode import Resizing, square_pixels
-from data_pipelines.texts.tower_pieces import tower_pieces
 from tests.fakes import tiny_tower
 
 TOLERANCE = 2e-4
@@ -103,7 +103,8 @@ def image_features(folder, pixels, **changes):
 
 def text_features(folder, texts, **changes):
   tower = load_text_tower(encoder_config(folder, **changes), open_text_folder(str(folder)))
-  tokens = tower_pieces(folder, tiny_tower.MAX_LENGTH, padded=tower.needs_padding).encode(texts)
+  kind = open_text_folder(str(folder)).kind
+  tokens = read_pieces(folder, kind, tiny_tower.MAX_LENGTH, padded=tower.needs_padding).encode(texts)
   return np.asarray(nnx.jit(lambda tower, tokens: tower(tokens))(tower, jnp.asarray(tokens)))
 
 
@@ -177,7 +178,7 @@ def test_clips_texts_equal_pytorchs(torch, transformers, saved):
 def test_clips_tokens_are_transformers(transformers, saved):
   encoded = clip_tokens(transformers, saved["clip"].folder)
   ids = np.where(encoded["attention_mask"], encoded["input_ids"], -1)
-  own = tower_pieces(saved["clip"].folder, tiny_tower.MAX_LENGTH, padded=False).encode(TEXTS)
+  own = read_pieces(saved["clip"].folder, "clip", tiny_tower.MAX_LENGTH).encode(TEXTS)
   np.testing.assert_array_equal(own, ids)
 
 
@@ -191,7 +192,7 @@ def test_the_end_of_an_old_clip_is_the_largest_id(torch, transformers, tmp_path)
 
 def test_siglips_texts_equal_pytorchs(torch, saved):
   model = saved["siglip"]
-  tokens = tower_pieces(model.folder, tiny_tower.MAX_LENGTH, padded=True).encode(TEXTS)
+  tokens = read_pieces(model.folder, "siglip", tiny_tower.MAX_LENGTH, padded=True).encode(TEXTS)
   assert tokens.shape == (len(TEXTS), tiny_tower.MAX_LENGTH) and tokens.min() >= 0
   expected = expected_texts(torch, model, tokens.astype(np.int64))
   np.testing.assert_allclose(text_features(model.folder, TEXTS), expected, atol=TOLERANCE)
