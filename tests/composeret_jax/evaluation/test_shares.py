@@ -59,7 +59,7 @@ def test_gathered_rows_are_those_of_all_processes_to_the_bit(process_of_three, m
 
 
 @pytest.mark.slow  # starts three processes
-def test_two_processes_read_half_of_the_gallery_each_and_rank_as_one(config, raw_mit_states, prepared, tmp_path):
+def test_two_processes_read_half_of_the_images_each_and_rank_and_mine_as_one(config, raw_mit_states, prepared, tmp_path):
   open_dataset(config.data, config.text_query).open_all_pixels()
   bert = str(tiny_bert.make(tmp_path / "bert"))
   case = {"raw": str(raw_mit_states), "prepared": str(prepared), "bert": bert}
@@ -73,7 +73,10 @@ def test_two_processes_read_half_of_the_gallery_each_and_rank_as_one(config, raw
     assert found["ranks"] == alone["ranks"]
     assert found["metrics"] == pytest.approx(alone["metrics"])
     np.testing.assert_allclose(found["table"], alone["table"], atol=1e-6)
+    assert found["mined"] == alone["mined"]
   assert first["read"] + second["read"] == alone["read"] == list(range(12))
   assert len(first["read"]) == len(second["read"]) == 6
   assert first["num_texts"] + second["num_texts"] == alone["num_texts"]
   assert abs(first["num_texts"] - second["num_texts"]) <= 1
+  assert sorted(first["encoded"] + second["encoded"]) == alone["encoded"]
+  assert abs(len(first["encoded"]) - len(second["encoded"])) <= 1
