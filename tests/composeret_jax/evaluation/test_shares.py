@@ -59,7 +59,7 @@ def test_gathered_rows_are_those_of_all_processes_to_the_bit(process_of_three, m
 
 
 @pytest.mark.slow  # starts three processes
-def test_two_processes_read_half_of_the_images_each_and_rank_and_mine_as_one(config, raw_mit_states, prepared, tmp_path):
+def test_two_processes_share_the_images_and_rank_and_mine_as_one(config, raw_mit_states, prepared, tmp_path):
   open_dataset(config.data, config.text_query).open_all_pixels()
   bert = str(tiny_bert.make(tmp_path / "bert"))
   case = {"raw": str(raw_mit_states), "prepared": str(prepared), "bert": bert}
