@@ -54,6 +54,7 @@ MODES = {
     (
       run_flags.IMAGES,
       run_flags.CAPTIONS,
+      run_flags.METADATA,
       run_flags.CONFIG,
       run_flags.DELETE,
       run_flags.PRUNE,

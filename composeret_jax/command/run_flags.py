@@ -29,6 +29,9 @@ ONNX = flags.DEFINE_bool("onnx", False, "Writes ONNX files as well; needs the ex
 INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
 IMAGES = flags.DEFINE_string("images", None, "Folder of images, or `gallery` for the gallery of --config's data set.")
 CAPTIONS = flags.DEFINE_string("captions", None, "CSV with columns id and caption, for a folder of images.")
+METADATA = flags.DEFINE_string(
+  "metadata", None, "CSV, JSON lines or Parquet with columns id and any others, for a folder of images."
+)
 DELETE = flags.DEFINE_multi_string("delete", [], "Id of an image to remove from the index; may be repeated.")
 PRUNE = flags.DEFINE_bool("prune", False, "Removes images from the index that --images no longer has.")
 SHARD = flags.DEFINE_string("shard", None, "NUMBER/COUNT: the part of --images that this process encodes.")

@@ -22,7 +22,10 @@ def index() -> None:
     folder, index = run_flags.path(run_flags.IMAGES), local_index(run_flags.required_text(run_flags.INDEX))
     if index:
       check_apart(index, "--index", folder, "--images")
-    images = folder_images(folder, run_flags.path(run_flags.CAPTIONS) if run_flags.CAPTIONS.value else None)
+    captions, metadata = (
+      run_flags.path(flag) if flag.value else None for flag in (run_flags.CAPTIONS, run_flags.METADATA)
+    )
+    images = folder_images(folder, captions, metadata)
   fill_index(
     load(run_flags.required_text(run_flags.BUNDLE)),
     run_flags.required_text(run_flags.INDEX),

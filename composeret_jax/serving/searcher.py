@@ -12,6 +12,7 @@ import numpy as np
 
 from composeret_jax.serving.bundle import Bundle, ImageInput, load
 from composeret_jax.serving.index import Index, open_index
+from composeret_jax.serving.index.columns import Filters
 from composeret_jax.serving.index.index import check_same_bundle
 from data_pipelines.input_error import InputError
 
@@ -157,16 +158,30 @@ class Searcher:
     return self.rank_many(queries, [k] * len(queries), [exclude] * len(queries))
 
   def rank_many(
-    self, queries: Sequence[Query], ks: Sequence[int], excludes: Sequence[Collection[str]]
+    self,
+    queries: Sequence[Query],
+    ks: Sequence[int],
+    excludes: Sequence[Collection[str]],
+    filters: Sequence[Filters] | None = None,
   ) -> list[list[Result]]:
-    """`rank` for many queries, each with its own number of images and ids to leave out, in one search."""
+    """`rank` for many queries, each with its own number of images, ids to leave out and filters that images pass.
+
+    Queries with the same filters are one search.
+    """
     if any(k < 1 for k in ks):
       raise InputError(f"k is {min(ks)}, expected at least 1")
     if not queries:
       return []
     left_out = [{query.reference_id, *exclude} - {None} for query, exclude in zip(queries, excludes, strict=True)]
-    found = self.index.search(_features(queries), max(k + len(out) for k, out in zip(ks, left_out, strict=True)))
-    kept = [[hit for hit in hits if hit[0] not in out][:k] for hits, out, k in zip(found, left_out, ks, strict=True)]
+    kept: list[list[tuple[str, float]]] = [[] for _ in queries]
+    together: dict[Filters, list[int]] = {}
+    for row, own in enumerate(filters or [()] * len(queries)):
+      together.setdefault(own, []).append(row)
+    for own, rows in together.items():
+      features = _features([queries[row] for row in rows])
+      found = self.index.search(features, max(ks[row] + len(left_out[row]) for row in rows), own)
+      for row, hits in zip(rows, found, strict=True):
+        kept[row] = [hit for hit in hits if hit[0] not in left_out[row]][: ks[row]]
     known = self.results(dict.fromkeys(id for hits in kept for id, _ in hits))
     return [[dataclasses.replace(known[id], score=score) for id, score in hits] for hits in kept]
 
@@ -176,7 +191,7 @@ class Searcher:
     rows = self.index.get(ids)
     scores = np.zeros(len(ids)) if query is None else rows.features @ query.feature
     return {
-      entry.id: Result(entry.id, float(score), entry.caption, entry.path, thumbnail)
+      entry.id: Result(entry.id, float(score), entry.caption, entry.path, thumbnail, entry.metadata)
       for entry, score, thumbnail in zip(rows.entries, scores, rows.thumbnails, strict=True)
     }
 

@@ -37,8 +37,8 @@ BAD_IMAGE = ("fail", "skip")
 
 @dataclasses.dataclass
 class Summary:
-  """What a build did: how many images were encoded, had only their caption or path changed, were there already or were
-  removed, and the messages of those that could not be read.
+  """What a build did: how many images were encoded, had only their caption, path or metadata changed, were there
+  already or were removed, and the messages of those that could not be read.
   """
 
   num_encoded: int = 0
@@ -147,7 +147,7 @@ def _read(image: SourceImage, known: Entry | None, size: int, resizing: Resizing
   name = image.path or image.id
   try:
     encoded = image.read()
-    entry = Entry(image.id, hashlib.sha256(encoded).hexdigest(), image.caption, image.path)
+    entry = Entry(image.id, hashlib.sha256(encoded).hexdigest(), image.caption, image.path, image.metadata)
     entry.check_text()
     if known is not None and known.sha256 == entry.sha256:
       return entry
@@ -192,7 +192,8 @@ def _build(bundle: Bundle, index: Index, images: Sequence[SourceImage], on_bad_i
   rate = summary.num_encoded / (time.monotonic() - start)
   print(
     f"Encoded: {summary.num_encoded:,} ({rate:,.0f} images/s), already there: {summary.num_skipped:,}, "
-    f"with a new caption or path: {summary.num_described:,}, removed because they are gone: {summary.num_removed:,}"
+    f"with a new caption, path or metadata: {summary.num_described:,}, "
+    f"removed because they are gone: {summary.num_removed:,}"
   )
   if summary.bad_images:
     print("\n".join([f"Left out, not readable: {len(summary.bad_images):,}", *summary.bad_images]))

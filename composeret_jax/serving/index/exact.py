@@ -4,7 +4,7 @@ Killed at any moment, the folder is the index before the change or after it; wha
 removed by the next one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import functools
 import pathlib
 import shutil
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from composeret_jax.serving.index.columns import ColumnInfo, Columns, Filters
 from composeret_jax.serving.index.index import check_queries, Entry, LARGEST, Rows
 from composeret_jax.serving.index.nearest import Nearest
 from composeret_jax.serving.index.segment import (
@@ -46,14 +47,22 @@ class ExactIndex:
   those that searches keep on the device (nearest.py).
   """
 
-  def __init__(self, folder: pathlib.Path, lock: Any = None):
-    """`open` and `create` make one; `lock` is what keeps others out while this one writes, with a method `release`."""
+  def __init__(self, folder: pathlib.Path, lock: Any = None, opened: Mapping[str, Segment] | None = None):
+    """`open` and `create` make one; `lock` is what keeps others out while this one writes, with a method `release`.
+
+    Segments of `opened`, by their names, are not opened again: they never change.
+    """
     self._folder = folder
     self._lock = lock
+    self._stamp = _stamp(folder)
+    self.generation = self._stamp[0]
     self._manifest = read_manifest(folder)
+    opened = opened or {}
     self.fingerprint, self.feature_dim = self._manifest.fingerprint, self._manifest.feature_dim
     infos = self._manifest.segments
-    self._segments = {info.name: open_segment(folder, info, self.feature_dim) for info in infos}
+    self._segments = {
+      info.name: opened.get(info.name) or open_segment(folder, info, self.feature_dim) for info in infos
+    }
     self._places: dict[str, Place] = {}
     for name, row in ((info.name, row) for info in infos for row in _live_rows(info)):
       id = self._segments[name].entries[row].id
@@ -63,7 +72,7 @@ class ExactIndex:
     self._searching = threading.Lock()
 
   @classmethod
-  def open(cls, folder: pathlib.Path) -> "ExactIndex":
+  def open(cls, folder: pathlib.Path, opened: Mapping[str, Segment] | None = None) -> "ExactIndex":
     """To read, while another process may write.
 
     Raises InputError when there is no index, or a part of it is missing or of the wrong size.
@@ -71,7 +80,7 @@ class ExactIndex:
     while True:
       before = read_manifest(folder)
       try:
-        return cls(folder)
+        return cls(folder, opened=opened)
       except (InputError, OSError) as error:
         if read_manifest(folder) != before:  # its writer has removed what `before` names
           continue
@@ -129,30 +138,45 @@ class ExactIndex:
     """What is kept of these images, in this order; raises InputError with the ids that are not there."""
     return self._rows(self._find(ids))
 
-  def find(self, words: str, limit: int) -> list[str]:
+  def newest(self) -> "ExactIndex":
+    """What the folder holds now; the parts that both have stay open."""
+    if self._lock is not None or _stamp(self._folder) == self._stamp:
+      return self
+    return self.open(self._folder, self._segments)
+
+  def columns(self) -> list[ColumnInfo]:
+    """The columns of the images' metadata."""
+    return self._columns.described()
+
+  def find(self, words: str, limit: int, filters: Filters = ()) -> list[str]:
     """Ids of images that have every one of the words, in any case, in their caption or id; spread over all that do."""
-    ids = self._ids
     rows = self._words.find(words)
-    found = ids if rows is None else [ids[row] for row in rows]
-    step = max(1, len(found) // limit)
-    return found[::step][:limit]
+    rows = np.arange(len(self._ids)) if rows is None else rows
+    if filters:
+      rows = rows[self._columns.mask(filters)[rows]]
+    step = max(1, len(rows) // limit)
+    return [self._ids[row] for row in rows[::step][:limit]]
 
   def unfound(self, words: str) -> dict[str, str | None]:
     """The words that no image has in its caption or id, each with the most similar one that there is."""
     return self._words.unfound(words)
 
-  def browse(self, limit: int, offset: int = 0) -> list[str]:
+  def browse(self, limit: int, offset: int = 0, filters: Filters = ()) -> list[str]:
     """Ids in a fixed order that is spread over the index."""
-    return spread(self._ids, limit, offset)
+    ids = self._ids
+    if filters:
+      ids = [ids[row] for row in np.flatnonzero(self._columns.mask(filters))]
+    return spread(ids, limit, offset)
 
-  def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+  def search(self, queries: np.ndarray, k: int, filters: Filters = ()) -> list[list[tuple[str, float]]]:
     """For each query the ids and inner products of the `k` images with the largest, best first, ties by id."""
     check_queries(queries)
-    if not self._places or not len(queries):
+    allowed = self._columns.mask(filters) if filters else None
+    if not self._places or not len(queries) or (allowed is not None and not allowed.any()):
       return [[] for _ in queries]
     with self._searching:
       ids, nearest = self._ids, self._nearest
-    scores, rows = nearest(queries, k)
+    scores, rows = nearest(queries, k, allowed)
     return [
       [(ids[row], float(score)) for row, score in zip(*found, strict=True)] for found in zip(rows, scores, strict=True)
     ]
@@ -192,10 +216,17 @@ class ExactIndex:
   @functools.cached_property
   def _words(self) -> CaptionWords:
     """Of all images, in the order of their ids."""
-    places = (self._places[id] for id in self._ids)
-    return CaptionWords(
-      f"{self._segments[name].entries[row].caption}\n{self._segments[name].entries[row].id}" for name, row in places
-    )
+    return CaptionWords(f"{entry.caption}\n{entry.id}" for entry in self._in_order())
+
+  @functools.cached_property
+  def _columns(self) -> Columns:
+    """Of all images, in the order of their ids."""
+    return Columns(entry.metadata for entry in self._in_order())
+
+  def _in_order(self) -> Iterator[Entry]:
+    """All images, in the order of their ids."""
+    for name, row in (self._places[id] for id in self._ids):
+      yield self._segments[name].entries[row]
 
   def _find(self, ids: Sequence[str]) -> list[Place]:
     missing = [id for id in ids if id not in self._places]
@@ -229,7 +260,7 @@ class ExactIndex:
     self._manifest = manifest
     opened = self._segments | added
     self._segments = {info.name: opened[info.name] for info in kept}
-    for name in ("_ids", "_nearest", "_words"):
+    for name in ("_ids", "_nearest", "_words", "_columns"):
       self.__dict__.pop(name, None)
     for name in opened.keys() - self._segments.keys():
       shutil.rmtree(self._folder / name)
@@ -246,6 +277,15 @@ class ExactIndex:
   def _check_writing(self) -> None:
     if self._lock is None:
       raise InputError(f"{self._folder} was opened to read, not to write")
+
+
+def _stamp(folder: pathlib.Path) -> tuple[int, int, int]:
+  """When the manifest was written, in nanoseconds, and which file it is: another one after each change."""
+  try:
+    status = (folder / MANIFEST).stat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+  except FileNotFoundError:
+    return 0, 0, 0
 
 
 def _check_sane(features: np.ndarray, folder: pathlib.Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from composeret_jax.serving.index.columns import check_metadata, ColumnInfo, Filters, Value
 from data_pipelines.input_error import InputError
 
 LARGEST = 1e6  # number in a feature or a query: products of two stay finite
@@ -14,19 +15,24 @@ LARGEST = 1e6  # number in a feature or a query: products of two stay finite
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-  """An image of the index: its name there, the SHA-256 of its encoded bytes, and what is known of it."""
+  """An image of the index: its name there, the SHA-256 of its encoded bytes, and what is known of it.
+
+  `metadata` are the columns that filters can name: texts, numbers, true or false, lists of texts.
+  """
 
   id: str
   sha256: str
   caption: str = ""
   path: str = ""
+  metadata: Mapping[str, Value] = dataclasses.field(default_factory=dict)
 
   def check_text(self) -> None:
     """Raises InputError, with the name escaped, when a text is not Unicode: nothing could print or send it.
 
     Python gives the name of a file that is not UTF-8 as such a text.
     """
-    for name, text in dataclasses.asdict(self).items():
+    for name in ("id", "sha256", "caption", "path"):
+      text = getattr(self, name)
       try:
         text.encode()
       except UnicodeEncodeError as error:
@@ -61,6 +67,7 @@ class Rows:
       raise InputError(f"ids of rows for the index are empty or there twice, expected distinct ones: {wrong[:5]}")
     for entry in self.entries:
       entry.check_text()
+      check_metadata(entry.id, entry.metadata)
 
 
 @runtime_checkable
@@ -93,9 +100,22 @@ class Index(Protocol):
     """What is kept of these images, in this order; raises InputError with the ids that are not there."""
     ...
 
-  def find(self, words: str, limit: int) -> list[str]:
-    """Ids of at most `limit` images that have every one of the words in their caption or id; of any where there is
-    none.
+  @property
+  def generation(self) -> int:
+    """A number that grows whenever the index was written; 0 where this is not known."""
+    ...
+
+  def newest(self) -> "Index":
+    """The index as it was written last, to read; itself where it has not changed."""
+    ...
+
+  def columns(self) -> list[ColumnInfo]:
+    """The columns of the images' metadata."""
+    ...
+
+  def find(self, words: str, limit: int, filters: Filters = ()) -> list[str]:
+    """Ids of at most `limit` images that pass the filters and have every one of the words in their caption or id; of
+    any where there is none.
     """
     ...
 
@@ -103,13 +123,14 @@ class Index(Protocol):
     """The words that no image has in its caption or id, each with the most similar one that there is, or None."""
     ...
 
-  def browse(self, limit: int, offset: int = 0) -> list[str]:
-    """At most `limit` ids, from the `offset`-th on, in a fixed order that is spread over the index."""
+  def browse(self, limit: int, offset: int = 0, filters: Filters = ()) -> list[str]:
+    """At most `limit` ids that pass, from the `offset`-th on, in a fixed order that is spread over the index."""
     ...
 
-  def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+  def search(self, queries: np.ndarray, k: int, filters: Filters = ()) -> list[list[tuple[str, float]]]:
     """For each of the float32 [num, dim] the ids and inner products of the `k` images with the largest, best first.
 
+    All images found pass the filters.
     Equal ones are in the order of their ids. Fewer where the index has no more. Raises InputError for a query that is
     not finite, or has a number beyond LARGEST.
     """

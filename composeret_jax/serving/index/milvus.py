@@ -11,12 +11,23 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import pathlib
 import re
 from typing import Any
 
 import numpy as np
 
+from composeret_jax.serving.index.columns import (
+  Between,
+  check_known,
+  ColumnInfo,
+  describe,
+  Filters,
+  no_numbers,
+  OneOf,
+  plain_values,
+)
 from composeret_jax.serving.index.index import check_queries, Entry, Rows
 from data_pipelines.input_error import InputError
 
@@ -32,10 +43,16 @@ PREFIX = "composeret_jax_"  # of the collection's name, the bundle's fingerprint
 TEXT_FIELDS = ("id", "sha256", "caption", "path")
 
 
+METADATA = "metadata"  # a JSON object
+
+
 MOST_BYTES = 65_535  # in a text, by Milvus; thumbnails are texts too, as it has no field for bytes
 
 
 ROWS_PER_REQUEST = 500
+
+
+MOST_ROWS = 16_384  # that a query reaches, by Milvus
 
 
 @contextlib.contextmanager
@@ -57,6 +74,10 @@ class MilvusIndex:
     fields = client.describe_collection(collection)["fields"]
     self.feature_dim = next(int(field["params"]["dim"]) for field in fields if field["name"] == "feature")
     self.fingerprint = collection.removeprefix(PREFIX)
+    # Collections that were made before have no metadata.
+    self._known = TEXT_FIELDS + ((METADATA,) if any(field["name"] == METADATA for field in fields) else ())
+    self._columns: list[ColumnInfo] | None = None
+    self._numbers: dict[str, bool] = {}
     client.load_collection(collection)
 
   @classmethod
@@ -90,7 +111,7 @@ class MilvusIndex:
   @_as_input_error()
   def entries(self) -> Mapping[str, Entry]:
     """All images by id."""
-    pages = self._client.query_iterator(self._collection, batch_size=1000, output_fields=list(TEXT_FIELDS))
+    pages = self._client.query_iterator(self._collection, batch_size=1000, output_fields=list(self._known))
     found: dict[str, Entry] = {}
     for page in iter(pages.next, []):
       found |= {row["id"]: _entry(row) for row in page}
@@ -101,8 +122,10 @@ class MilvusIndex:
   def put(self, rows: Rows) -> None:
     """Adds images, in place of those with the same ids; when killed, some of them may be there."""
     rows.check(self.feature_dim)
+    if METADATA not in self._known and any(entry.metadata for entry in rows.entries):
+      raise InputError("this index was made before indexes in Milvus had metadata: make a new one")
     documents = [
-      vars(entry)
+      {name: getattr(entry, name) for name in self._known}
       | {"key": _key(entry.id), "feature": feature, "norm": float(norm), "thumbnail": base64.b64encode(jpeg).decode()}
       for entry, feature, norm, jpeg in zip(rows.entries, rows.features, rows.norms, rows.thumbnails, strict=True)
     ]
@@ -123,7 +146,7 @@ class MilvusIndex:
   @_as_input_error()
   def get(self, ids: Sequence[str]) -> Rows:
     """What is kept of these images, in this order; raises InputError with the ids that are not there."""
-    rows = self._fetch(ids, [*TEXT_FIELDS, "feature", "norm", "thumbnail"])
+    rows = self._fetch(ids, [*self._known, "feature", "norm", "thumbnail"])
     return Rows(
       [_entry(row) for row in rows],
       np.array([row["feature"] for row in rows], np.float32).reshape(-1, self.feature_dim),
@@ -131,27 +154,53 @@ class MilvusIndex:
       [base64.b64decode(row["thumbnail"]) for row in rows],
     )
 
+  generation = 0
+
+  def newest(self) -> "MilvusIndex":
+    """Itself: a search finds what is there at its time."""
+    return self
+
   @_as_input_error()
-  def find(self, words: str, limit: int) -> list[str]:
+  def columns(self) -> list[ColumnInfo]:
+    """The columns of the images' metadata; reads all of them, and remembers what it found."""
+    if self._columns is None:
+      values: dict[str, set[str | float]] = {}
+      if METADATA in self._known:
+        pages = self._client.query_iterator(self._collection, batch_size=1000, output_fields=[METADATA])
+        for page in iter(pages.next, []):
+          for name, value in ((name, value) for row in page for name, value in row[METADATA].items()):
+            values.setdefault(name, set()).update(plain_values(value))
+        pages.close()
+      self._columns = [describe(name, values[name]) for name in sorted(values)]
+      self._numbers = {name: all(isinstance(value, float) for value in own) for name, own in values.items()}
+    return self._columns
+
+  @_as_input_error()
+  def find(self, words: str, limit: int, filters: Filters = ()) -> list[str]:
     """Ids of images that have every one of the words, upper and lower case as there, in their caption or id."""
     escaped = [re.sub(r"[%_\\]", r"\\\g<0>", word) for word in words.split()]  # nothing in a word is special
     patterns = [json.dumps(f"%{word}%", ensure_ascii=False) for word in escaped]
-    condition = " and ".join(f"(caption like {like} or id like {like})" for like in patterns) or 'key != ""'
+    conditions = [f"(caption like {like} or id like {like})" for like in patterns] + self._conditions(filters)
+    condition = " and ".join(conditions) or 'key != ""'
     rows = self._client.query(self._collection, filter=condition, output_fields=["id"], limit=limit)
     return [row["id"] for row in rows]
 
+  @_as_input_error()
   def unfound(self, words: str) -> dict[str, str | None]:
     """The words that no image has in its caption or id; similar ones are not known here."""
     return {word: None for word in dict.fromkeys(words.split()) if not self.find(word, 1)}
 
   @_as_input_error()
-  def browse(self, limit: int, offset: int = 0) -> list[str]:
+  def browse(self, limit: int, offset: int = 0, filters: Filters = ()) -> list[str]:
     """Ids in the order of their keys, which are as good as random."""
-    rows = self._client.query(self._collection, filter='key != ""', output_fields=["id"], limit=limit, offset=offset)
+    condition = " and ".join(self._conditions(filters)) or 'key != ""'
+    if offset + limit > MOST_ROWS:
+      raise InputError(f"Milvus shows at most {MOST_ROWS:,} images one after the other")
+    rows = self._client.query(self._collection, filter=condition, output_fields=["id"], limit=limit, offset=offset)
     return [row["id"] for row in rows]
 
   @_as_input_error()
-  def search(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+  def search(self, queries: np.ndarray, k: int, filters: Filters = ()) -> list[list[tuple[str, float]]]:
     """The ids and inner products of the `k` images with the largest; equal ones that are found are in order of id.
 
     Which of several equal ones are found at the end of the list is Milvus' choice.
@@ -160,9 +209,20 @@ class MilvusIndex:
     if not len(queries):
       return []
     options = {"anns_field": "feature", "limit": k, "output_fields": ["id"], "search_params": {"metric_type": "IP"}}
-    found = self._client.search(self._collection, data=list(queries), **options)
+    condition = " and ".join(self._conditions(filters))
+    found = self._client.search(self._collection, data=list(queries), filter=condition, **options)
     hits = [[(hit["entity"]["id"], float(hit["distance"])) for hit in hits] for hits in found]
     return [sorted(query_hits, key=lambda hit: (-hit[1], hit[0])) for query_hits in hits]
+
+  def _conditions(self, filters: Filters) -> list[str]:
+    """Filters as expressions; raises InputError for a column that no image has, and for a range of texts."""
+    if filters:
+      known = [column.name for column in self.columns()]
+      for condition in filters:
+        check_known(condition.column, known)
+        if isinstance(condition, Between) and not self._numbers[condition.column]:
+          raise no_numbers(condition.column)
+    return [_condition(condition) for condition in filters]
 
   def close(self) -> None:
     """Closes the connection."""
@@ -200,6 +260,7 @@ def _create_collection(client: MilvusClient, fingerprint: str, feature_dim: int)
   schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=64)
   for name in (*TEXT_FIELDS, "thumbnail"):
     schema.add_field(name, DataType.VARCHAR, max_length=MOST_BYTES)
+  schema.add_field(METADATA, DataType.JSON)
   schema.add_field("norm", DataType.FLOAT)
   schema.add_field("feature", DataType.FLOAT_VECTOR, dim=feature_dim)
   params = client.prepare_index_params()
@@ -223,4 +284,21 @@ def _keys_in_parts(ids: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-  return Entry(**{name: row[name] for name in TEXT_FIELDS})
+  return Entry(**{name: row[name] for name in TEXT_FIELDS}, metadata=row.get(METADATA) or {})
+
+
+def _condition(condition: OneOf | Between) -> str:
+  """One filter as an expression."""
+  field = f"{METADATA}[{json.dumps(condition.column, ensure_ascii=False)}]"
+  if isinstance(condition, Between):
+    bounds = (("<=", condition.high), (">=", condition.low))
+    given = [f"{field} {sign} {bound!r}" for sign, bound in bounds if math.isfinite(bound)]
+    return " and ".join(given) or f"exists {field}"
+  ways = []
+  for value in condition.values:
+    quoted = json.dumps(value, ensure_ascii=False)
+    ways.append(f"{field} == {quoted}")
+    if isinstance(value, str):
+      ways.append(f"json_contains({field}, {quoted})")
+      ways += [f"{field} == {value}"] if value in ("true", "false") else []
+  return f"({' or '.join(ways)})" if ways else 'key == ""'

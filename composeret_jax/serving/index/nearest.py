@@ -30,38 +30,52 @@ class Nearest:
     self._starts = range(0, num_rows, self._block_rows)
     stays = num_rows * dim * 4 <= RESIDENT_BYTES
     self._resident = [self._place(start) for start in self._starts] if stays else None
+    self._all = self._split(np.ones(num_rows, bool))
 
-  def __call__(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and rows, float32 and int32 [num, min(k, num_rows)], best first; ties keep the order of the rows."""
+  def __call__(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and rows, float32 and int32 [num, min(k, num)], best first; ties keep the order of the rows.
+
+    Only rows of `allowed`, bool [num_rows], are found; `num` is their number, or without it that of all rows.
+    """
+    num = self._num_rows if allowed is None else int(allowed.sum())
+    masks = self._all if allowed is None else self._split(allowed)
     width = _power_of_two(k)  # few widths are compiled
     size = min(QUERY_ROWS, _power_of_two(len(queries)))
     parts = [_padded(queries[start : start + size], size) for start in range(0, len(queries), size)]
     search = self._search_on_cpu if jax.default_backend() == "cpu" else self._search
-    found = (np.concatenate(part) for part in zip(*search(parts, width), strict=True))
-    scores, rows = (array[: len(queries), : min(k, self._num_rows)] for array in found)
+    found = (np.concatenate(part) for part in zip(*search(parts, width, masks), strict=True))
+    scores, rows = (array[: len(queries), : min(k, num)] for array in found)
     return scores, rows
 
-  def _search(self, parts: list[jax.Array], width: int) -> list[tuple[np.ndarray, np.ndarray]]:
+  def _search(self, parts: list[jax.Array], width: int, masks: list[jax.Array]) -> list[tuple[np.ndarray, np.ndarray]]:
     shape = len(parts[0]), width
     best = [(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int32))] * len(parts)
-    for start, block in self._blocks():
-      own = block, np.int32(start), np.int32(self._num_rows)
+    for (start, block), mask in zip(self._blocks(), masks, strict=True):
+      own = block, np.int32(start), mask
       best = [_merge(so_far, part, *own) for so_far, part in zip(best, parts, strict=True)]
       if self._resident is None:
         jax.block_until_ready(best)  # no more than two blocks on the device
     return [(np.asarray(scores), np.asarray(rows)) for scores, rows in best]
 
-  def _search_on_cpu(self, parts: list[jax.Array], width: int) -> list[tuple[np.ndarray, np.ndarray]]:
+  def _search_on_cpu(
+    self, parts: list[jax.Array], width: int, masks: list[jax.Array]
+  ) -> list[tuple[np.ndarray, np.ndarray]]:
     def score(part, block, threshold):
-      start, vectors = block
-      return _scores(part, vectors, start, np.int32(self._num_rows), threshold)
+      return _scores(part, *block, threshold)
 
-    blocks = ((start, (np.int32(start), block)) for start, block in self._blocks())
+    blocks = ((start, (block, mask)) for (start, block), mask in zip(self._blocks(), masks, strict=True))
     return top_k_of_blocks(score, parts, len(parts[0]), blocks, width)
 
   def _blocks(self) -> Iterable[tuple[int, jax.Array]]:
     blocks = map(self._place, self._starts) if self._resident is None else self._resident
     return zip(self._starts, blocks, strict=True)
+
+  def _split(self, allowed: np.ndarray) -> list[jax.Array]:
+    """The rows' marks by block; padding is not allowed."""
+    return [
+      jnp.asarray(np.pad(marks, (0, self._block_rows - len(marks))))
+      for marks in (allowed[start : start + self._block_rows] for start in self._starts)
+    ]
 
   def _place(self, start: int) -> jax.Array:
     rows = self._read(start, min(start + self._block_rows, self._num_rows))
@@ -72,23 +86,21 @@ def _padded(rows: np.ndarray, size: int) -> jax.Array:
   return jnp.asarray(np.pad(rows, [(0, size - len(rows)), (0, 0)]), jnp.float32)
 
 
-def _products(queries, block, start, num_rows):
-  """Inner products with the block's rows, and the rows' numbers, from `start` on; -inf from `num_rows` on: padding."""
-  scores = jnp.matmul(queries, block.T, precision=jax.lax.Precision.HIGHEST)
-  rows = start + jnp.arange(len(block))
-  return jnp.where(rows < num_rows, scores, -jnp.inf), rows
+def _products(queries, block, mask):
+  """Inner products with the block's rows; -inf where the mask, bool [len(block)], has none."""
+  return jnp.where(mask, jnp.matmul(queries, block.T, precision=jax.lax.Precision.HIGHEST), -jnp.inf)
 
 
 @jax.jit
-def _scores(queries, block, start, num_rows, threshold):
-  return scores_above(_products(queries, block, start, num_rows)[0], threshold)
+def _scores(queries, block, mask, threshold):
+  return scores_above(_products(queries, block, mask), threshold)
 
 
 @jax.jit
-def _merge(best, queries, block, start, num_rows):
+def _merge(best, queries, block, start, mask):
   """The best rows of those so far, `best` (scores, rows), both [num, width], and a block's from row `start` on."""
   width = best[0].shape[1]
-  scores, rows = _products(queries, block, start, num_rows)
+  scores, rows = _products(queries, block, mask), start + jnp.arange(len(block))
   own_k = min(width, len(block))
   own_scores, places = top_k(scores, own_k, chunk_size(len(block), own_k))
   all_scores = jnp.concatenate([best[0], own_scores], axis=1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from composeret_jax.serving.index.columns import check_metadata
 from composeret_jax.serving.index.index import Entry, Rows
 from data_pipelines.files import replaced, write_whole
 from data_pipelines.input_error import InputError
@@ -148,7 +149,10 @@ def write_segment(folder: pathlib.Path, name: str, rows: Rows) -> SegmentInfo:
   lines, end = [], 0
   for entry, thumbnail in zip(rows.entries, rows.thumbnails, strict=True):
     end += len(thumbnail)
-    lines.append(json.dumps(dataclasses.asdict(entry) | {"thumbnail_end": end}) + "\n")
+    fields = vars(entry) | {"thumbnail_end": end}
+    if not entry.metadata:
+      del fields["metadata"]  # programs that do not know them can read the index then
+    lines.append(json.dumps(fields) + "\n")
   contents = {
     FEATURES: rows.features.astype(FLOAT).tobytes(),
     NORMS: rows.norms.astype(FLOAT).tobytes(),
@@ -216,7 +220,9 @@ def _read_entries(file: pathlib.Path, num: int, num_thumbnail_bytes: int) -> tup
 
 
 def _check_line(entry: Entry, ends: Sequence[int], expected: bool) -> None:
-  if not expected or not all(isinstance(value, str) for value in vars(entry).values()):
+  check_metadata(f"entry {len(ends) - 1}", entry.metadata)
+  texts = (entry.id, entry.sha256, entry.caption, entry.path)
+  if not expected or not all(isinstance(value, str) for value in texts):
     raise ValueError(f"entry {len(ends) - 1} is one too many, or has fields that are no text")
   if not is_count(ends[-1], ends[-2], 2**63):
     raise ValueError(f"the thumbnail of entry {len(ends) - 1} ends at {str(ends[-1])[:20]}, before it begins")

@@ -48,10 +48,11 @@ def build_app(
     threading.Thread(target=retrieval.grow_batches, args=(warming,), daemon=True).start()
 
   @contextlib.asynccontextmanager
-  async def sweeping(_: fastapi.FastAPI) -> AsyncIterator[None]:
-    sweeper = asyncio.create_task(retrieval.uploads.keep_swept())
+  async def caring(_: fastapi.FastAPI) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work) for work in (retrieval.uploads.keep_swept(), retrieval.live.keep_fresh())]
     yield
-    sweeper.cancel()
+    for task in tasks:
+      task.cancel()
 
   app = fastapi.FastAPI(
     title=settings.page_title,
@@ -59,7 +60,7 @@ def build_app(
     openapi_url="/v1/openapi.json",
     docs_url=None,  # would ask another host for scripts
     redoc_url=None,
-    lifespan=sweeping,
+    lifespan=caring,
     responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
   )
   for routes in (

@@ -1,6 +1,13 @@
-"""The searcher that answers now: its index can be replaced while searches go on."""
+"""The searcher that answers now: it takes up a new generation of its index while searches go on."""
+
+import asyncio
+import logging
 
 from composeret_jax.serving.searcher import Searcher
+from composeret_jax.serving.service.warm_up import prepare
+from data_pipelines.input_error import InputError
+
+LOOK_SECONDS = 1.0
 
 
 class Live:
@@ -8,8 +15,28 @@ class Live:
 
   def __init__(self, searcher: Searcher):
     self.searcher = searcher
+    self._refused = ""  # why the newest generation could not be taken up
+
+  def refresh(self) -> None:
+    """Takes up what the index is now, once it can answer at once; where it cannot be used, says so and stays."""
+    try:
+      index = self.searcher.index.newest()
+      if index is not self.searcher.index:
+        newer = Searcher(self.searcher.bundle, index)
+        prepare(newer)
+        self.searcher, self._refused = newer, ""
+    except InputError as error:
+      if str(error) != self._refused:
+        logging.getLogger(__name__).warning("the index from before stays: %s", error)
+      self._refused = str(error)
 
   @property
   def generation(self) -> int:
     """A number that grows whenever the index was written."""
-    return getattr(self.searcher.index, "generation", 0)
+    return self.searcher.index.generation
+
+  async def keep_fresh(self) -> None:
+    """Refreshes now and then, for ever."""
+    while True:
+      await asyncio.sleep(LOOK_SECONDS)
+      await asyncio.to_thread(self.refresh)

@@ -1,8 +1,11 @@
 """Requests and answers, as the OpenAPI document describes them; a request that is none is answered by the reason."""
 
+import math
 from typing import Annotated, Any, Literal
 
 import pydantic
+
+from composeret_jax.serving.index import columns
 
 MAX_TEXT = 500
 MAX_TURNS = 8
@@ -36,6 +39,21 @@ class Range(Message):
 Filters = Annotated[
   dict[Text, Range | Scalar | Annotated[list[Scalar], pydantic.Field(max_length=100)]], pydantic.Field(max_length=20)
 ]
+
+
+FILTERS = pydantic.TypeAdapter(Filters)
+
+
+def as_filters(filters: dict[str, Any]) -> columns.Filters:
+  """Checked filters, as an index takes them."""
+  parts: list[columns.OneOf | columns.Between] = []
+  for name, value in filters.items():
+    if isinstance(value, Range):
+      low = -math.inf if value.min is None else value.min
+      parts.append(columns.Between(name, low, math.inf if value.max is None else value.max))
+    else:
+      parts.append(columns.OneOf(name, tuple(columns.plain_values(value))))
+  return tuple(parts)
 
 
 class Start(Message):

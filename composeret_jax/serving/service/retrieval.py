@@ -1,16 +1,27 @@
 """What the service finds: from checked requests to answers."""
 
 from collections.abc import Iterable, Sequence
+import dataclasses
 import re
 
+from composeret_jax.serving.index.columns import Filters
 from composeret_jax.serving.searcher import Query, Result
 from composeret_jax.serving.service.addresses import as_id, details, found_item, item
 from composeret_jax.serving.service.batching import Batching
 from composeret_jax.serving.service.limits.upload_folder import Sent, UploadFolder
 from composeret_jax.serving.service.limits.uploads import read_upload
 from composeret_jax.serving.service.live import Live
-from composeret_jax.serving.service.messages import Details, Gallery, Kind, MAX_FOUND, Results, Search, Start
-from composeret_jax.serving.service.turns import Answer, answer, Question
+from composeret_jax.serving.service.messages import (
+  as_filters,
+  Details,
+  Gallery,
+  Kind,
+  MAX_FOUND,
+  Results,
+  Search,
+  Start,
+)
+from composeret_jax.serving.service.turns import answer, Question
 from data_pipelines.input_error import InputError
 
 FOLDERS = re.compile(r"(?<![\w/])/(?:[^\s/]+/)+")
@@ -40,20 +51,27 @@ class Retrieval:
     if request.image is None and request.upload is None:
       return self._search_words(request)
     wanted = min(request.offset + request.limit + 1, MAX_FOUND)
-    found = self._answer(self._question(request, wanted, request.image_weight, request.text_weight))
+    question = dataclasses.replace(
+      self._question(request),
+      image_weight=request.image_weight,
+      text_weight=request.text_weight,
+      k=wanted,
+      filters=as_filters(request.filters),
+    )
+    found = self._answer(question)
     unknown = self.live.searcher.unknown_words(request.texts)
     return _page(found.results, request, "composed" if request.texts else "image", unknown)
 
   def compose(self, request: Start) -> Query:
     """The query that the texts make of the image or upload, or of the mean image."""
     if request.image is None and request.upload is None:
-      return self._from_texts(request.texts, 0).query
+      return self._from_texts(request.texts)
     return self._answer(self._question(request)).query
 
-  def gallery(self, limit: int, offset: int) -> Gallery:
+  def gallery(self, limit: int, offset: int, filters: Filters) -> Gallery:
     """Images to choose from."""
     searcher = self.live.searcher
-    ids = searcher.index.browse(limit + 1, offset)
+    ids = searcher.index.browse(limit + 1, offset, filters)
     shown = [item(found) for found in searcher.results(ids[:limit]).values()]
     return Gallery(results=shown, next_offset=offset + limit if len(ids) > limit else None)
 
@@ -80,34 +98,34 @@ class Retrieval:
     pixels, jpeg = read_upload(encoded, bundle.image_size, bundle.resizing)
     return self.uploads.keep(Sent(self._encode(pixels), jpeg))
 
-  def _question(self, request: Start, k: int = 0, image_weight: float = 0.0, text_weight: float = 0.0) -> Question:
+  def _question(self, request: Start) -> Question:
     if request.upload is not None:
       start = self.uploads.get(request.upload).query
     else:
       start = self.live.searcher.from_id(self.known(request.image or ""))
-    return Question(start, tuple(request.texts), image_weight, text_weight, k)
+    return Question(start, tuple(request.texts))
 
-  def _from_texts(self, texts: Sequence[str], k: int, exclude: frozenset[str] = frozenset()) -> Answer:
+  def _from_texts(self, texts: Sequence[str]) -> Query:
     """The first text with the mean image, turned by the others; raises InputError where no word is known."""
     searcher = self.live.searcher
     first, *others = texts if searcher.bundle.composes_features else [" ".join(texts)]
-    return self._answer(Question(searcher.from_text(first), tuple(others), k=k, exclude=exclude))
+    return self._answer(Question(searcher.from_text(first), tuple(others))).query
 
   def _search_words(self, request: Search) -> Results:
     """Images whose captions have all words, then those closest to what the texts mean; never none."""
-    searcher, words = self.live.searcher, " ".join(request.texts)
-    ids = searcher.index.find(words, MAX_FOUND)
+    searcher, words, filters = self.live.searcher, " ".join(request.texts), as_filters(request.filters)
+    ids = searcher.index.find(words, MAX_FOUND, filters)
     try:
-      query: Query | None = self._from_texts(request.texts, 0).query
+      query: Query | None = self._from_texts(request.texts)
     except InputError:  # no word that the model knows
       query = None
     ranked = sorted(searcher.results(ids, query).values(), key=lambda found: -found.score)
     wanted = min(request.offset + request.limit + 1, MAX_FOUND)
     if (left := wanted - len(ranked)) > 0:
       if query is not None:
-        ranked += self._answer(Question(query, k=left, exclude=frozenset(ids))).results
+        ranked += self._answer(Question(query, k=left, exclude=frozenset(ids), filters=filters)).results
       elif not ids:
-        ranked = list(searcher.results(searcher.index.browse(wanted, 0)).values())
+        ranked = list(searcher.results(searcher.index.browse(wanted, 0, filters)).values())
     results = _page(ranked[:wanted], request, "words", searcher.unknown_words(request.texts))
     if not ids:
       results.message, results.nearest_word = _no_caption(searcher.index.unfound(words))

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 import dataclasses
 
+from composeret_jax.serving.index.columns import Filters
 from composeret_jax.serving.searcher import Query, Result, Searcher
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Question:
   """A query and the texts that turn it, one after the other, and how strongly the image and the text alone pull
-  (`Searcher.refine`). The answer is the `k` best images, none for 0; `exclude` are ids that it leaves out.
+  (`Searcher.refine`). The answer is the `k` best images, none for 0; `exclude` are ids that it leaves out,
+  and images that it has pass the `filters`.
   """
 
   start: Query
@@ -18,6 +20,7 @@ class Question:
   text_weight: float = 0.0
   k: int = 0
   exclude: frozenset[str] = frozenset()
+  filters: Filters = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +47,12 @@ def answer(searcher: Searcher, questions: Sequence[Question]) -> list[Answer]:
   results: list[list[Result]] = [[] for _ in questions]
   rows = [row for row, question in enumerate(questions) if question.k]
   wanted = [questions[row] for row in rows]
-  ranked = searcher.rank_many([queries[row] for row in rows], [it.k for it in wanted], [it.exclude for it in wanted])
+  ranked = searcher.rank_many(
+    [queries[row] for row in rows],
+    [question.k for question in wanted],
+    [question.exclude for question in wanted],
+    [question.filters for question in wanted],
+  )
   for row, found in zip(rows, ranked, strict=True):
     results[row] = found
   return [Answer(query, found) for query, found in zip(queries, results, strict=True)]

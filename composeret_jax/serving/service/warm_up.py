@@ -27,7 +27,7 @@ def warm_up(searcher: Searcher) -> Iterator[int]:
   After the first one, single searches wait for no compilation.
   """
   word = known_word(searcher)
-  searcher.index.unfound("warm")
+  prepare(searcher)
   for size in BATCH_SIZES:
     black = np.zeros((*(searcher.bundle.image_size,) * 2, 3), np.uint8)
     queries = searcher.from_images([black] * size)
@@ -38,6 +38,15 @@ def warm_up(searcher: Searcher) -> Iterator[int]:
     for width in WIDTHS if size == 1 else WIDTHS[:1]:
       searcher.index.search(np.stack([query.feature for query in queries]), width)
     yield size
+
+
+def prepare(searcher: Searcher) -> None:
+  """Builds what an index needs to answer: its features on the device, the words of its captions, its columns."""
+  index = searcher.index
+  index.search(np.zeros((1, index.feature_dim), np.float32), WIDTHS[0])
+  index.unfound("warm")
+  index.browse(1)
+  index.columns()
 
 
 def known_word(searcher: Searcher) -> str:

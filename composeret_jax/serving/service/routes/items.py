@@ -9,7 +9,7 @@ from PIL import Image
 
 from composeret_jax.serving.searcher import Result
 from composeret_jax.serving.service.addresses import thumbnail_version
-from composeret_jax.serving.service.messages import Columns, Details
+from composeret_jax.serving.service.messages import Column, Columns, Details
 from composeret_jax.serving.service.retrieval import Missing, Retrieval
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import readable
@@ -30,7 +30,12 @@ def item_routes(retrieval: Retrieval) -> fastapi.APIRouter:
   @routes.get("/v1/columns")
   def columns() -> Columns:
     """The columns of metadata that filters can name."""
-    return Columns(columns=[])
+    found = retrieval.live.searcher.index.columns()
+    return Columns(
+      columns=[
+        Column(name=it.name, kind=it.kind, values=list(it.values) or None, min=it.low, max=it.high) for it in found
+      ]
+    )
 
   @routes.get("/v1/items/{id:path}")
   def details(id: str) -> Details:

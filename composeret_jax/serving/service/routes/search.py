@@ -6,7 +6,9 @@ import fastapi
 import pydantic
 
 from composeret_jax.serving.service.messages import (
+  as_filters,
   Composed,
+  FILTERS,
   Gallery,
   Id,
   NUM_SHOWN,
@@ -17,8 +19,10 @@ from composeret_jax.serving.service.messages import (
   Token,
 )
 from composeret_jax.serving.service.retrieval import Retrieval
+from data_pipelines.input_error import InputError
 
 Limit = Annotated[int, pydantic.Field(ge=1, le=100)]
+Filter = Annotated[str, pydantic.StringConstraints(max_length=4_000)]
 Offset = Annotated[int, pydantic.Field(ge=0, le=10**9)]
 
 
@@ -38,9 +42,13 @@ def search_routes(retrieval: Retrieval) -> fastapi.APIRouter:
     return Composed(feature=query.feature.tolist(), norm=query.norm)
 
   @routes.get("/v1/gallery")
-  def gallery(limit: Limit = NUM_SHOWN, offset: Offset = 0) -> Gallery:
-    """Images to choose from, in a fixed order that is spread over the index."""
-    return retrieval.gallery(limit, offset)
+  def gallery(limit: Limit = NUM_SHOWN, offset: Offset = 0, filter: Filter = "{}") -> Gallery:
+    """Images to choose from, in a fixed order that is spread over the index; `filter` is JSON as a search's filters."""
+    try:
+      chosen = FILTERS.validate_json(filter, strict=True)
+    except pydantic.ValidationError as error:
+      raise InputError(f"filter: {error.errors()[0]['msg']}") from None
+    return retrieval.gallery(limit, offset, as_filters(chosen))
 
   @routes.get("/v1/suggestions")
   def suggestions(image: Id | None = None, upload: Token | None = None, limit: Limit = 6) -> Suggestions:
