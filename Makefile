@@ -13,7 +13,7 @@ install: .venv/installed
 	touch $@
 
 quickstart: install  ## Trains on the embedded data and shows what it finds.
-	$(BIN)/python launch.py --config=configs/shapes.py --workdir=$(RUN)
+	$(BIN)/python launch.py --config=configs/shapes.py:rotor --workdir=$(RUN)
 	@echo "Picture: $(RUN)/results.png"
 
 lint: install

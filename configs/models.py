@@ -28,7 +28,7 @@ def rotor() -> ml_collections.ConfigDict:
   model.composer_options.rotates = True
   model.composer_options.gates = True
   model.composer_options.shifts = True
-  model.composer_options.scales_image = True
+  model.composer_options.scales_image = False
   return model
 
 

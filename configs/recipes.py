@@ -15,16 +15,19 @@ def set_recipe(config: ml_collections.ConfigDict, model: str) -> None:
 
 
 def rotor(config: ml_collections.ConfigDict) -> None:
-  """From random weights; a quarter of each batch are siblings where the data set has them (docs/results.md)."""
+  """From random weights: a tenth of the steps warm up, a quarter of each batch are siblings where there are any.
+
+  Both follow `num_train_steps` and `batch_size` when flags change these. docs/rotor_choices.md has the measurements.
+  """
   config.loss = "info_nce"
   config.optimizer = "adamw"
   config.learning_rate = 0.001
   config.trunk_learning_rate_factor = 1.0
   config.weight_decay = 5e-5
-  config.num_warmup_steps = 150
+  config.num_warmup_steps = config.get_ref("num_train_steps") // 10
   config.decay = "cosine"
   if config.data.dataset in WITH_SIBLINGS:
-    config.data.siblings_per_batch = config.batch_size // 4
+    config.data.siblings_per_batch = config.get_ref("batch_size") // 4
 
 
 RECIPES: dict[str, Callable[[ml_collections.ConfigDict], None]] = {"rotor": rotor}

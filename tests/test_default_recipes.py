@@ -1,5 +1,8 @@
 """What a model is trained with where flags say nothing else."""
 
+import pytest
+
+from benchmarks.one_program import read_config
 from configs import fashion200k, fashion_iq, mit_states, recipes
 
 
@@ -13,3 +16,17 @@ def test_the_rotor_alone_has_a_recipe_of_its_own():
   )
   assert fashion_iq.get_config("rotor").data.siblings_per_batch == 0
   assert fashion200k.get_config("rotor").data.dataset in recipes.WITH_SIBLINGS
+
+
+@pytest.mark.parametrize(
+  ("flags", "expected"),
+  [
+    ([], (16, 40)),
+    (["--config.batch_size=32", "--config.num_train_steps=1500"], (8, 150)),
+    (["--config.num_train_steps=0"], (16, 0)),
+    (["--config.data.siblings_per_batch=0", "--config.num_warmup_steps=7", "--config.num_train_steps=50"], (0, 7)),
+  ],
+)
+def test_the_rotors_recipe_follows_the_flags(flags, expected):
+  config = read_config(["--config=configs/shapes.py:rotor", *flags])
+  assert (config.data.siblings_per_batch, config.num_warmup_steps) == expected

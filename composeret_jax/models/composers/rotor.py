@@ -1,7 +1,7 @@
 """Rotor: the text moves the image feature, read as complex numbers, and its conjugate moves it back.
 
-A feature x of width D is D / 2 complex numbers, x[k] + i x[k + D / 2]. With x and t the image and the text feature,
-each scaled to a root mean square of 1, which keeps its direction:
+A feature x of width D is D / 2 complex numbers, x[k] + i x[k + D / 2]. With x the image feature, and t the text feature
+scaled to a root mean square of 1, which keeps its direction:
 
   angles    a = pi tanh(V tanh(U t))
   gate      g = sigmoid(G [x, t])             how much of each number is turned; starts near a half
@@ -29,7 +29,7 @@ class Rotor(Composer):
   """Composes by a gated rotation and a shift.
 
   The options are ablations: without `rotates`, `gates` or `shifts` there is no rotation, a gate that is open, or no
-  shift, and without `scales_image` the image feature is taken as it is, its length too.
+  shift. With `scales_image` the image feature is scaled as the text feature is, so that its length counts for nothing.
   """
 
   losses = ("main", "image_reconstruction", "text_reconstruction", "rotational_symmetry")
