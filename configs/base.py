@@ -17,12 +17,12 @@ def get_config() -> ml_collections.ConfigDict:
 
 
 def set_run(config: ml_collections.ConfigDict) -> None:
-  """What is trained, and with which loss."""
+  """The model, the loss and the schedule of a run."""
   config.seed = 0  # initial weights, order of the data, dropout, negatives
   config.batch_size = 32  # over all devices
   config.init_from = ""  # the workdir of another run whose parameters a new run starts from
   config.init_from_step = ""  # "best", or the step of its checkpoint; by default the newest
-  config.num_train_steps = 160_000  # 0 evaluates the model as it is built
+  config.num_train_steps = 160_000  # 0 evaluates the model without training it
 
   config.parallel = "jit"  # or "pmap": how a step runs on all devices
   # Or "split", under jit: each device keeps a part of large parameters, of the optimiser's state and of averages.
@@ -47,7 +47,7 @@ def set_hard_negatives(config: ml_collections.ConfigDict) -> None:
   """Images that stand against a query's target beside the batch."""
   config.hard_negatives = ml_collections.ConfigDict()
   # Every so many steps each training image gets the `num` images of another label that the model finds most like it:
-  # every loss but the soft triplet sees those of a query's target as well. Needs data.placement "device"; 0: none.
+  # every loss but the soft triplet sees the negatives of a query's target too. Needs data.placement "device"; 0: none.
   config.hard_negatives.every_steps = 0
   config.hard_negatives.num = 1
 

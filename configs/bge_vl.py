@@ -25,7 +25,7 @@ DATASETS = {
 
 
 def get_config(size_and_dataset: str = "base,circo") -> ml_collections.ConfigDict:
-  """The texts are those of the published evaluation, where there are some. Steps, batch size and rates are ours."""
+  """The texts come from the published evaluation, where it has some. Steps, batch size and rates are ours."""
   size, _, dataset = size_and_dataset.partition(",")
   if size not in TOWERS or dataset not in DATASETS:
     expected = f"{' or '.join(TOWERS)}, a comma, and one of {', '.join(DATASETS)}"

@@ -1,4 +1,4 @@
-"""CLIP4Cir's second stage on FashionIQ: the Combiner learns on the features of towers that stay as they are.
+"""CLIP4Cir's second stage on FashionIQ: the Combiner learns on the features of frozen towers.
 
 `--config=configs/clip4cir_combiner.py:FOLDER`, the folder that the first stage's `--mode=save_towers` wrote, or any
 towers' folder or hub repository.

@@ -81,12 +81,12 @@ def magic_lens() -> ml_collections.ConfigDict:
 
 
 def image_only() -> ml_collections.ConfigDict:
-  """Baseline: the image as it is."""
+  """Baseline: the image alone."""
   return _model("image_only")
 
 
 def text_only() -> ml_collections.ConfigDict:
-  """Baseline: the text as it is."""
+  """Baseline: the text alone."""
   return _model("text_only")
 
 
@@ -107,7 +107,7 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   # Initial weights: a safetensors file with torchvision's names, its folder, or a hub repository; "" from scratch.
   # A tower's folder or hub repository, as transformers has it.
   model.image_encoder.pretrained = ""
-  # Whether `pretrained` stays as it is: each image is encoded once, and only the last layer is trained.
+  # Whether `pretrained` is frozen: each image is encoded once, and only the last layer is trained.
   model.image_encoder.frozen = False
   model.text_encoder = ml_collections.ConfigDict()
   model.text_encoder.name = "lstm"  # or "bert", or "tower": CLIP's or SigLIP's
@@ -134,7 +134,7 @@ def _model(composer: str) -> ml_collections.ConfigDict:
 def towers(model: ml_collections.ConfigDict, path: str, *, train: bool) -> None:
   """Both encoders are the towers of one folder or hub repository, without a layer of our own behind them.
 
-  Without `train` they stay as they are, and each image and text is encoded once.
+  Without `train` they are frozen, and each image and text is encoded once.
   """
   model.image_encoder.name = "tower"
   model.image_encoder.pretrained = path

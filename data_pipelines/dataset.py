@@ -32,7 +32,7 @@ VALIDATION = "validation"
 class Dataset:
   """Training images and their triplets, none where there is nothing to train on; the test gallery and its queries.
 
-  `open_pixels` gives an image table's pixels, those of "train" or of `gallery_split`. `num_left_out` says how many
+  `open_pixels` gives the pixels of an image table of "train" or of `gallery_split`. `num_left_out` says how many
   images and queries are left out because images are missing or cannot be decoded, as metrics by name. `title` names
   the split of the queries on tables, `prepared` is what all of it was read from, and `validation` is the same training
   data with the gallery and the queries that `config.data.validation_share` holds out. `label_separator` stands between
@@ -55,16 +55,16 @@ class Dataset:
 
   @functools.cached_property
   def identity(self) -> Mapping[str, Any]:
-    """What identifies the content of all that is prepared, as JSON; {} where nothing is."""
+    """The identity of the content of all prepared tables, as JSON; {} where nothing is prepared."""
     return identity(self.prepared) if self.prepared else {}
 
   def differences(self, saved: Mapping[str, Any]) -> list[str]:
-    """What is not as it was where `saved` is an `identity`, a line for each table's split."""
+    """The differences from `saved`, an earlier `identity`: a line for each table's split."""
     return differences(saved, self.prepared) if self.prepared else []
 
   @functools.cached_property
   def train_pixels(self) -> PixelSource:
-    """Those of the training images; on first use, where there is a store, they are decoded into it."""
+    """The training images' pixels; on first use, where there is a store, they are decoded into it."""
     return self.open_pixels(self.train_images, "train")
 
   def open_all_pixels(self) -> None:
@@ -82,7 +82,7 @@ class Dataset:
 
   @functools.cached_property
   def gallery_pixels(self) -> PixelSource:
-    """Those of the gallery, as `train_pixels`."""
+    """The gallery's pixels, like `train_pixels`."""
     return self.open_pixels(self.gallery, self.gallery_split)
 
 
@@ -94,8 +94,8 @@ def open_dataset(
 ) -> Dataset:
   """Opens the data set that `data_config`, a run's `config.data`, names; prepares it when it is missing.
 
-  `text_query` is "modification" or "complete"; with `templates` texts are as `text_template` says. `split` says which
-  queries, with their gallery; those of SUBMISSION are for a test server, and all stay, whatever
+  `text_query` is "modification" or "complete"; with `templates` texts follow `text_template`. `split` says which
+  queries, with their gallery; SUBMISSION's queries are for a test server, and all stay, whatever
   `data_config.on_bad_image` is. Raises InputError when the data set does not have one of the two, or the raw files are
   not as expected.
   """
@@ -212,7 +212,7 @@ def _usable(
 def _with_held_out(
   data_config: ml_collections.ConfigDict, train: _Split, text_query: str, template: TextTemplate | None
 ) -> tuple[_Split, _Split]:
-  """What is left of the training split, and what `validation_share` holds out; raises InputError where one is empty."""
+  """The rest of the training split, and what `validation_share` holds out; raises InputError for empty parts."""
   builder, share = BUILDERS[data_config.dataset], data_config.validation_share
   parts = split_off(train.images, train.queries, share, builder.held_out_by)
   images, queries = parts.images, parts.queries

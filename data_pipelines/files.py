@@ -42,7 +42,7 @@ def open_whole(file: pathlib.Path) -> Iterator[BinaryIO]:
 
 
 def partial_name(path: pathlib.Path) -> pathlib.Path:
-  """Where a file, or a folder with one writer, is until it is whole."""
+  """The place of a file, or of a folder with one writer, until it is whole."""
   return path.with_name(f".{path.name}.partial")
 
 

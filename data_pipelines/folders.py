@@ -73,7 +73,7 @@ def normal_name(name: str) -> str:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-  """What is in a folder but hidden files and litter; raises InputError as `list_files`."""
+  """The entries of a folder but hidden files and litter; raises InputError as `list_files`."""
   try:
     with os.scandir(folder) as entries:
       found = [entry for entry in entries if not is_litter(entry.name)]

@@ -27,7 +27,7 @@ from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
 Batch = Mapping[str, np.ndarray]
 
 
-SIBLINGS = 2  # tells their random numbers from those of items, which have no such number, and from the order's
+SIBLINGS = 2  # tells their random numbers from the items', which have no such number, and from the order's
 
 
 ABSENT = -2  # the label in place of a negative that a triplet does not have
@@ -55,7 +55,7 @@ class TripletStream:
     self._shuffle_seed = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
 
   def at(self, positions: Iterable[int]) -> list[Triplet]:
-    """The triplets at positions; an item is sampled once for those of its triplets that come in a row."""
+    """The triplets at positions; an item is sampled once for all of its triplets that come in a row."""
     triplets: list[Triplet] = []
     visited: Sequence[Triplet] = ()
     sampled, num_items = -1, self._sampler.num_items
@@ -111,7 +111,7 @@ class LoadRows(grain.transforms.Map):
   def map(self, positions: Int[np.ndarray, " num"]) -> Batch:
     """`reference` and `target` are rows, int32 [num]; the texts are as the reader gives them, under its key.
 
-    With `labels`, those of the image table as numbers, there are `reference_label` and `target_label`, int32 [num], and
+    With `labels`, the image table's as numbers, there are `reference_label` and `target_label`, int32 [num], and
     with `num_negatives` rows `negative` and labels `negative_label`, int32 [num, num_negatives]. A triplet with fewer
     has its target in their place, under the label ABSENT.
     """
@@ -225,7 +225,7 @@ def to_devices(
 ) -> Iterator[Mapping]:
   """Places batches on the devices, `ahead` of them before they are asked for.
 
-  `place` gets an array of a batch or, where a call takes several steps, those of their batches on a new first axis.
+  `place` gets an array of a batch or, where a call takes several steps, their batches' arrays on a new first axis.
   """
   placed: deque[Mapping] = deque()
   for batch in _stacked(batches, steps_per_call) if steps_per_call > 1 else batches:

@@ -17,7 +17,7 @@ TEXTS = {"No space left on device": "the disk is full", "Read-only file system":
 def disk_problem(error: BaseException) -> str | None:
   """One sentence when the error, or one that it came from, is of a disk that takes nothing more; else None.
 
-  What was saved before stays as it is: everything is written beside it, and renamed when it is whole.
+  What was saved before does not change: everything is written beside it, and renamed when it is whole.
   """
   cause: BaseException | None = error
   while cause is not None:
@@ -61,7 +61,7 @@ def local_path(text: str | os.PathLike[str], name: str) -> pathlib.Path:
 
 
 def prepared_folder(configured: str) -> pathlib.Path:
-  """What the configuration says; by default `composeret_jax` in the user's cache folder."""
+  """The folder that the configuration names; by default `composeret_jax` in the user's cache folder."""
   default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
   return local_path(configured or default, "config.data.prepared_dir")
 

@@ -41,7 +41,7 @@ REFERENCE = "reference"
 
 
 def gallery_without_references(gallery_labels: Labels, gallery_groups: Labels, query_groups: Labels) -> Groups:
-  """Every query ranks all images but those of the group REFERENCE."""
+  """Every query ranks all images outside the group REFERENCE."""
   numbers = np.array([-1 if group == REFERENCE else 0 for group in gallery_groups], int)
   return np.zeros(len(query_groups), int), numbers
 

@@ -37,10 +37,10 @@ class ImageTable:
 class QueryTable:
   """Queries over an image table: the reference's row, the text, and the label of the images that are right.
 
-  `groups` says which queries belong together; "" where none do. `ids` name queries, `right_labels` are those of all
-  images that are right, `subsets` those of images to rank apart from all others, and `negatives` those of images that
-  training shows as wrong answers: () where the data set has none. `variants` are further texts of each query, whose
-  composed features are averaged with that of its text.
+  `groups` says which queries belong together; "" where none do. `ids` name queries, `right_labels` are the labels of
+  all right images, `subsets` of images to rank apart from all others, and `negatives` of images that training shows as
+  wrong answers: () where the data set has none. `variants` are further texts of each query, whose composed features
+  are averaged with the text's own.
   Queries for a test server have the target label "".
   """
 
@@ -122,7 +122,7 @@ def without_images(images: ImageTable, bad: Collection[int]) -> ImageTable:
 def without_their_queries(queries: QueryTable, images: ImageTable, bad: Collection[int]) -> QueryTable:
   """The queries that `without_images(images, bad)` can answer, their references as rows of that.
 
-  Left out are those whose reference is bad, those of whose target label no image is left, and those that have a subset
+  Left out are queries whose reference is bad, whose target label has no image left, or that have a subset
   of which not all images are left.
   """
   good = np.array([row not in bad for row in range(len(images))], bool)

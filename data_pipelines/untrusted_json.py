@@ -11,7 +11,7 @@ MAX_BYTES = 64_000_000
 
 
 def read_json(file: pathlib.Path, max_bytes: int = MAX_BYTES) -> Any:
-  """What a file holds; raises InputError with the file when it is too long or no JSON."""
+  """The content of a file; raises InputError with the file when it is too long or no JSON."""
   size = file.stat().st_size
   if size > max_bytes:
     raise InputError(f"{file} has {size:,} bytes, expected at most {max_bytes:,}")

@@ -47,7 +47,7 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-  """What an evaluation compares. Queries and what they rank are on the sphere of the model's radius.
+  """The vectors that an evaluation compares. Queries and what they rank are on the sphere of the model's radius.
 
   `images` are the gallery's raw features, `text_only` the texts composed with `mean_reference`, the mean of what the
   composer takes of the gallery's images. `texts` are the raw features of the queries' first texts, and `read_texts`
@@ -65,7 +65,7 @@ class Features:
 
 @dataclasses.dataclass(frozen=True)
 class Ranks:
-  """What queries found in the gallery, best first, and how they ranked their subsets where the data set has these."""
+  """The images that queries found, best first, and the queries' rankings of their subsets, where there are any."""
 
   gallery: Ranking
   subsets: Ranking | None
@@ -182,7 +182,7 @@ class Evaluator:
     return Evaluation(metrics | self._left_out, composed.gallery.rows)
 
   def rank(self, features: Features) -> Ranks:
-    """What the composed queries find; raises NonFiniteError for features that are not finite."""
+    """The images that the composed queries find; raises NonFiniteError for features that are not finite."""
     check_features(gallery=features.gallery, composed=features.composed)
     return self._rank(features.composed, gallery=features.gallery)[0]
 
@@ -192,7 +192,7 @@ class Evaluator:
     """Raw features of this process's images, its composed queries on the sphere, and the mean reference of all.
 
     Each batch of the gallery is composed with the queries that refer to it and then let go: where references are maps,
-    those of a whole gallery can be more than memory holds.
+    the maps of a whole gallery can be more than memory holds.
     """
     shares, size = self._shares, own_batch(self._config.eval.batch_size)
     own, num_batches = shares.images(), shares.num_batches(size)
@@ -234,7 +234,7 @@ class Evaluator:
   def _rank(
     self, *vectors: Float[np.ndarray, "num_queries dim"], gallery: Float[np.ndarray, "num_gallery dim"]
   ) -> list[Ranks]:
-    """What the queries find by each of their `vectors`; the gallery goes to the devices once for all of them."""
+    """The images that queries find by each of their `vectors`; the gallery goes to the devices once for all of them."""
     subsets, answers, times = self._subsets, self._answers, len(vectors)
     in_subsets = [None if subsets is None else rank_subsets(own, gallery, subsets, answers) for own in vectors]
     if self._protocol.ranks_subset:

@@ -24,7 +24,7 @@ def answers_of(
   right_labels: Sequence[Collection[str]] = (),
   reference_labels: Labels = (),
 ) -> Answers:
-  """What is right by the target's label, by each of the protocol's `label_parts`, and by any of `right_labels`.
+  """The right images by the target's label, by each of the protocol's `label_parts`, and by any of `right_labels`.
 
   `right_labels` are for protocols that count average precisions; a test server's queries have none. Where there are
   `reference_labels`, the last sense is what has the reference's own label.
@@ -68,7 +68,7 @@ Values = dict[str, Float[np.ndarray, " num_queries"]]
 def _of_each_query(
   protocol: Protocol, ranking: Ranking, subset: Ranking | None
 ) -> tuple[Values, Bool[np.ndarray, " num_queries"]]:
-  """What each query is worth by each metric, and which queries' worth depends on the order of equal scores."""
+  """The worth of each query by each metric, and which queries' worth depends on the order of equal scores."""
   values: Values = {}
   is_tied = np.zeros(len(ranking.rows), bool)
   for sense, prefix in enumerate(["", *(f"{part}/" for part in protocol.label_parts)]):

@@ -1,4 +1,4 @@
-"""What a search found, which of it ties, and which of it is right."""
+"""The images that a search found, which of them tie, and which are right."""
 
 from collections.abc import Collection, Sequence
 import dataclasses
@@ -49,7 +49,7 @@ class Ranking:
   """The best gallery rows of each query, best first, then NO_ROW where the gallery has no more.
 
   `levels` are equal where scores are, and grow along a query's list. `tied_after` counts the images after the list
-  whose score is that of its last one: all of them, then those that are right in each sense of `answers`.
+  whose score equals the last one's: all of them, then those that are right in each sense of `answers`.
   """
 
   rows: Int[np.ndarray, "num_queries ranked"]

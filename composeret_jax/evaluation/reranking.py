@@ -44,7 +44,7 @@ def cosines(
   gallery: Float[np.ndarray, "num_gallery dim"],
   rows: Int[np.ndarray, "num_queries k"],
 ) -> Float[np.ndarray, "num_queries k"]:
-  """Of each query with its own rows of the gallery; 0 for vectors of length 0."""
+  """Cosines of each query with its own rows of the gallery; 0 for vectors of length 0."""
   tiny = np.finfo(np.float32).tiny
   queries, gallery = (
     vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), tiny) for vectors in (queries, gallery)

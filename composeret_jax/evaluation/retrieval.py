@@ -33,7 +33,7 @@ def rank_gallery(
   """The `k` gallery rows with the largest inner product for each query, best first; ties keep gallery order.
 
   `exclude` names for each query one gallery row that is left out: its own image. With groups a query ranks the gallery
-  rows of its own group only or, with `other_groups`, those of all groups but its own. Fewer than `k` rows come back
+  rows of its own group only or, with `other_groups`, the rows of all other groups. Fewer than `k` rows come back
   where the gallery has no more to offer, and NO_ROW where only the query's groups have no more. With `answers` the
   images that tie with a list's last one are counted as well; equal are scores whose float32 numbers are.
 

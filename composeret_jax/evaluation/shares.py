@@ -13,7 +13,7 @@ from composeret_jax.distributed import gather, largest_share, own_share, share_s
 class Shares:
   """Neighbouring images are one process's, and so are the queries that refer to them.
 
-  `order` has all queries by the gallery row of their reference, so that those of a process stand side by side too;
+  `order` has all queries by the gallery row of their reference, so that a process's queries are contiguous too;
   `references` are these rows in that order.
   """
 

@@ -63,7 +63,7 @@ class Siblings:
     queries: Float[np.ndarray, "num_queries dim"],
     gallery: Float[np.ndarray, "num_gallery dim"],
   ) -> dict[str, float]:
-    """What `queries` found: REFERENCE_LABEL, and SIBLING_RECALL where siblings are.
+    """Metrics of what `queries` found: REFERENCE_LABEL, and SIBLING_RECALL where siblings are.
 
     The last sense of the answers of `ranking` is what has the reference's own label.
     """

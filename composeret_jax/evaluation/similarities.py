@@ -1,4 +1,4 @@
-"""What a block of queries scores in a block of the gallery, and how many images there tie with the last of a list."""
+"""Scores of a block of queries in a block of the gallery, and how many images there tie with the last of a list."""
 
 import jax
 import jax.numpy as jnp

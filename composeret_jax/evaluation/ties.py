@@ -1,4 +1,4 @@
-"""What a query is worth where scores are equal: its expectation over all orders of equal scores, in closed form.
+"""The worth of a query where scores are equal: its expectation over all orders of equal scores, in closed form.
 
 Every order of images with equal scores is as likely as every other. Of a run of `size` such images, `right` of them
 right, the first `drawn` places hold a right one with the probability that the hypergeometric distribution gives.

@@ -55,7 +55,7 @@ class RetrievalModel(nnx.Module):
     return self.image_encoder(images)
 
   def encode_references(self, images: Num[Array, "batch ..."]) -> Float[Array, "batch ..."]:
-    """What `compose` takes of images."""
+    """The image features that `compose` takes."""
     return self.image_encoder.trunk(images) if self.composer.composes_maps else self.encode_images(images)
 
   def pool_references(self, references: Float[Array, "batch ..."]) -> Float[Array, "batch image_dim"]:

@@ -18,7 +18,7 @@ def augment(
   """A random part of each image, resized to the whole, and every other image mirrored.
 
   `config` is the `augment` part of a run's configuration: a part has at least `min_crop_area` of the image's area (1:
-  images are not cropped); `flip` mirrors. Without both anything comes back as it is. An image's draws follow from its
+  images are not cropped); `flip` mirrors. Without both it changes nothing. An image's draws follow from its
   row of the global batch.
   """
   if config.min_crop_area < 1:

@@ -11,7 +11,7 @@ Result = TypeVar("Result", bound=PyTree)
 
 
 def in_blocks(function: Callable[..., Result], rows: PyTree, block_rows: int) -> Result:
-  """What `function(rows)` gives for at most `block_rows` of the rows at a time, stacked: arrays [num_blocks, ...].
+  """`function(rows)` of at most `block_rows` rows at a time, stacked: arrays [num_blocks, ...].
 
   `rows` is a tree of arrays [num, ...]. The backward pass computes each block again. All rows are one block where
   `block_rows` is 0.

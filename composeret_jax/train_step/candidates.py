@@ -1,4 +1,4 @@
-"""What a query's target is picked from: the targets of the whole batch, and other images beside them."""
+"""The images among which a query finds its target: the targets of the whole batch, and others beside them."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What a loss between composed features and targets declares, and how a step calls it."""
+"""The interface of a loss between composed features and targets, and how a step calls it."""
 
 from collections.abc import Callable
 import dataclasses

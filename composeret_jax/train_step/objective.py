@@ -1,4 +1,4 @@
-"""What training minimises: the weighted sum of the losses, from features to one number."""
+"""The objective that training minimises: the weighted sum of the losses, from features to one number."""
 
 from collections.abc import Callable, Mapping
 

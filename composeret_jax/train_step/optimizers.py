@@ -36,7 +36,7 @@ def with_average(optimizer: optax.GradientTransformation, decay: float) -> optax
 
 
 def evaluation_params(params: Mapping[str, Any], optimizer_state: optax.OptState) -> Mapping[str, Any]:
-  """What to evaluate: the averaged parameters where the optimiser keeps them, otherwise `params` themselves."""
+  """The parameters to evaluate: the averaged ones where the optimiser keeps them, otherwise `params` themselves."""
   return optimizer_state.average if isinstance(optimizer_state, AveragedState) else params
 
 

@@ -46,7 +46,7 @@ class Parallel:
 
   @property
   def shard(self) -> Shard:
-    """What a function under `on_own_rows` sees of the batch."""
+    """The rows of the batch that a function under `on_own_rows` sees."""
     return Shard(AXIS if self.kind == "pmap" or self.mesh.size > 1 else None)
 
   def on_own_rows(self, function: Callable[[PyTree, PyTree], Array]) -> Callable[[PyTree, PyTree], Array]:
@@ -87,14 +87,14 @@ class Parallel:
   def one_batch(
     self, batch: Mapping[str, Array | jax.ShapeDtypeStruct], batch_size: int
   ) -> dict[str, jax.ShapeDtypeStruct]:
-    """What one step's global batch looks like, from batches that `place` gave."""
+    """The shapes of one step's global batch, from batches that `place` gave."""
     num_leading = 1 + (self.kind == "pmap") + (self.steps_per_call > 1)
     return {
       name: jax.ShapeDtypeStruct((batch_size, *rows.shape[num_leading:]), rows.dtype) for name, rows in batch.items()
     }
 
   def placed_shapes(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
-    """What `place` gives of the batches of one call, from one step's global batch."""
+    """The shapes that `place` gives for the batches of one call, from one step's global batch."""
     batch_axis = int(self.steps_per_call > 1)
 
     def placed(rows):

@@ -20,7 +20,7 @@ class Shard:
   axis_name: str | None = None
 
   def row_numbers(self, num_rows: int) -> Int[Array, " num_rows"]:
-    """Where the `num_rows` own rows are in the global batch."""
+    """The numbers in the global batch of the `num_rows` own rows."""
     first = jax.lax.axis_index(self.axis_name) * num_rows if self.axis_name else 0
     return first + jnp.arange(num_rows)
 

@@ -65,7 +65,7 @@ Kept = TypeVar("Kept", "TrainState", Mapping[str, Any])
 
 
 def state_sharding(mesh: Mesh | AbstractMesh, path: tuple, shape: tuple[int, ...], *, split: bool) -> NamedSharding:
-  """Where devices keep the array at a path of a train state, or of a mapping of its fields.
+  """The sharding of the array at a path of a train state, or of a mapping of its fields.
 
   Every array is whole on every device. With `split` parameters are split over the devices by `part_or_whole`, and so
   are the optimiser's state, its average of the parameters, and the hard negatives that were mined.

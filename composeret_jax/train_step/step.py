@@ -195,7 +195,7 @@ def gradient_norm(gradients: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
 def skip_nonfinite(before: TrainState, after: TrainState, losses: Losses) -> tuple[TrainState, Losses]:
   """The state after a step, changed only where its total loss and its gradient are finite; else it counts as skipped.
 
-  The losses stay as they are, and get `num_skipped` and `num_skipped_in_a_row` beside them.
+  The losses do not change, and get `num_skipped` and `num_skipped_in_a_row` beside them.
   """
   finite = jnp.isfinite(losses["total"]) & jnp.isfinite(losses["gradient_norm"])
   skipped = 1 - finite.astype(jnp.int32)

@@ -16,7 +16,7 @@ class Beam:
   options: str = ""
 
   def download_options(self) -> dict[str, Any]:
-    """What TFDS's DownloadConfig is given; raises InputError where Beam is not installed or has no such runner."""
+    """Options for TFDS's DownloadConfig; raises InputError where Beam is not installed or has no such runner."""
     try:
       from apache_beam.options.pipeline_options import PipelineOptions
       from apache_beam.runners.runner import create_runner

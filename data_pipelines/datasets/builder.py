@@ -162,7 +162,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
   ):
     """`options`, `raw_folder` and `on_beam` are needed to prepare, not to open what is prepared.
 
-    `on_beam` says whether Apache Beam writes the tables. `arguments` are those of TFDS.
+    `on_beam` says whether Apache Beam writes the tables. `arguments` are TFDS's.
     """
     self.options = options or {}
     self.raw_folder = raw_folder
@@ -181,7 +181,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
   @classmethod
   def fingerprinted(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What, beside the names and sizes of the raw files, says whether prepared tables are still the right ones."""
+    """Values that identify prepared tables, beside the names and sizes of the raw files."""
     return options
 
   @classmethod
@@ -206,12 +206,12 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
   @classmethod
   def images_of(cls, split: str) -> str:
-    """The split of the images that a split of queries refers to: where it has none of its own, those of "test"."""
+    """The split of the images that a split of queries refers to: where it has no images of its own, "test"."""
     return split if split in cls.IMAGE_SPLITS else "test"
 
   @classmethod
   def label_separator(cls, options: Mapping[str, Any]) -> str:
-    """What stands between the words of a label; "" where labels say nothing of what images share."""
+    """The separator between the words of a label; "" where labels do not tell what images share."""
     return ""
 
   @classmethod
@@ -225,7 +225,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
   @classmethod
   def held_out_by(cls, label: str) -> str:
-    """What of a label decides whether its images are for validation: images that agree in it stay together."""
+    """The part of a label that decides whether its images are for validation: images that share it stay together."""
     return label
 
   @classmethod
@@ -238,7 +238,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     return True
 
   def num_left_out(self) -> Mapping[str, int]:
-    """What is left out for want of its images, as metrics by name; kept with the prepared tables."""
+    """Metrics by name that count what is left out because images are missing; kept with the prepared tables."""
     return {}
 
   def read_images(self, split: str) -> Sequence[Image]:

@@ -88,7 +88,7 @@ class Circo(TableBuilder):
 
 
 class Annotation(NamedTuple):
-  """One query: image ids, and in `right` first the target's, then those of all others that are right.
+  """One query: image ids, and in `right` first the target's, then all others that are right.
 
   `shared_concept` says what reference and target have in common; "" where the file does not.
   """
@@ -101,7 +101,7 @@ class Annotation(NamedTuple):
 
 
 def coco_folder(folder: pathlib.Path) -> pathlib.Path:
-  """Where COCO's files are: CIRCO's own layout gives them a folder."""
+  """The folder of COCO's files: CIRCO's own layout gives them a folder."""
   return folder / COCO if (folder / COCO).is_dir() else folder
 
 

@@ -63,7 +63,7 @@ class Cirr(TableBuilder):
     return sorted(path for split in FILE_SPLITS for path in _missing(named(folder), split).values())
 
   def has_split(self, split: str) -> bool:
-    """What is submitted must have every query: there is such a split where all its images are on the disk."""
+    """A submission must have every query: the split exists where all its images are on the disk."""
     return split != SUBMISSION or not _missing(self.folder, split)
 
   def num_left_out(self) -> Mapping[str, int]:
@@ -77,7 +77,7 @@ class Cirr(TableBuilder):
     return num_left_out
 
   def read_images(self, split: str) -> Sequence[Image]:
-    """What the split file lists and the disk has."""
+    """The images that the split file lists and the disk has."""
     folder = self.folder
     root, missing = image_root(folder), _missing(folder, split)
     return [Image(path, name, root / path) for name, path in read_names(folder, split).items() if name not in missing]

@@ -89,7 +89,7 @@ class Modification(NamedTuple):
 
 
 class SplitDescription(NamedTuple):
-  """What the description says of a split."""
+  """A split's part of the description."""
 
   labels: Sequence[str]
   modifications: Sequence[Modification]

@@ -23,7 +23,7 @@ SIGNS = {".": "dotmark", "?": "questionmark", "&": "andmark", "*": "starmark"}
 class Fashion200k(TableBuilder):
   """Han et al., "Automatic Spatially-aware Fashion Concept Discovery", ICCV 2017.
 
-  Labels are captions. Captions and test queries are those of TIRG (Vo et al., CVPR 2019).
+  Labels are captions. Captions and test queries follow TIRG (Vo et al., CVPR 2019).
   """
 
   MANUAL_DOWNLOAD_INSTRUCTIONS = """Fashion200k expects a folder that holds

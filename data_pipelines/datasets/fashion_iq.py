@@ -93,7 +93,7 @@ class FashionIQ(TableBuilder):
     return num_left_out
 
   def read_images(self, split: str) -> Sequence[Image]:
-    """Of every category the images that are on the disk."""
+    """The images of every category that are on the disk."""
     found = images_on_disk(self.folder)
     return [
       Image(found[name][0], name, found[name][1], category)
@@ -102,7 +102,7 @@ class FashionIQ(TableBuilder):
     ]
 
   def read_queries(self, split: str) -> Sequence[Query]:
-    """Of every category the queries whose two images are on the disk.
+    """The queries of every category whose two images are on the disk.
 
     Raises InputError when a category has none, or a query names an image that its category's split does not list.
     """

@@ -28,7 +28,7 @@ TEST_NOUNS = frozenset((
 class MitStates(TableBuilder):
   """Isola, Lim and Adelson, "Discovering States and Transformations in Image Collections", CVPR 2015.
 
-  Labels are "adjective noun". The split by nouns and the test queries are those of TIRG (Vo et al., CVPR 2019).
+  Labels are "adjective noun". The split by nouns and the test queries follow TIRG (Vo et al., CVPR 2019).
   """
 
   MANUAL_DOWNLOAD_INSTRUCTIONS = """MIT-States expects a folder that holds

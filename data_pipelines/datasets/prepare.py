@@ -54,8 +54,8 @@ def open_tables(
   """The prepared tables `images`, `labels` and `queries` of a data set; builds those that are missing.
 
   `prepared_dir` is where prepared data sets are kept, by default a cache folder. What is there is used again only while
-  the raw files' names and sizes and the `options` (a value for each of the builder's `OPTIONS`) stay the same. Whoever
-  comes while another run builds them waits. With `beam` they are written by Apache Beam. Raises InputError when raw
+  the raw files' names and sizes and the `options` (a value for each of the builder's `OPTIONS`) stay the same. A run
+  that comes while another builds them waits. With `beam` they are written by Apache Beam. Raises InputError when raw
   files are not as expected.
   """
   builder_class, options = BUILDERS[dataset], options or {}

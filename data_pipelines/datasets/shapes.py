@@ -68,7 +68,7 @@ class Thing:
 
   @property
   def kind(self) -> str:
-    """What a text calls it."""
+    """Its name in texts."""
     return f"{self.colour} {self.shape}"
 
 

@@ -16,7 +16,7 @@ from data_pipelines.untrusted_json import read_json
 
 
 def bad_images(images: ImageTable, size: int, file: pathlib.Path, num_workers: int) -> Mapping[int, str]:
-  """What is wrong with each image that `decode_image` refuses, by row: read from `file`, or found out and put there.
+  """The fault of each image that `decode_image` refuses, by row: read from `file`, or found out and put there.
 
   Every image is decoded to find out, by `num_workers` threads. `file` is JSON: row, name and message of each.
   """
@@ -31,7 +31,7 @@ def bad_images(images: ImageTable, size: int, file: pathlib.Path, num_workers: i
 
 
 def _decode_all(images: ImageTable, size: int, num_threads: int) -> dict[int, str]:
-  """What is wrong with each image that cannot be decoded, by row."""
+  """The fault of each image that cannot be decoded, by row."""
 
   def error_of(row: int) -> str | None:
     try:

@@ -1,4 +1,4 @@
-"""Where a batch's pixels come from: a store, or decoding as they are asked for."""
+"""Sources of a batch's pixels: a store, or decoding on demand."""
 
 import dataclasses
 from typing import Protocol, runtime_checkable

@@ -82,8 +82,8 @@ def open_store(
 ) -> PixelStore:
   """The store of `images` at `size` pixels in `folder`, built by `num_workers` processes (0: by this one) if missing.
 
-  `split` and `source` (what the images were prepared from) tell its images from others of the same names. Whoever
-  comes while another process builds it waits. Raises InputError with an image's name when it cannot be decoded; what
+  `split` and `source` (what the images were prepared from) tell its images from others of the same names. A process
+  that comes while another builds it waits. Raises InputError with an image's name when it cannot be decoded; what
   was decoded before is kept. Raises InputError too when the disk has no room for it.
   """
   fingerprint = hashlib.sha256("\0".join([source, str(DECODER_VERSION), *images.names]).encode()).hexdigest()[:8]
@@ -164,7 +164,7 @@ def _decode_chunks(
   if not num_workers:
     yield from (_decode_chunk(*job(chunk)) for chunk in chunks)
     return
-  # Not forked: this process may have threads, those of JAX for one.
+  # Not forked: this process may have threads, as JAX's.
   spawn = multiprocessing.get_context("spawn")
   with concurrent.futures.ProcessPoolExecutor(num_workers, spawn, leave_with_parent) as pool:
     running: set[concurrent.futures.Future] = set()

@@ -1,1 +1,1 @@
-"""What is prepared of a data set: its tables, as images and queries, and what identifies their content."""
+"""A data set's prepared tables, as images and queries, and the identity of their content."""

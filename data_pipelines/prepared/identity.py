@@ -1,4 +1,4 @@
-"""What identifies the content of prepared data: every row, and the names and sizes of images, wherever they are."""
+"""The identity of the content of prepared data: every row, and the names and sizes of images, wherever they are."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import hashlib
@@ -81,7 +81,7 @@ def _parts(data: PreparedData) -> Iterator[tuple[str, list[str]]]:
 
 
 def _told(names: Iterable[str], row: Sequence[Any]) -> str:
-  """What a query says, without the columns in which it has nothing: a later version's tables may have more of them."""
+  """A query's columns, without the empty ones: a later version's tables may have more of them."""
   return json.dumps({name: value for name, value in zip(names, row, strict=True) if value not in ("", ())})
 
 

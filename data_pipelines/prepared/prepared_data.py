@@ -18,7 +18,7 @@ class PreparedData:
   """Images and queries by split. A split's columns are read once."""
 
   def __init__(self, tables: Mapping[str, TableBuilder]):
-    """`tables` are those of `open_tables`."""
+    """`tables` come from `open_tables`."""
     self._tables = tables
     self._said = False
     self._columns: dict[tuple[str, str], dict[str, list]] = {}
@@ -78,7 +78,7 @@ class PreparedData:
     return in_template(table, self._fields(split, template), template) if template else table
 
   def _fields(self, split: str, template: TextTemplate) -> list[Mapping[str, str]]:
-    """Of each query; those that the tables lack are read from the raw files."""
+    """The ids of each query; ids that the tables lack are read from the raw files."""
     captions = self.columns("queries", split)["modification"]
     if template.fields <= {CAPTION}:
       return [{CAPTION: caption} for caption in captions]

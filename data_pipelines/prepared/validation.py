@@ -8,7 +8,7 @@ from data_pipelines.texts.drawn_names import drawn
 
 
 class Parts(NamedTuple):
-  """What is left to train on, and what validates it; each part's queries refer to its own images."""
+  """A training part and a validation part; each part's queries refer to its own images."""
 
   train_images: ImageTable
   train_queries: QueryTable

@@ -15,7 +15,7 @@ class AdjectiveSampler:
   """From any image to images of the same noun in two other states.
 
   One item is a reference image, and gives two triplets: their target adjectives are distinct, uniform over the noun's
-  adjectives, and their target images uniform among those of the adjective. So a batch holds the same reference with
+  adjectives, and their target images uniform among the adjective's. So a batch holds the same reference with
   different texts, and only the text tells the targets apart. Images whose noun has one adjective are never references.
   """
 

@@ -22,7 +22,7 @@ class CaptionSampler:
   triplets_per_item = 1
 
   def __init__(self, captions: Sequence[str], *, complete_text: bool):
-    """`captions` are those of the image table; `complete_text` says whether texts are target captions or "replace"."""
+    """`captions` are the image table's; `complete_text` says whether texts are target captions or "replace"."""
     self._captions = list(captions)
     self._complete_text = complete_text
     self._rows: dict[str, list[int]] = defaultdict(list)

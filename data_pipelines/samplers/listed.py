@@ -19,7 +19,7 @@ class ListedSampler:
   triplets_per_item = 1
 
   def __init__(self, queries: QueryTable, labels: Sequence[str]):
-    """`labels` are those of the image table that the queries refer to."""
+    """`labels` belong to the image table that the queries refer to."""
     self._queries = queries
     rows: dict[str, list[int]] = {}
     for row, label in enumerate(labels):

@@ -10,7 +10,7 @@ class ModificationSampler(ListedSampler):
   """Every modification once an epoch, with one of its image pairs, whatever the number of its pairs."""
 
   def __init__(self, queries: QueryTable, labels: Sequence[str]):
-    """The queries of a modification are those of a group; `labels` are those of the image table that they refer to."""
+    """A modification's queries are a group; `labels` belong to the image table that the queries refer to."""
     super().__init__(queries, labels)
     self._members: dict[str, list[int]] = {}
     for row, group in enumerate(queries.groups):

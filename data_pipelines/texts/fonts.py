@@ -24,7 +24,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def font_for(texts: Iterable[str], size: int) -> Font:
   """Pillow's own font, or the installed one that has most of the letters that it lacks; `size` is in pixels.
 
-  Prints which letters no font has, as they are drawn as boxes.
+  Prints which letters no font has: they are drawn as boxes.
   """
   letters = {letter for text in texts for letter in text if letter.isprintable() and not letter.isspace()}
   best: Font = ImageFont.load_default(size)

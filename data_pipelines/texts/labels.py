@@ -1,4 +1,4 @@
-"""What labels say: MIT-States' adjectives and nouns, and what leads from one Fashion200k caption to another."""
+"""Parts of labels: MIT-States' adjectives and nouns, and the words that tell two Fashion200k captions apart."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

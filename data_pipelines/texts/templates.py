@@ -74,7 +74,7 @@ PRESETS: dict[str, dict[str, TextTemplate]] = {
 
 
 def text_template(texts: Sequence[str], dataset: str) -> TextTemplate | None:
-  """What `config.text_template` and all `config.text_variants` mean for a data set; None where the first is empty.
+  """The templates of `config.text_template` and all `config.text_variants` for a data set; None if the first is empty.
 
   Raises InputError for a preset that has no text for the data set.
   """
@@ -91,7 +91,7 @@ def text_template(texts: Sequence[str], dataset: str) -> TextTemplate | None:
 
 
 def mistake_of_template(value: str) -> str:
-  """What is expected of a template's text, or "" for a right one."""
+  """The fault of a template's text; "" for a right one."""
   if value in PRESETS or not value:
     return ""
   try:

@@ -1,4 +1,4 @@
-"""What a tokenizer.json may ask for: others write these files, and the library does whatever they say."""
+"""Limits of a tokenizer.json: others write these files, and the library does whatever they say."""
 
 from collections.abc import Iterator, Mapping
 import math
@@ -59,7 +59,7 @@ def check_lengths(tokenizer: tokenizers.Tokenizer, max_length: int, file: pathli
 
 
 def _dicts(value: Any) -> Iterator[Mapping[str, Any]]:
-  """All JSON objects in a value but those of its vocabulary, which has too many."""
+  """All JSON objects in a value outside its vocabulary, which has too many."""
   left = [value]
   while left:
     value = left.pop()

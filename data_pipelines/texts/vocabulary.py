@@ -35,7 +35,7 @@ class Vocabulary:
 
   @property
   def size(self) -> int:
-    """How many ids there are, that of unknown words included."""
+    """The number of ids, with the id of unknown words."""
     return len(self.words) + 1
 
   def split(self, text: str) -> list[str]:

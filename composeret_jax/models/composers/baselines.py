@@ -39,7 +39,7 @@ class Concat(Composer):
 
 
 class ImageOnly(Composer):
-  """The reference image's feature as it is: what can be found without reading the text."""
+  """The reference image's feature, unchanged: it shows what can be found without reading the text."""
 
   def __init__(self, image_dim: int, text_dim: int, *, rngs: nnx.Rngs):
     """Learns nothing of its own, whatever the widths."""

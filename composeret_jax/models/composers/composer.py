@@ -1,4 +1,4 @@
-"""What every composer is."""
+"""The base class of all composers."""
 
 from collections.abc import Callable, Mapping
 from typing import ClassVar

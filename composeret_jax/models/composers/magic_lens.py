@@ -103,7 +103,7 @@ class CappedAttention(nnx.Module):
   def __call__(
     self, queries: Float[Array, "batch queries dim"], states: Float[Array, "batch length dim"]
   ) -> Float[Array, "batch queries dim"]:
-    """What `queries` get of `states`."""
+    """The attention of `queries` to `states`."""
     attended = jnp.einsum("bhqk,bkhd->bqhd", self.weights(queries, states), self._heads(self.value(states)))
     return self.out(attended.reshape(*attended.shape[:2], -1))
 

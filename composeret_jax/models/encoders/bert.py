@@ -20,7 +20,7 @@ from composeret_jax.models.layers.dropout import Dropout, RowKeys
 
 
 class Pooling(NamedTuple):
-  """What becomes the feature: of the layer before the last `num_skipped_layers`, the mean, the first token, or both."""
+  """Pools the states before the last `num_skipped_layers` layers: their mean, the first token, or both."""
 
   num_skipped_layers: int
   mean: bool
@@ -126,7 +126,7 @@ class Layer(nnx.Module):
     *,
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch length hidden"]:
-    """Tokens attend to those of the `mask` only; `rngs` feeds dropout."""
+    """Tokens attend to tokens in the `mask` only; `rngs` feeds dropout."""
     attended = self.attention(states, mask, rngs=rngs)
     states = self.attention_norm(states + self.dropout(attended, rngs=rngs))
     wide = ACTIVATIONS[self.activation](self.widen(states))

@@ -1,4 +1,4 @@
-"""What the retrieval model asks of an encoder, whatever it is made of."""
+"""The interface between the retrieval model and any encoder."""
 
 from typing import Protocol, runtime_checkable
 

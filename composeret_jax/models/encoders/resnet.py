@@ -65,7 +65,7 @@ BLOCKS = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
 
 
 def shortcut(in_features: int, features: int, *, stride: int, dtype, rngs: nnx.Rngs) -> "Shortcut | None":
-  """What gives a block's input the shape of its residual; None where it has that shape."""
+  """Gives a block's input the shape of its residual; None where it has that shape."""
   if stride == 1 and in_features == features:
     return None
   return Shortcut(in_features, features, stride=stride, dtype=dtype, rngs=rngs)

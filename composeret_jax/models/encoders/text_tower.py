@@ -15,14 +15,14 @@ NO_END = 2
 
 @dataclasses.dataclass(frozen=True)
 class TextTowerConfig(Sizes):
-  """What a text tower is built with, under the names of a Hugging Face config.json."""
+  """The sizes of a text tower, under the names of a Hugging Face config.json."""
 
   vocab_size: int
   max_position_embeddings: int
 
 
 class TextTower(nnx.Module):
-  """What the families share; `__call__` of each gives its feature, in float32, from the normalised states."""
+  """The base class of both families; `__call__` of each gives its feature, in float32, from the normalised states."""
 
   reads = "tokens"
   needs_padding = False
@@ -38,7 +38,7 @@ class TextTower(nnx.Module):
   ) -> Float[Array, "batch length hidden"]:
     """After the layers, normalised.
 
-    Tokens see those of the `mask`; with `causal`, of these themselves and those before them.
+    Tokens see the tokens in the `mask`; with `causal`, only themselves and earlier ones.
     """
     embedded = self.embeddings(jnp.maximum(tokens, 0)).astype(self.dtype)
     return self.norm(apply_layers(self.layers, embedded, mask, causal=causal, remat=self.remat))
@@ -60,7 +60,7 @@ class ClipText(TextTower):
   """CLIP's: tokens see those before them; the state at a text's end, through a projection without bias.
 
   The end is the first `end_id`, or with NO_END the first of the text's largest id. Where `unseen_id` is not None, no
-  token sees those of that id.
+  token sees tokens with that id.
   """
 
   def __init__(self, config: TextTowerConfig, projection_dim: int, end_id: int, compute: Compute, *, rngs: nnx.Rngs):

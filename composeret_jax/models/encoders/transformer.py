@@ -1,4 +1,4 @@
-"""What encoders of images and of texts share: attention, feed-forward layers, and the stack of them.
+"""Parts that encoders of images and of texts share: attention, feed-forward layers, and the stack of them.
 
 Vaswani et al., "Attention Is All You Need", NeurIPS 2017. Parameters, layer norms and softmax are float32; matrix
 products and what runs between the layers are in `dtype`. Weights are zero until they are read from a file.
@@ -28,7 +28,7 @@ ACTIVATIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """What a stack of layers is built with, under the names of a Hugging Face config.json."""
+  """The sizes of a stack of layers, under the names of a Hugging Face config.json."""
 
   hidden_size: int
   intermediate_size: int
@@ -66,7 +66,7 @@ class Attention(nnx.Module):
     queries: Float[Array, "batch queries dim"] | None = None,
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch queries dim"]:
-    """What `queries`, by default `states` themselves, get of `states`, where `mask` lets them see.
+    """The attention of `queries`, by default `states` themselves, to the `states` that `mask` shows.
 
     With `causal`, states see of these only themselves and those before them. `rngs` feeds dropout of the weights.
     """
@@ -88,7 +88,7 @@ class Attention(nnx.Module):
     return self.out(attended.reshape(queries.shape))
 
   def _attended(self, query, key, value, *, mask, rngs):
-    """Of [batch, length, heads, dim]."""
+    """Attention of arrays [batch, length, heads, dim]."""
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
     scores = scores if mask is None else jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     weights = self.dropout(jax.nn.softmax(scores), rngs=rngs)

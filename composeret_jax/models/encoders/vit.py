@@ -32,7 +32,7 @@ class VitConfig(Sizes):
 
 @dataclasses.dataclass(frozen=True)
 class Colours:
-  """What pixels in [0, 1] are normalised with, for red, green and blue."""
+  """Mean and deviation of pixels in [0, 1], for red, green and blue."""
 
   mean: tuple[float, ...]
   std: tuple[float, ...]
@@ -69,7 +69,7 @@ def cut_into_patches(
 
 
 class Vit(nnx.Module):
-  """What the families share; `__call__` of each gives its feature, in float32, from the states after the layers."""
+  """The base class of all families; `__call__` gives the feature, in float32, from the states after the layers."""
 
   def __init__(
     self,

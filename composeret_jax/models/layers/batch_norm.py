@@ -20,8 +20,8 @@ class BatchNorm(nnx.Module):
   Differs from nnx.BatchNorm in two ways that parity with PyTorch needs: the running variance is the unbiased
   estimate, and the batch variance is taken about a mean, which keeps its digits when the mean is large: about the
   batch's own on a CPU, elsewhere about the running one.
-  Statistics are those of the array that it sees: under jit over a mesh, of the global batch. Where a device sees its
-  own rows only, `axis_name` names the mapped axis over which they are averaged.
+  Statistics are taken over the array that it sees: under jit over a mesh, over the global batch. Where a device sees
+  its own rows only, `axis_name` names the mapped axis over which they are averaged.
   """
 
   def __init__(self, num_features: int):

@@ -11,7 +11,7 @@ EPSILON = 1e-5
 
 
 class NormalisedBatch(NamedTuple):
-  """What a batch becomes, and the statistics that it was normalised with, through which no gradient flows."""
+  """A normalised batch, and the statistics that normalised it, through which no gradient flows."""
 
   outputs: Float[Array, "*batch channels"]
   mean: Float[Array, " channels"]
@@ -27,8 +27,8 @@ def normalise_batch(
 ) -> NormalisedBatch:
   """Normalises each channel over all other axes, and over the devices of the mapped axis `axis_name`.
 
-  Outputs have the dtype of `inputs`; statistics and arithmetic are float32. On a GPU and a TPU the result is that of
-  `with_own_gradient`, for which memory is read less often; on a CPU that of `in_two_reads`, which is faster there.
+  Outputs have the dtype of `inputs`; statistics and arithmetic are float32. A GPU and a TPU run
+  `with_own_gradient`, which reads memory less often; a CPU runs `in_two_reads`, which is faster there.
   """
   return jax.lax.platform_dependent(
     inputs,
@@ -66,7 +66,7 @@ def with_own_gradient(
   """Reads `inputs` once for both statistics, and twice for the gradient, which is written in closed form.
 
   The mean square about `expected_mean` less the square of the mean's distance from it is the variance: its relative
-  error is that of float32 times 1 + distance**2 / variance.
+  error is the error of float32 times 1 + distance**2 / variance.
   """
   return _forward(inputs, scale, bias, expected_mean, axis_name)[0]
 
@@ -88,7 +88,7 @@ def _forward(inputs, scale, bias, expected_mean, axis_name):
 
 
 def _backward(axis_name, kept, gradients):
-  """Of the outputs' gradient g: scale / deviation * (g - mean(g) - normalised * mean(g * normalised)).
+  """The inputs' gradient from the outputs' g: scale / deviation * (g - mean(g) - normalised * mean(g * normalised)).
 
   Sums for the scale and the bias are of a device's own rows: the step averages parameters' gradients over devices.
   """
@@ -117,7 +117,7 @@ def scaled_about(
 
 
 def _mean(arrays, axis_name):
-  """Of each array, over all axes but the last and over devices."""
+  """The mean of each array over all axes but the last and over devices."""
   means = jax.tree.map(lambda array: array.mean(tuple(range(array.ndim - 1))), arrays)
   return over_devices(means, axis_name)
 

@@ -20,7 +20,7 @@ def max_pool(
 def max_of_slices(
   maps: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch half_height half_width channels"]:
-  """Where several places of a window have its maximum, they share the gradient; elsewhere the first has it."""
+  """Several places that have a window's maximum share its gradient, in some pools; in others the first has it."""
   height, width = maps.shape[1:3]
   padded = jnp.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
   rows = functools.reduce(jnp.maximum, [padded[:, start : start + height : 2] for start in range(3)])
@@ -52,7 +52,7 @@ def largest_in_windows(
 ) -> tuple[
   Float[Array, "batch half_height half_width channels"], UInt8[Array, "batch half_height half_width channels"]
 ]:
-  """Of maps of even sides: the maxima, and the place in its window that each has first, as 4 * row + column."""
+  """The maxima of maps of even sides, and the first place of each in its window, as 4 * row + column."""
   padded = jnp.pad(maps, ((0, 0), (1, 0), (1, 0), (0, 0)), constant_values=-jnp.inf)
   height, width = maps.shape[1:3]
   largest = padded[:, :height:2, :width:2]

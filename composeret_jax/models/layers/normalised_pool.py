@@ -51,7 +51,7 @@ def one_after_the_other(
   expected_mean: Float[Array, " channels"],
   axis_name: str | None,
 ) -> NormalisedBatch:
-  """The three as they are by themselves on a CPU."""
+  """The three functions one after the other, for a CPU."""
   normalised = in_two_reads(inputs, scale, bias, expected_mean, axis_name)
   return normalised._replace(outputs=max_of_slices(jax.nn.relu(normalised.outputs)))
 

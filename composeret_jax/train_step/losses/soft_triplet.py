@@ -22,7 +22,7 @@ def soft_triplet_loss(
 ) -> Float[Array, ""]:
   """Mean of log(1 + exp(d(anchor, positive) - d(anchor, negative))), d the squared Euclidean distance.
 
-  The soft triplet loss of Vo et al., CVPR 2019. `triplets` are those of the own rows: numbers of rows of [composed;
+  The soft triplet loss of Vo et al., CVPR 2019. `triplets` have the own rows as anchors: numbers of rows of [composed;
   targets] of the whole batch: anchor, positive, negative. Expects features already on the sphere; the rows are
   `shard`'s. `block_rows` above zero bounds how many triplets' vectors exist at a time, in the backward pass too.
   """
@@ -53,7 +53,7 @@ def _mean_from_products(vectors: Float[Array, "rows dim"], triplets: Int[Array, 
 
 @jax.custom_vjp
 def _inner_products(vectors: Float[Array, "rows dim"]) -> Float[Array, "rows rows"]:
-  """Of each vector with each, so that the gradient too is one product, where autodiff has one for either factor."""
+  """Products of each vector with each; the gradient is one product too, where autodiff has one for either factor."""
   # In full precision: TF32's error of 1e-3 is of products, and would be large for their differences.
   return jnp.matmul(vectors, vectors.T, precision=jax.lax.Precision.HIGHEST)
 

@@ -1,4 +1,4 @@
-"""One's own catalogue: a folder of images, and rows that say which sentences lead from one to another, or captions."""
+"""Your own catalogue: a folder of images, and rows that say which sentences lead from one to another, or captions."""
 
 from collections.abc import Mapping, Sequence
 import functools
@@ -19,9 +19,9 @@ from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
 class Catalogue(TableBuilder):
   """A folder of images with rows (reference, text, target) or (image, caption), or with none: a gallery alone.
 
-  Labels are image names or captions. The gallery are the images that no training row names, and those of the test
-  queries; with captions, those of test captions. From captions, training triplets are drawn as Fashion200k's, and each
-  test image is one query, for a caption that differs in one word.
+  Labels are image names or captions. The gallery are the images that no training row names, and the test queries'
+  images; with captions, the images of test captions. From captions, training triplets are drawn as Fashion200k's, and
+  each test image is one query, for a caption that differs in one word.
   """
 
   MANUAL_DOWNLOAD_INSTRUCTIONS = """A catalogue expects a folder of images, and one of

@@ -1,4 +1,4 @@
-"""What a catalogue's folder and rows come to: images and queries for training and for test, and what is left out."""
+"""The images and queries for training and test that a catalogue's folder and rows give, and what is left out."""
 
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses

@@ -22,7 +22,7 @@ class Row(NamedTuple):
 class Columns(NamedTuple):
   """The columns that are read: every row has the `required` ones, the `optional` ones are "" where there are none.
 
-  Those of `lists` may be a list of texts, too.
+  Columns in `lists` may hold a list of texts, too.
   """
 
   required: Sequence[str]
@@ -50,7 +50,7 @@ def checked_rows(source: str, found: Sequence[str], rows: Iterable[Row], columns
   """The rows with texts in `columns`; raises InputError, beginning with the place, for others and for no rows.
 
   Columns that have MegaPairs' names get ours.
-  `found` are the columns that `source` has: those that are not read are said on the terminal.
+  `found` are the columns that `source` has: columns that are not read are reported on the terminal.
   """
   if "q_img" in found:
     found = [MEGAPAIRS.get(name, name) for name in found]

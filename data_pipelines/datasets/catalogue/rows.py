@@ -1,4 +1,4 @@
-"""The rows of one's own catalogue: (reference, text, target), or (image, caption), each with a split and a category."""
+"""The rows of a catalogue: (reference, text, target), or (image, caption), each with a split and a category."""
 
 from collections.abc import Callable, Mapping, Sequence
 import hashlib
@@ -40,7 +40,7 @@ class Example(NamedTuple):
 
 
 class Source(NamedTuple):
-  """What a file or a Hugging Face data set has: its rows, and the images that it holds itself, by name."""
+  """The content of a file or a Hugging Face data set: its rows, and the images that it holds itself, by name."""
 
   examples: Sequence[Example]
   images: Mapping[str, Callable[[], bytes]]

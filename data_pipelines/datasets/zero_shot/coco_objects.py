@@ -81,7 +81,7 @@ class CocoObjects(TableBuilder):
 
 
 class Row(NamedTuple):
-  """An image, the corners (left, top, right, bottom) of an object in it, its class and those of the other objects."""
+  """An image, the corners (left, top, right, bottom) of an object in it, its class and the other objects' classes."""
 
   file: str
   region: tuple[int, int, int, int]
@@ -90,7 +90,7 @@ class Row(NamedTuple):
 
 
 def root_of(folder: pathlib.Path) -> pathlib.Path:
-  """Where the list is: Pic2Word's layout gives it a folder."""
+  """The list's folder: Pic2Word's layout gives it a folder."""
   return folder / FOLDER if (folder / FOLDER).is_dir() else folder
 
 

@@ -21,7 +21,7 @@ TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
 COCO = "val2017"
 
 
-VISUAL_GENOME = ("VG_100K", "VG_100K_2", "VG_All")  # as it is published, or all of it in one folder
+VISUAL_GENOME = ("VG_100K", "VG_100K_2", "VG_All")  # the published layout, or all images in one folder
 
 
 class Genecis(TableBuilder):
@@ -120,7 +120,7 @@ class Instance(NamedTuple):
 
   @property
   def label(self) -> str:
-    """What tells it from all others."""
+    """A key that no other one has."""
     return f"coco {self.image_id}" if self.box is None else f"visual_genome {self.image_id} {_numbers(self.box)}"
 
 

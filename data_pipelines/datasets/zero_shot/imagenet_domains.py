@@ -104,7 +104,7 @@ class Listed(NamedTuple):
 
 
 def root_of(folder: pathlib.Path) -> pathlib.Path:
-  """Where the lists are: Pic2Word's layout gives them a folder."""
+  """The lists' folder: Pic2Word's layout gives them a folder."""
   return folder / PREFIX if (folder / PREFIX).is_dir() else folder
 
 
