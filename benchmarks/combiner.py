@@ -5,8 +5,8 @@ python -m benchmarks.combiner --output=combiner.json
 Features are random, `--num_triplets` triplets over `--num_images` images and as many texts as triplets. Ours is the
 step that training runs, with its loader and the image features on the device; PyTorch's gathers its batches from
 tensors that it holds whole. Each round is a process of its own, the contenders by turns, as other programs may slow
-the machine; after one call that compiles, whole batches are timed, and the median counts. An epoch's time is that of a
-step times triplets / batch. `cpu_seconds`, over all cores, says more than the clock where other programs run.
+the machine; after one call that compiles, whole batches are timed, and the median counts. An epoch's time is a
+step's times triplets / batch. `cpu_seconds`, over all cores, says more than the clock where other programs run.
 """
 
 from collections.abc import Callable, Iterator

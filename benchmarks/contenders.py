@@ -12,7 +12,7 @@ from typing import Any
 
 
 def run_alone(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Any:
-  """What the script that calls this, by `python -m`, prints as its last line, JSON, with `arguments`.
+  """The last line, JSON, that the script that calls this prints when it runs by `python -m` with `arguments`.
 
   `environment` is added to this process's. Raises RuntimeError with what it said when it fails.
   """

@@ -1,4 +1,4 @@
-"""What is to be measured on a GPU, by one command that ends within --minutes, ten unless it is told otherwise.
+"""All GPU benchmarks, by one command that ends within --minutes (default: ten).
 
 python -m benchmarks.gpu --folder=gpu_results
 
@@ -169,7 +169,7 @@ def write_summary(folder: pathlib.Path, device: str, names: Sequence[str], failu
 
 
 def device_kind() -> str:
-  """Of the first device, asked in another process: this one must not hold the device's memory."""
+  """Facts of the first device, from another process: this one must not hold the device's memory."""
   command = [sys.executable, "-c", "import jax; print(jax.devices()[0].device_kind)"]
   return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 

@@ -6,7 +6,7 @@ from composeret_jax.training.planning.hlo_program import Instruction, num_bytes,
 def traffic(hlo: str) -> dict[str, int]:
   """Bytes of operands and results of each instruction, by its name.
 
-  A fusion that takes a slice of an operand counts all of it: what loops say is too much. Names are those of the whole
+  A fusion that takes a slice of an operand counts all of it: what loops say is too much. Names are unique in the
   program; workspaces of cuDNN's calls, which are arrays of bytes, do not count.
   """
   found: dict[str, int] = {}

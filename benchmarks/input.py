@@ -100,7 +100,7 @@ def rival_batches(images: ImageTable) -> Iterator:
 
 
 def pillow_batches(triplets: PillowTriplets, batch_size: int) -> Iterator:
-  """What one process decodes."""
+  """The images that one process decodes."""
   rng = np.random.default_rng(0)
   while True:
     loaded = [triplets[int(row)] for row in rng.integers(len(triplets), size=batch_size)]

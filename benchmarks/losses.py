@@ -158,7 +158,7 @@ def soft_triplet_as_published(features: np.ndarray, triplets: np.ndarray):
 
 
 def contenders() -> dict:
-  """What each makes of features and triplets: a function that computes the loss and returns its gradient."""
+  """For each contender a function of features and triplets that computes the loss and returns its gradient."""
   makers = {"soft_triplet": soft_triplet_in_jax, "batch_based_classification": batch_classification_in_jax}
   found = {}
   for loss, make in makers.items():

@@ -29,10 +29,10 @@ def read_config(arguments: Sequence[str]) -> ml_collections.ConfigDict:
 
 
 class Trained:
-  """What runs of one program share."""
+  """The parts that runs of one program share."""
 
   def __init__(self, arguments: Sequence[str], workdir: pathlib.Path):
-    """`arguments` are those of any of the runs; nothing is kept in `workdir`. Raises InputError as launch.py does."""
+    """`arguments` may come from any of the runs; nothing is kept in `workdir`. Raises InputError as launch.py does."""
     config = read_config(arguments)
     check_config(config, jax.device_count())
     self._run = open_run(config, workdir)

@@ -1,4 +1,4 @@
-"""What the data costs the ComposeAE step: a batch that never moves, images on the device, and streamed batches.
+"""The cost of data in the ComposeAE step: a batch that never moves, images on the device, and streamed batches.
 
 python -m benchmarks.placement --output=placement.json    # on a GPU
 python -m benchmarks.placement --image_size=64 --batch_size=16 --dtype=float32 --num_images=500    # on a CPU

@@ -1,4 +1,4 @@
-"""What one device does in a run of a compiled program: operations and collectives, those in loops as often as they run.
+"""One device's operations and collectives in a run of a compiled program; those in loops count as often as they run.
 
 XLA's own analysis counts a loop's body once, however often it runs.
 """
@@ -21,7 +21,7 @@ CONTRACTED = re.compile(r"lhs_contracting_dims=\{([\d,]*)\}")
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-  """`flops` counts arithmetic on any numbers; `collective_bytes` are those of the collectives' results.
+  """`flops` counts arithmetic on any numbers; `collective_bytes` are the bytes of the collectives' results.
 
   `collectives_in_loops` counts the collectives of the program's text that are inside a loop.
   """
@@ -48,7 +48,7 @@ def program_cost(hlo: str) -> Cost:
 
 
 def _flops(instruction: Instruction, types: dict[str, str]) -> float:
-  """What a reduction reads, what a scatter adds, what a product multiplies; otherwise one for each result."""
+  """The numbers that a reduction reads or a scatter adds, a product's operations; otherwise one for each result."""
   if instruction.operation == "dot":
     dims = re.search(r"\[([\d,]*)\]", types[instruction.operands[0]])[1].split(",")
     contracted = CONTRACTED.search(instruction.rest)[1].split(",")

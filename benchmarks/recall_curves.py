@@ -1,4 +1,4 @@
-"""What runs reach on their way, over seeds, from their metrics files."""
+"""The recall of runs over their steps and seeds, from their metrics files."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -90,7 +90,7 @@ def main(_) -> None:
 
 
 def define_flags() -> None:
-  """Where this is the program: another benchmark may have flags of the same names."""
+  """Defines the flags only where this is the program: another benchmark may have flags of the same names."""
   flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each recipe.")
   flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
   flags.DEFINE_string("output", None, "File of JSON lines to add to.")

@@ -3,7 +3,7 @@
 python -m benchmarks.reproduce --runs_dir=runs/table --table=docs/results --seeds=0,1 \
   --run='TIRG | configs/mit_states.py:tirg --config.loss=soft_triplet' --run='ComposeAE | configs/mit_states.py | 0,1,2'
 
-A run is a title, the configuration with its overrides, and its seeds where they are not those of --seeds. Finished
+A run is a title, the configuration with its overrides, and its seeds where they are not --seeds. Finished
 runs are not trained again, interrupted ones go on. A long list fits in a file: --flagfile=FILE, with one --run=... a
 line, without quotes.
 
@@ -95,7 +95,7 @@ def main(_) -> None:
 
 
 def define_flags() -> None:
-  """Where this is the program: another benchmark may have flags of the same names."""
+  """Defines the flags only where this is the program: another benchmark may have flags of the same names."""
   flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each row of the table.")
   flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
   flags.DEFINE_string("runs_dir", None, "Where the runs' workdirs are.")

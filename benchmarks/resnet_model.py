@@ -11,7 +11,7 @@ from composeret_jax.models.retrieval_model import RetrievalModel
 
 
 def build(config: ml_collections.ConfigDict, vocabulary_size: int, dim: int) -> RetrievalModel:
-  """What `config` (the `model` part of a run's configuration) describes, with features of width `dim`."""
+  """The model that `config` (the `model` part of a run's configuration) describes, with features of width `dim`."""
   rngs, trunk = nnx.Rngs(0), config.image_encoder
   image_encoder = ResNet(
     width=trunk.width,

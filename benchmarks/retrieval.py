@@ -6,7 +6,7 @@ OPENBLAS_CORETYPE=SkylakeX python -m benchmarks.retrieval     # FAISS with the k
 Ours are rank_gallery and the index's search of features in memory. The contenders take turns, each time in a process
 of its own on the same random vectors, and the shortest time counts; compilation is counted, imports are not. NumPy
 sorts the lists of the first --numpy_queries, and its seconds and those of its cores stand for all. `cpu_seconds` are
-those of all cores, which others' work on the machine changes less. `agreement` is the fraction of these queries whose
+of all cores, which others' work on the machine changes less. `agreement` is the fraction of these queries whose
 whole list is NumPy's; rounding swaps near ties. `blas` names the kernels that OpenBLAS has chosen for the CPU.
 """
 
@@ -47,7 +47,7 @@ def rank_ours(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
 
 def rank_index(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-  """What an index in a folder does with features that stay in memory."""
+  """An index in a folder whose features stay in memory."""
   from composeret_jax.serving.index.nearest import Nearest
 
   return Nearest(lambda start, stop: gallery[start:stop], len(gallery), gallery.shape[1])(queries, _K.value)[1]

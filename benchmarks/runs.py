@@ -25,7 +25,7 @@ class Run:
   seeds: tuple[int, ...]
 
   def workdir(self, runs_dir: pathlib.Path, seed: int) -> pathlib.Path:
-    """Where a seed's run is: another one whenever the arguments change."""
+    """The folder of a seed's run: another one whenever the arguments change."""
     name = re.sub(r"\W+", "_", self.title.lower()).strip("_")
     digest = hashlib.sha256("\0".join(self.arguments).encode()).hexdigest()[:6]
     return runs_dir / f"{name}-{digest}" / f"seed{seed}"
@@ -42,7 +42,7 @@ def parse_run(text: str, seeds: Sequence[str]) -> Run:
 
 
 def metrics_lines(workdir: pathlib.Path) -> Iterator[dict[str, Any]]:
-  """What the run has reported, line by line; nothing before it starts."""
+  """The lines that the run has reported; none before it starts."""
   metrics = workdir / "metrics.jsonl"
   if metrics.exists():
     yield from (json.loads(line) for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n"))

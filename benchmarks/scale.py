@@ -1,4 +1,4 @@
-"""What a gallery of a million to a billion images needs: bytes, hours, seconds and machines, as Markdown tables.
+"""The needs of a gallery of a million to a billion images: bytes, hours, seconds and machines, as Markdown tables.
 
 python -m benchmarks.scale --bundle=bundles/emoji
 python -m benchmarks.scale --bundle=bundles/emoji --images_per_second=11000    # a rate measured on another device
@@ -43,7 +43,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """What there is: bytes for the index on each machine, machines, and the seconds that a query may take."""
+  """The means: bytes for the index on each machine, machines, and the seconds that a query may take."""
 
   machine_bytes: float
   num_machines: int
@@ -207,7 +207,7 @@ def measure() -> Measured:
 
 
 def describe(measured: Measured) -> str:
-  """What was measured, one line each."""
+  """The measurements, one line each."""
   values = dataclasses.asdict(measured)
   return markdown([{"measured": name, "": number(value)} for name, value in values.items()])
 

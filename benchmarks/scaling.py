@@ -31,7 +31,7 @@ SPEEDS = ("steps_per_second", "images_per_second")
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What one run of the sweep reached: its recall and its median speeds, None where it failed."""
+  """The results of one run of the sweep: its recall and its median speeds, None where it failed."""
 
   title: str
   fields: dict[str, Any]

@@ -1,11 +1,11 @@
-"""What each device does in a loss's step as devices are added and the batch stays: read from compiled programs.
+"""Each device's work in a loss's step as devices are added and the batch stays: read from compiled programs.
 
 python -m benchmarks.scaling_out --output=scaling_out.json    # batch 32,768, width 512; nothing runs
 python -m benchmarks.scaling_out --num_devices=1,8,64,256 --kinds=jit --block_rows=0
 
 The devices are fake ones of a CPU, in a process for each number. The step is the train step on given features: sum
 composer, plain SGD, so that the loss is all of its work. `flops`, `temporary_gb` and `collective_mb` are of one device,
-loops counted as often as they run; `flops_share` is the FLOPs as a part of those of the fewest devices, times the ratio
+loops counted as often as they run; `flops_share` is the part of the fewest devices' FLOPs, times the ratio
 of the numbers of devices: 1 where work falls as devices are added. `in_loops` counts the collectives inside loops.
 """
 

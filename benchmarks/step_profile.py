@@ -1,4 +1,4 @@
-"""Where the time of our ComposeAE step goes on the device: a profiler trace of some steps, as tables.
+"""The time that parts of our ComposeAE step take on the device: a profiler trace of some steps, as tables.
 
 python -m benchmarks.step_profile --batch_size=256 --dtype=bfloat16 --trace=profile    # on a GPU
 python -m benchmarks.step_profile --batch_size=8 --image_size=64 --trace=profile    # on a CPU
@@ -29,14 +29,14 @@ CONTAINERS = ("call", "conditional", "while")  # on a CPU their operations have 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """What an operation of a compiled program computes, and the place in the traced program that it comes from."""
+  """An operation of a compiled program: its kind, and the place in the traced program that it comes from."""
 
   result: str = ""
   place: str = ""
 
   @property
   def phase(self) -> str:
-    """Of a step with gradients."""
+    """A step's kind of operation, with gradients."""
     if "transpose(" in self.place:
       return "backward"
     return "forward" if "jvp(" in self.place else "other"
@@ -90,7 +90,7 @@ def by_kind(
 ) -> list[dict]:
   """A row for each phase and kind, a kind being a name without its number; the longest first.
 
-  `moved` has the bytes of each operation, by its key; those of operations that it does not have are not counted.
+  `moved` has the bytes of each operation, by its key; operations that it does not have are not counted.
   """
   groups, known = {}, {}
   for name, seconds in times.items():

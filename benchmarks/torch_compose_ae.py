@@ -54,7 +54,7 @@ class ImageEncoder(nn.Module):
 
   def forward(self, pixels: torch.Tensor) -> torch.Tensor:
     """Raw features."""
-    maps = pixels.permute(0, 3, 1, 2)  # channels last in memory as it is
+    maps = pixels.permute(0, 3, 1, 2)  # channels last in memory
     return self.head(self.trunk((maps / 255.0 - self.mean) / self.std))
 
 

@@ -101,7 +101,7 @@ def _in_groups(mesh: Mesh | AbstractMesh, size: int) -> Mesh | AbstractMesh:
 
 
 def unsplit(arrays: Tree) -> Tree:
-  """The arrays, each of them whole on every device, where some are split over a mesh; else as they are."""
+  """The arrays, each of them whole on every device, where some are split over a mesh; else unchanged."""
   meshes = [leaf.sharding.mesh for leaf in jax.tree.leaves(arrays) if not leaf.is_fully_replicated]
   return jax.device_put(arrays, on_every_device(meshes[0])) if meshes else arrays
 

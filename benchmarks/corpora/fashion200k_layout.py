@@ -23,7 +23,7 @@ class Picture:
 
   @property
   def path(self) -> str:
-    """Where it lies in the corpus."""
+    """The picture's path in the corpus."""
     category, name = self.caption.split()[0], self.caption.replace(" ", "_")
     return f"women/{category}/{name}/{self.number}/{self.number}_0.jpeg"
 
@@ -52,7 +52,7 @@ def write_corpus(
 
 
 def icon(caption: str) -> str:
-  """What a picture shows: its caption without the last word, the style, unless that is all."""
+  """The object in a picture: its caption without the last word, the style, unless that is all."""
   return caption.rpartition(" ")[0] or caption
 
 

@@ -108,7 +108,7 @@ def triplets(products: list[dict]) -> list[dict]:
 
 
 def said(target: dict, differing: tuple[str, ...], rng: random.Random) -> str:
-  """What a shopper says to come to the target: "in blue", "with stripes", "a red handbag"."""
+  """A shopper's words for the target: "in blue", "with stripes", "a red handbag"."""
   if differing == ("colour",):
     return rng.choice(["in {colour}", "{colour}", "make it {colour}"]).format(**target)
   if differing == ("pattern",):
@@ -123,7 +123,7 @@ def number_of(product: dict) -> float:
 
 
 def centred(picture: Image.Image) -> Image.Image:
-  """What is not transparent, in the middle of a picture of the same size."""
+  """The opaque part, in the middle of a picture of the same size."""
   seen = picture.crop(picture.getbbox())
   middle = Image.new("RGBA", picture.size)
   middle.paste(seen, tuple((whole - part) // 2 for whole, part in zip(picture.size, seen.size, strict=True)))
@@ -159,7 +159,7 @@ def _material(picture: Image.Image) -> np.ndarray:
 
 
 def _pattern(pattern: str, side: int) -> np.ndarray:
-  """Where the second colour is, bool [side, side, 1]."""
+  """The places of the second colour, bool [side, side, 1]."""
   y, x = np.mgrid[:side, :side]
   if pattern == "striped":
     return ((x + y) % PERIOD < 0.42 * PERIOD)[..., None]

@@ -71,7 +71,7 @@ def main(_) -> None:
 
 
 def define_flags() -> None:
-  """Where this is the program: another benchmark may have flags of the same names."""
+  """Defines the flags only where this is the program: another benchmark may have flags of the same names."""
   flags.DEFINE_string("bundle", None, "A bundle's folder.", required=True)
   flags.DEFINE_string("index", None, "The folder of an index that the bundle made.", required=True)
   flags.DEFINE_float("minutes", 10.0, "For all of it.", lower_bound=0.0)

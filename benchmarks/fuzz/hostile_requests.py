@@ -50,7 +50,7 @@ RUNS = (SEARCH, "/gradio_api/run/predict", "/gradio_api/call/search", "/gradio_a
 
 
 def post(path: str, body: bytes, content_type: str = "application/json") -> bytes:
-  """A request as it is sent."""
+  """The bytes of a request."""
   head = f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {content_type}\r\n"
   return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -120,7 +120,7 @@ def by_number(rng: random.Random) -> bytes:
 
 
 def no_http(rng: random.Random) -> bytes:
-  """What a server of HTTP should not be sent."""
+  """Requests that an HTTP server should not get."""
   return rng.choice(
     [
       rng.randbytes(rng.choice([1, 100, 70_000])),

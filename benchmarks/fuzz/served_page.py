@@ -72,7 +72,7 @@ class Server:
     return int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
   def words(self) -> str:
-    """What it has written."""
+    """The server's output so far."""
     self.log.seek(0)
     return self.log.read().decode(errors="replace")
 
@@ -83,7 +83,7 @@ class Server:
 
 
 def found_in(answer: bytes, secrets: Sequence[str]) -> str:
-  """What is wrong with an answer; empty when nothing is."""
+  """The fault of an answer; empty when it has none."""
   head, _, body = answer.partition(b"\r\n\r\n")
   status = re.match(rb"HTTP/1.1 (\d+)", head)
   if answer and not status:

@@ -1,4 +1,4 @@
-"""What the command line prints of configurations: their names, and every field with its comment."""
+"""Lists of configurations for the command line: their names, and every field with its comment."""
 
 import ast
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ from composeret_jax.command import run_flags, run_modes, search_modes
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
-  """What a mode runs, and its flags. The function's docstring describes the mode to users."""
+  """A mode's function, and its flags. The function's docstring describes the mode to users."""
 
   run: Callable[[], None]
   needed: tuple[flags.FlagHolder, ...]

@@ -14,7 +14,7 @@ MODES = ("eval", "submit", "export", "save_towers")
 
 
 def get_config(workdir: str) -> ml_collections.ConfigDict:
-  """What the run's config.json says; raises InputError where there is none. `--config.FIELD=VALUE` overrides it."""
+  """The run's config.json; raises InputError where there is none. `--config.FIELD=VALUE` overrides it."""
   file = local_path(workdir, "--workdir") / "config.json"
   if not file.is_file():
     found = "" if file.parent.is_dir() else f" {file.parent} is no folder."

@@ -1,1 +1,1 @@
-"""What leaves a run: bundles, ONNX files, towers, and files for test servers."""
+"""Files that leave a run: bundles, ONNX files, towers, and files for test servers."""

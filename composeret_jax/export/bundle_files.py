@@ -27,7 +27,7 @@ MAX_WORDS = 256
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-  """What a bundle is written from.
+  """The parts that a bundle is written from.
 
   `model` with `variables` reads pixels and the token ids of `reader`; `features` are an evaluation's, and
   `data_config` is the `data` part of the run's configuration. `facts` are the fields of the description that come from
@@ -89,7 +89,7 @@ def write_texts(folder: pathlib.Path, reader: TokenReader) -> dict[str, Any]:
 
 
 def write_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
-  """The description and its checksum: last, as it has those of all other files."""
+  """The description and its checksum: last, as it holds the checksums of all other files."""
   content = (json.dumps(info, indent=2, sort_keys=True) + "\n").encode()
   (folder / layout.INFO).write_bytes(content)
   (folder / layout.CHECKSUM).write_text(layout.checksum_line(content))

@@ -10,7 +10,7 @@ from data_pipelines.dataset import open_dataset
 
 
 def gallery_images(config: ml_collections.ConfigDict) -> list[SourceImage]:
-  """Those of the data set that a run's configuration names; ids are the images' names, captions their labels."""
+  """The gallery of the data set that a run's configuration names; ids are the images' names, captions their labels."""
   check_config(config, num_devices=1)
   gallery = open_dataset(config.data, config.text_query).gallery
   return [

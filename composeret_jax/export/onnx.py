@@ -25,7 +25,7 @@ from data_pipelines.input_error import InputError
 
 
 def evaluated(closed: core.ClosedJaxpr, *inputs: jax.typing.ArrayLike) -> list[jax.Array]:
-  """What the traced program gives for `inputs`, with RULES in place of the operations that they name."""
+  """The outputs of the traced program for `inputs`, with RULES in place of the operations that they name."""
   values = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
   values |= zip(closed.jaxpr.invars, inputs, strict=True)
 
@@ -50,7 +50,7 @@ def _branch(equation, index, *inputs):
 
 
 def _max_pool(equation, maps):
-  """Of NHWC maps. jax2onnx makes four-dimensional pools of the primitive, which onnxruntime has not."""
+  """Pools NHWC maps. jax2onnx makes four-dimensional pools of the primitive, which onnxruntime has not."""
   sizes, strides = equation.params["window_dimensions"], equation.params["window_strides"]
   padded = _padded(maps, -np.inf, equation.params["padding"])
   return [nnx.max_pool(padded, window_shape=sizes[1:-1], strides=strides[1:-1], padding="VALID")]

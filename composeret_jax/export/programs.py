@@ -1,4 +1,4 @@
-"""What a bundle computes, as programs that need none of the modules that they were traced from."""
+"""A bundle's computations, as programs that need none of the modules that they were traced from."""
 
 from collections.abc import Callable, Mapping
 

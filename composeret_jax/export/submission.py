@@ -1,4 +1,4 @@
-"""What a trained model finds for queries that only a test server can count, as the files that the server takes."""
+"""A trained model's results for queries that only a test server can score, as the files that the server takes."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 import dataclasses
@@ -164,7 +164,7 @@ def write_file(
 def submitted(
   file: SubmissionFile, ranks: Ranks, queries: QueryTable, gallery_labels: Sequence[str]
 ) -> Mapping[str, Any]:
-  """What `file` says: its header, and the first images of each query, by its id."""
+  """The content of `file`: its header, and the first images of each query, by its id."""
   ranking = ranks.subsets if file.of_subset else ranks.gallery
   if ranking is None:
     raise InputError(f"the data set's queries have no subsets, expected those that {file.name} is of")

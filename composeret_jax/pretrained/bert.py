@@ -27,7 +27,7 @@ MODEL_TYPE = "bert"
 
 
 def read_bert_config(folder: pathlib.Path) -> BertConfig:
-  """What a folder's config.json says; raises InputError for a model that is no BERT or one that we cannot compute."""
+  """The sizes in a folder's config.json; raises InputError for a model that is no BERT or that we cannot compute."""
   fields = read_config(folder / CONFIG, {MODEL_TYPE: Bert})
   for name, choices in {"hidden_act": tuple(ACTIVATIONS), "position_embedding_type": ("absolute",)}.items():
     value = fields.get(name, choices[0])

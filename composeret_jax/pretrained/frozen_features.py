@@ -1,4 +1,4 @@
-"""What a frozen encoder has computed, kept on the disk: a resumed run, an evaluation, another seed read it back."""
+"""Features of a frozen encoder, kept on the disk: a resumed run, an evaluation or another seed reads them back."""
 
 from collections.abc import Callable, Mapping
 import functools

@@ -28,7 +28,7 @@ from data_pipelines.tables import ImageTable
 
 
 def build_image_encoder(encoder_config: ml_collections.ConfigDict, image_size: int, rngs: nnx.Rngs) -> nnx.Module:
-  """What `encoder_config` (the `image_encoder` part of a model's) describes; where the trunk is frozen, the head alone.
+  """The encoder that `encoder_config` (a model's `image_encoder`) describes; the head alone where the trunk is frozen.
 
   `image_size` is the side of the images' pixels, which a tower has to know.
   """
@@ -41,7 +41,7 @@ def build_image_encoder(encoder_config: ml_collections.ConfigDict, image_size: i
 
 
 def trunk_sizes(encoder_config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """What a ResNet's trunk is built with."""
+  """The sizes of a ResNet's trunk."""
   return {
     "width": encoder_config.width,
     "stage_sizes": encoder_config.stage_sizes,
@@ -76,7 +76,7 @@ def check_image_trunk(config: ml_collections.ConfigDict) -> None:
 
 
 def trunk_made_with(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """What identifies, in the checkpoints of a whole configuration, the files of a tower or of a frozen trunk."""
+  """The identity, in the checkpoints of a whole configuration, of the files of a tower or of a frozen trunk."""
   image_encoder = config.model.image_encoder
   if image_encoder.name == "tower":
     return {"trunk_sha256": open_image_folder(image_encoder.pretrained).fingerprints()}

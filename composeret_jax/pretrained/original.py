@@ -177,7 +177,7 @@ def read_checkpoint(path: pathlib.Path) -> OriginalCheckpoint:
 
 
 def _load(path: pathlib.Path) -> Any:
-  """What PyTorch unpickles. It never compresses, and what is compressed may become any size."""
+  """The bytes that PyTorch unpickles. It never compresses, and what is compressed may become any size."""
   try:
     if zipfile.is_zipfile(path):
       with zipfile.ZipFile(path) as archive:

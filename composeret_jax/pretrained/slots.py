@@ -21,7 +21,7 @@ IGNORED_SUFFIX = "num_batches_tracked"
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-  """Where one tensor goes: its shape, the variables of ours that it fills, and their values from it."""
+  """The place of one tensor: its shape, the variables of ours that it fills, and their values from it."""
 
   shape: tuple[int, ...]
   variables: tuple[nnx.Variable, ...]
@@ -33,7 +33,7 @@ class Slot:
       variable[...] = jnp.asarray(value, variable.dtype)
 
   def read(self) -> np.ndarray:
-    """The float32 tensor that would fill the variables as they are.
+    """The float32 tensor that would fill the variables with their present values.
 
     Values are moved and never changed: the numbers of a tensor's places, sent the same way, say where each came from.
     """
@@ -73,7 +73,7 @@ def prefixed(prefix: str, slots: Slots) -> Slots:
 
 
 def same(variable: Any) -> Slot:
-  """The tensor as it is."""
+  """The tensor, unchanged."""
   return Slot(variable.shape, (variable,), lambda tensor: [tensor])
 
 
@@ -127,7 +127,7 @@ Config = TypeVar("Config", bound=Sizes)
 
 
 def config_of(config_class: type[Config], fields: Mapping[str, Any]) -> Config:
-  """Those of `fields` that the class has."""
+  """A `config_class` from the `fields` that it has."""
   return config_class(**{field.name: fields[field.name] for field in dataclasses.fields(config_class)})
 
 

@@ -47,7 +47,7 @@ class Texts:
   made_with: Mapping[str, Any]
 
   def empty_text(self) -> tuple[int, ...] | int:
-    """What the encoder reads of the empty text: ids without padding at the end, or a table's row."""
+    """The encoder's input for the empty text: ids without padding at the end, or a table's row."""
     numbers = self.reader.encode([""])[0]
     if not numbers.ndim:
       return int(numbers)
@@ -63,7 +63,7 @@ def open_texts(
   words: Sequence[str] | None = None,
   kept_in: pathlib.Path | None = None,
 ) -> Texts:
-  """What `encoder_config` (the `model.text_encoder` part of a run's configuration) names, for these texts.
+  """The encoder that `encoder_config` (a run's `model.text_encoder`) names, for these texts.
 
   A frozen BERT or tower encodes them here, `batch_size` at a time, unless their features are in the folder `kept_in`.
   `words` are those that an LSTM knows, where it was trained on other texts than `train_texts`. Raises InputError when

@@ -36,7 +36,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Query:
-  """What is searched for: a unit feature, float32 [dim], and the length of the raw feature behind it.
+  """A query: a unit feature, float32 [dim], and the length of the raw feature behind it.
 
   `reference_id` is the image of the index that the query started from: it is left out of what is found. `image` is
   the reference itself, for models that compose images and not features.
@@ -186,7 +186,7 @@ class Searcher:
     return [[dataclasses.replace(known[id], score=score) for id, score in hits] for hits in kept]
 
   def results(self, ids: Iterable[str], query: Query | None = None) -> dict[str, Result]:
-    """What is known of images, by their ids and in this order; scores are those for the query, 0 without one."""
+    """Results for images by their ids, in this order; scores are for the query, 0 without one."""
     ids = list(ids)
     rows = self.index.get(ids)
     scores = np.zeros(len(ids)) if query is None else rows.features @ query.feature

@@ -1,4 +1,4 @@
-"""What a step reads: batches on the devices and, where they fit, all training images, on each or over all of them."""
+"""The inputs of a step: batches on the devices and, where they fit, all training images, on each or over all."""
 
 from collections.abc import Iterator, Mapping
 import os

@@ -28,7 +28,7 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, 
   """Saves the original checkpoint at `path` in `workdir`, at its own step, ready to be evaluated and trained further.
 
   The momentum starts at zero. Raises InputError when `workdir` has checkpoints already, when the file cannot be read,
-  and when its weights are not those of the model that `config` describes.
+  and when its weights do not fit the model that `config` describes.
   """
   check_config(config, jax.device_count())
   is_magic_lens = config.model.composer == "magic_lens"

@@ -14,7 +14,7 @@ import numpy as np
 
 from composeret_jax.distributed import data_mesh, fetch, rows_split
 
-EXIT_CODE = 75  # "try again" (EX_TEMPFAIL of sysexits.h): what a scheduler is told to start again on
+EXIT_CODE = 75  # "try again" (EX_TEMPFAIL of sysexits.h): schedulers have to start such a run again
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -80,7 +80,7 @@ class Preemption:
     sys.exit(EXIT_CODE)
 
   def _take(self, number: int, _) -> None:
-    """In the main thread, as soon as it is in Python again."""
+    """Runs in the main thread, when the interpreter runs again."""
     self._signal = self._signal or number
     if not self._steps_go_on:
       sys.exit(EXIT_CODE)

@@ -145,7 +145,7 @@ def program_flops(function: Callable, *args) -> float:
 
 
 def _own_platform() -> str:
-  """What programs are lowered for on the first device: a GPU's backend is called gpu, and its platform is not."""
+  """The platform for lowering programs on the first device: a GPU's backend is called gpu, and its platform is not."""
   device = jax.devices()[0]
   makers = [name for name in ("cuda", "rocm") if name in device.client.platform_version.lower()]
   return makers[0] if device.platform == "gpu" and makers else device.platform

@@ -40,7 +40,7 @@ def trained_state(run: Run, checkpoint_step: str = "") -> TrainState:
 def newest_state(run: Run) -> TrainState:
   """The state of the newest checkpoint that is whole, or the first state where there is no checkpoint.
 
-  The first state has the model's first parameters, those of its pretrained files, or those of `config.init_from`.
+  The first state has the parameters of the new model, of its pretrained files, or of `config.init_from`.
   Raises InputError when the checkpoint was made from other words or other files of weights, when all checkpoints are
   damaged, and when the newest one is damaged and `config.on_bad_checkpoint` is "stop".
   """

@@ -22,7 +22,7 @@ from data_pipelines.input_error import InputError
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains from the newest checkpoint in `workdir`, or from the start, to `num_train_steps`; evaluates and reports.
 
-  No steps at all evaluate and save the model as it is built. Asked by a signal to end, it saves a checkpoint and exits
+  With no steps the untrained model is evaluated and saved. Asked by a signal to end, it saves a checkpoint and exits
   (preemption.py). Raises InputError for a configuration, data or a workdir that cannot be used, NonFiniteError when
   losses or features are not finite.
   """

@@ -74,7 +74,7 @@ class Rotor(Composer):
     return "an even number: the rotor reads it as complex numbers" if image_dim % 2 else ""
 
   def scaled(self, image: Float[Array, "batch image_dim"]) -> Float[Array, "batch image_dim"]:
-    """What is moved of an image feature: the feature scaled, or as it is."""
+    """The part of an image feature that is moved: the feature, scaled or not."""
     return normalised(image) if self.scales_image else image
 
   def openness(
@@ -141,7 +141,7 @@ def turn(features: Float[Array, "batch dim"], angles: Float[Array, "batch half"]
 def turn_partly(
   features: Float[Array, "batch dim"], angles: Float[Array, "batch half"], openness: Float[Array, "batch dim"]
 ) -> Float[Array, "batch dim"]:
-  """As `turn`, as far as `openness` says: 0 leaves a number as it is, 1 turns it whole."""
+  """Like `turn`, in proportion to `openness`: 0 does not change a number, 1 turns it whole."""
   return features + openness * (turn(features, angles) - features)
 
 

@@ -40,7 +40,7 @@ def preprocessing_file(folder: pathlib.Path) -> pathlib.Path:
 
 
 def read_preprocessing(folder: pathlib.Path, kind: str) -> Preprocessing:
-  """What the image processor of a folder does; where no class is named, that of models of `kind`, as "clip".
+  """The settings of a folder's image processor; where no class is named, the one of models of `kind`, as "clip".
 
   Raises InputError when there is none, or when it does what we do not do.
   """
@@ -86,7 +86,7 @@ def _side(file: pathlib.Path, processor: Any, name: str) -> int:
 
 
 def _colours(file: pathlib.Path, processor: Any) -> Colours:
-  """Of pixels in [0, 1], where the processor's may be in another range."""
+  """Mean and deviation of pixels in [0, 1]; the processor's may be in another range."""
   scale = 255 * processor.rescale_factor if processor.do_rescale else 255.0
   mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ((0.0,) * 3, (1.0,) * 3)
   for name, value in {"image_mean": mean, "image_std": std}.items():

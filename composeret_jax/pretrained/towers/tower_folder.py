@@ -42,7 +42,7 @@ def resized_positions(
 
 
 def cubic_weights(size: int, new_size: int) -> Float[np.ndarray, "new_size size"]:
-  """What each new sample takes of each old one; the outermost old ones go on for ever."""
+  """The weight of each old sample in each new one; the outermost old ones go on for ever."""
   centres = (np.arange(new_size) + 0.5) * size / new_size - 0.5
   first = np.floor(centres).astype(int)
   weights = np.zeros((new_size, size))
@@ -167,7 +167,7 @@ class TowerFolder:
     fill(tensors, slots, f"{self.path} disagrees with its {CONFIG}: the weights")
 
   def tensors(self) -> dict[str, np.ndarray]:
-    """Those of this half, by the names that whole models give them."""
+    """The tensors of this half, by the names that whole models give them."""
     optional = self.family.optional_prefix
     tensors = read_tensors(self.path, ("",) if optional else self.family.prefixes)
     if optional and not any(name.startswith(optional) for name in tensors):

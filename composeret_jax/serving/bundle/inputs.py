@@ -1,4 +1,4 @@
-"""Images as they are given, to the pixels that the model was trained on."""
+"""Images in any form, to the pixels that the model was trained on."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses

@@ -1,4 +1,4 @@
-"""What a bundle's folder holds, and the checks of it that come before anything is loaded."""
+"""The files of a bundle's folder, and the checks of it that come before anything is loaded."""
 
 from collections.abc import Callable, Mapping
 import hashlib
@@ -15,7 +15,7 @@ FORMAT_VERSION = 2  # a new number whenever a program that reads the old one wou
 INFO = "bundle.json"
 
 
-CHECKSUM = "bundle.sha256"  # of INFO, as sha256sum writes it; INFO has those of the other files
+CHECKSUM = "bundle.sha256"  # of INFO, as sha256sum writes it; INFO has the other files' checksums
 
 
 WEIGHTS = "weights.safetensors"
@@ -57,7 +57,7 @@ MAX_NAME = 255  # of a file; no longer one is there
 
 
 def _are_programs(value: Any) -> bool:
-  """All but that of features, which is not of composers that compose maps, or targets."""
+  """All programs; a composer that composes maps, or targets, has no program of features."""
   return is_texts(value) and len(value) == len(set(value)) and set(PROGRAMS[:3]) <= set(value) <= set(PROGRAMS)
 
 
@@ -120,7 +120,7 @@ def onnx_file(program: str) -> str:
 
 
 def checksum_line(info: bytes) -> str:
-  """What CHECKSUM holds for these bytes of INFO."""
+  """The content of CHECKSUM for these bytes of INFO."""
   return f"{hashlib.sha256(info).hexdigest()}  {INFO}\n"
 
 
@@ -170,7 +170,7 @@ def check_files(folder: pathlib.Path, info: Mapping[str, Any]) -> None:
 
 
 def describe_file(path: pathlib.Path) -> dict[str, Any]:
-  """What INFO says of a file."""
+  """A file's entry in INFO."""
   return {"size": path.stat().st_size, "sha256": file_sha256(path)}
 
 

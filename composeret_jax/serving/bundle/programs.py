@@ -60,7 +60,7 @@ def read_program(folder: pathlib.Path, name: str, info: Mapping[str, Any]) -> Ca
 
 
 def _rows_and_results(name: str, info: Mapping[str, Any]) -> tuple[list[Shape], list[Shape]]:
-  """What a program takes beside the weights, and what it gives: features and their lengths."""
+  """A program's inputs beside the weights, and its outputs: features and their lengths."""
   size = info["image_size"]
   pixels: Shape = "uint8", (ANY, size, size, 3)
   tokens: Shape = "int32", (ANY, ANY)

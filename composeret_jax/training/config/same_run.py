@@ -73,7 +73,7 @@ def config_on_data(
 ) -> ml_collections.ConfigDict:
   """The configuration of the checkpoint at `where`, on the data set of `config`.
 
-  Raises InputError that names every field of `model` in which they differ, and those of `data` that are the model's.
+  Raises InputError that names every field in which they differ, of `model`, or of `data` where the model depends on it.
   """
   own = {name: config.to_dict()[name] for name in OF_THE_DATASET}
   expected = ml_collections.ConfigDict(saved.to_dict() | own)

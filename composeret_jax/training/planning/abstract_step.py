@@ -76,7 +76,7 @@ class AbstractStep:
     return self.parallel.compile(self._step(self.config, self.parallel)).lower(self.state, self.batches, self.images)
 
   def model_flops(self) -> float:
-    """What the model computes on the global batch, without what a microbatch computes a second time."""
+    """The model's operations on the global batch, without those that a microbatch does a second time."""
     config = self.config.copy_and_resolve_references()
     config.train.num_microbatches = 1
     return program_flops(self._step(config), self.state, self._one_batch(), self.images)

@@ -1,4 +1,4 @@
-"""What devices send to each other in a step, read from the compiled program."""
+"""The collectives of a step, read from the compiled program."""
 
 import dataclasses
 import re
@@ -21,7 +21,7 @@ class Sent:
 
 
 def collectives(hlo: str, num_devices: int) -> dict[str, Sent]:
-  """What the optimised program `hlo` sends, by kind of collective, without the kinds that it does not have.
+  """The collectives of the optimised program `hlo` by kind, without the kinds that it does not have.
 
   A collective in a loop counts in each iteration, where their number is a constant of the program. A reduce-scatter
   counts with what it reduces, which is `num_devices` times its result.
@@ -38,7 +38,7 @@ def collectives(hlo: str, num_devices: int) -> dict[str, Sent]:
 
 
 def _identity(collective: Instruction) -> str:
-  """What instructions that are one collective share.
+  """A key that all instructions of one collective share.
 
   XLA gives each of its collectives a channel, which several instructions may have. All collectives that shard_map
   writes have channel 1: these count by instruction.

@@ -20,7 +20,7 @@ UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def report_of(step: AbstractStep, devices: Devices) -> Report:
-  """Compiles the step, whose mesh is that of `devices`, and runs nothing.
+  """Compiles the step for the mesh of `devices`, and runs nothing.
 
   A step that does not fit their memory has a report too.
   """
@@ -90,7 +90,7 @@ def _work(compiled: jax.stages.Compiled, step: AbstractStep, devices: Devices) -
 
 
 def own_bytes(arrays: PyTree) -> int:
-  """What one device holds of arrays that are given as shapes with shardings."""
+  """The bytes on one device of arrays that are given as shapes with shardings."""
   leaves = jax.tree.leaves(arrays)
   return sum(math.prod(it.sharding.shard_shape(it.shape)) * it.dtype.itemsize for it in leaves)
 

@@ -1,4 +1,4 @@
-"""The devices that a step is compiled for: those of this job, or those of a TPU slice that is not there."""
+"""The devices that a step is compiled for: this job's, or a TPU slice that is not there."""
 
 import dataclasses
 import os

@@ -95,7 +95,7 @@ def _called(instruction: Instruction) -> list[str]:
 
 
 def _iterations(loop: str, condition: list[Instruction] | tuple[()]) -> int:
-  """Of a loop that counts from 0 to a constant, as a scan does; 1 for others."""
+  """The iterations of a loop that counts from 0 to a constant, as a scan does; 1 for other loops."""
   known = re.search(r'"known_trip_count":\{"n":"(\d+)"', loop)
   if known:
     return int(known[1])

@@ -1,4 +1,4 @@
-"""What a step needs of each device, for people and as JSON."""
+"""A step's needs of each device, for people and as JSON."""
 
 from collections.abc import Mapping
 import dataclasses

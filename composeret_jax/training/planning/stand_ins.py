@@ -29,7 +29,7 @@ from data_pipelines.input_error import InputError
 
 @dataclasses.dataclass(frozen=True)
 class DataSizes:
-  """What a step depends on of a data set.
+  """The sizes of a data set that a step depends on.
 
   `vocabulary_size` is an LSTM's number of words or, with a frozen BERT or tower, the number of different texts.
   `text_length` is the most tokens of a text, and `num_images` the number of training images.
@@ -78,7 +78,7 @@ def _text_trunk(encoder_config: ml_collections.ConfigDict) -> Any:
 
 
 def image_shapes(config: ml_collections.ConfigDict, num_images: int) -> jax.ShapeDtypeStruct:
-  """Of images as the model reads them: pixels or, where the trunk is frozen, its features."""
+  """The shape of images for the model: pixels or, where the trunk is frozen, its features."""
   if config.model.image_encoder.frozen:
     trunk: Any = nnx.eval_shape(lambda: build_trunk(config.model.image_encoder, config.data.image_size))
     return jax.ShapeDtypeStruct((num_images, trunk.feature_dim), jnp.float32)
@@ -88,7 +88,7 @@ def image_shapes(config: ml_collections.ConfigDict, num_images: int) -> jax.Shap
 def batch_shapes(
   config: ml_collections.ConfigDict, model: RetrievalModel, sizes: DataSizes
 ) -> dict[str, jax.ShapeDtypeStruct]:
-  """Of one global batch."""
+  """The shapes of one global batch."""
   size, on_devices = config.batch_size, config.data.placement == "device"
   images = jax.ShapeDtypeStruct((size,), jnp.int32) if on_devices else image_shapes(config, size)
   texts = {"tokens": (size, _num_tokens(model.text_encoder, sizes)), "text_rows": (size,)}[model.text_encoder.reads]
@@ -110,7 +110,7 @@ def nothing_mined(config: ml_collections.ConfigDict, sizes: DataSizes) -> dict[s
 def resident_shapes(
   config: ml_collections.ConfigDict, mesh: Mesh, sizes: DataSizes, memory_bytes: int
 ) -> jax.ShapeDtypeStruct | SplitRows | None:
-  """Of all training images, where they are on the devices, which have so much memory each.
+  """The shape of all training images, where devices hold them; each device has `memory_bytes`.
 
   Raises InputError when their number is not given, and when they do not fit.
   """

@@ -25,7 +25,7 @@ class Tried:
 
 
 def possible_changes(config: ml_collections.ConfigDict, num_devices: int) -> list[Changes]:
-  """What may make the step of a whole configuration smaller, what costs least time first."""
+  """Changes that may make the step of a whole configuration smaller, the cheapest in time first."""
   changes: list[Changes] = []
   if config.parallel_state == "replicated" and config.parallel == "jit" and num_devices > 1:
     changes.append({"parallel_state": "split"})

@@ -1,1 +1,1 @@
-"""What a workdir must be for a run to come back to it."""
+"""Workdirs, and the conditions for a run to come back to one."""

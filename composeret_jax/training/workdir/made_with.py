@@ -1,4 +1,4 @@
-"""What the checkpoints of a workdir were made with, and what of it holds for a run that goes on from there."""
+"""The configuration and files that checkpoints were made with, and the part that binds a run that goes on."""
 
 from collections.abc import Sequence
 import pathlib
@@ -13,7 +13,7 @@ from data_pipelines.input_error import InputError
 
 
 def trained_with(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> MadeWith:
-  """What the newest checkpoint was made with, which `config` is to evaluate.
+  """The origin of the newest checkpoint, which `config` evaluates.
 
   Raises InputError for a configuration that cannot be used, and with the path when there is no checkpoint.
   """

@@ -24,7 +24,7 @@ EMBEDDING = "text_encoder.embedding"  # of an LSTM: row 0 is for unknown words, 
 
 
 class StartingPoint(NamedTuple):
-  """What the checkpoint at `where` was evaluated with, by name, and the words of its LSTM, if it has one."""
+  """The variables that the checkpoint at `where` was evaluated with, by name, and its LSTM's words, if it has one."""
 
   params: Mapping[str, np.ndarray]
   batch_stats: Mapping[str, np.ndarray]
@@ -37,7 +37,7 @@ def start_from_another_run(
 ) -> None:
   """Fills `model` from the run that `config` names, and prints which variables do not fit and stay initial.
 
-  `words` are those of the model's LSTM: words that both runs know keep their embeddings. Raises InputError when there
+  `words` belong to the model's LSTM: words that both runs know keep their embeddings. Raises InputError when there
   is no such checkpoint, it is damaged, or nothing of it fits.
   """
   there = _read(config.init_from, config.init_from_step)
