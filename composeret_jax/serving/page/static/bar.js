@@ -37,6 +37,7 @@ export function onBar({say, dropPicture, dropText, showPicture, undo, over, copy
 export function showBar(state, picture) {
   const chosen = hasPicture(state);
   current.hidden = !chosen || !picture;
+  current.disabled = !state.image; // an upload has no more to show
   if (picture) current.firstElementChild.src = picture.thumbnail;
   document.getElementById("words-label").textContent = chosen ? "What should be different?" : "Search by words";
   words.placeholder = chosen ? hint("What should be different?", "What to change?") : hint("Search by words, or show a picture", "Words, or a picture");

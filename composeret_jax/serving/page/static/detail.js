@@ -1,6 +1,6 @@
 // One picture large, with what is known of it.
 
-import {isLink, nameOf, showScore} from "./grid.js";
+import {isLink, nameOf, showScore, shownValue} from "./grid.js";
 import {rate} from "./service.js";
 
 const dialog = document.getElementById("detail");
@@ -67,7 +67,7 @@ function facts(metadata) {
       const term = document.createElement("dt");
       const description = document.createElement("dd");
       term.textContent = name;
-      description.textContent = typeof value === "number" ? value.toLocaleString() : String(value);
+      description.textContent = shownValue(value);
       row.append(term, description);
       return row;
     });

@@ -31,11 +31,11 @@ export function onFilters(change) {
 
 export function buildFilters(columns) {
   const fields = columns.map(field).filter(Boolean);
-  const weigh = element("input", {type: "range", name: "balance", min: -1, max: 1, step: 0.25, id: "balance-range"});
+  const weigh = element("input", {type: "range", name: "balance", min: -1, max: 1, step: 0.25, id: "balance"});
   const ends = element("span", {className: "ends"}, element("span", {}, "picture"), element("span", {}, "words"));
   ends.setAttribute("aria-hidden", "true");
   const label = element("label", {htmlFor: weigh.id}, "Closer to the picture, or to the words");
-  const balance = element("fieldset", {id: "balance", hidden: true}, label, weigh, ends);
+  const balance = element("fieldset", {id: "weights", hidden: true}, label, weigh, ends);
   const clear = element("button", {type: "button", className: "text clear"}, "Clear filters");
   const done = element("button", {type: "button", className: "pill primary done"}, "Show the pictures");
   form.replaceChildren(...fields, balance, clear, done);
@@ -48,10 +48,10 @@ export function showFilters(state) {
     input.checked = (state.filters[input.name] ?? []).includes?.(input.value) ?? false;
   for (const input of form.querySelectorAll("input[type=number]"))
     input.value = state.filters[input.dataset.column]?.[input.dataset.end] ?? "";
-  const balance = form.querySelector("#balance");
-  if (balance) {
-    balance.hidden = !(hasPicture(state) && state.texts.length);
-    form.elements.namedItem("balance").value = state.balance;
+  const weights = form.querySelector("#weights");
+  if (weights) {
+    weights.hidden = !(hasPicture(state) && state.texts.length);
+    form.querySelector("#balance").value = state.balance;
   }
   const count = Object.keys(state.filters).length;
   button.textContent = count ? `Filters (${count})` : "Filters";
@@ -70,7 +70,7 @@ function chosen() {
   for (const input of form.querySelectorAll("input:checked")) (filters[input.name] ??= []).push(input.value);
   for (const input of form.querySelectorAll("input[type=number]"))
     if (input.value !== "") (filters[input.dataset.column] ??= {})[input.dataset.end] = Number(input.value);
-  return {filters, balance: Number(form.elements.namedItem("balance").value)};
+  return {filters, balance: Number(form.querySelector("#balance").value)};
 }
 
 function field({name, kind, values, min, max}) {

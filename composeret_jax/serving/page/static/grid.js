@@ -90,9 +90,13 @@ function facts({metadata, caption}) {
   const said = (caption ?? "").toLowerCase();
   return Object.entries(metadata ?? {})
     .filter(([, value]) => value !== null && value !== "" && !isLink(value) && !said.includes(String(value).toLowerCase()))
-    .map(([name, value]) => (typeof value === "number" ? `${name} ${value.toLocaleString()}` : String(value)))
+    .map(([name, value]) => (typeof value === "number" ? `${name} ${shownValue(value)}` : shownValue(value)))
     .filter((fact) => fact.length <= 24)
     .slice(0, 2);
 }
+
+// A number with its separators; of a list each value.
+export const shownValue = (value) =>
+  typeof value === "number" ? value.toLocaleString() : Array.isArray(value) ? value.join(", ") : String(value);
 
 export const isLink = (value) => /^https?:\/\//.test(value);

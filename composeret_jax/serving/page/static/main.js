@@ -171,16 +171,19 @@ function start() {
     say,
     undo,
     copy: copyLink,
-    dropPicture: () => go(next.withoutPicture(state)),
-    dropText: (place) => go(next.withoutText(state, place)),
+    dropPicture: () => go(next.withoutPicture(state)).then(focusWords),
+    dropText: (place) => go(next.withoutText(state, place)).then(focusWords),
     showPicture: () => state.image && go({...state, item: state.image}),
-    over: () => go(next.EMPTY),
+    over: () => go(next.EMPTY).then(focusWords),
   });
   onTiles({choose, showMore, open: (result) => go({...state, item: result.id})});
   onFilters((wanted) => go({...state, ...wanted, item: null}));
   onDetail({close: closeItem, start: choose, asked: () => state, refuse: failed});
   onPictures(take, failed);
-  addEventListener("popstate", () => go(fromAddress(location.search), {from: "history"}));
+  addEventListener("popstate", async () => {
+    await go(fromAddress(location.search), {from: "history"});
+    if (document.activeElement === document.body) focusWords(); // the step that had the focus is gone
+  });
   document.getElementById("skip").addEventListener("click", () => document.getElementById("results").focus());
   go(state, {from: "start"});
   about().then((answer) => {

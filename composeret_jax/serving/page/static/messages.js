@@ -1,6 +1,6 @@
 // What the page says: the line above the pictures, notes, troubles, progress, suggestions.
 
-import {hasPicture} from "./search_state.js";
+import {hasPicture, isSearch} from "./search_state.js";
 
 const trouble = document.getElementById("trouble");
 const progress = document.getElementById("progress");
@@ -48,7 +48,7 @@ export function showLine(state, answer, {search, clear}) {
   const heading = headline(state, answer);
   document.getElementById("heading").textContent = heading;
   const note = document.getElementById("note");
-  note.replaceChildren(...notes(answer));
+  note.replaceChildren(...notes(answer, state));
   if (!answer.results.length && Object.keys(state.filters).length) note.append(offer("Clear the filters", clear));
   if (answer.nearest_word) note.append(offer(answer.nearest_word, () => search(corrected(state.texts.at(-1) ?? "", answer))));
   note.hidden = !note.childNodes.length;
@@ -66,8 +66,9 @@ function headline(state, {results}) {
   return hasPicture(state) ? "Pictures like it" : "Pictures to start from";
 }
 
-function notes({message, unknown_words}) {
+function notes({message, unknown_words}, state) {
   const parts = message ? [message] : [];
+  if (!isSearch(state)) parts.push("Choose one, then say what to change.");
   if (unknown_words?.length && !message) parts.push(`Not known here, and left out: ${unknown_words.join(", ")}.`);
   return parts.map((part) => `${part} `);
 }

@@ -25,7 +25,8 @@ def images():
   captions = [f"{colour} {name}" for colour, name in itertools.product(("red", "blue", "striped"), NAMES)]
   for seed, caption in enumerate([*captions, HOSTILE]):
     folder = "clothes" if seed % 2 else "bags"
-    yield SourceImage(f"{folder}/{caption}.png", caption, "", lambda seed=seed: encoded_image(seed))
+    facts = {"category": folder, "price": seed, "url": f"https://shop.example/{seed}"}
+    yield SourceImage(f"{folder}/{caption}.png", caption, "", lambda seed=seed: encoded_image(seed), facts)
 
 
 @pytest.fixture(scope="package")
