@@ -37,7 +37,7 @@ class Dataset:
   the split of the queries on tables, `prepared` is what all of it was read from, and `validation` is the same training
   data with the gallery and the queries that `config.data.validation_share` holds out. `label_separator` stands between
   the words of the gallery's labels; "" where these say nothing of what images share. `text_names` is the template of
-  the texts, or which of the data set's texts they are.
+  the texts, or which of the data set's texts they are, and `template` the template where there is one.
   """
 
   train_images: ImageTable
@@ -51,6 +51,7 @@ class Dataset:
   prepared: PreparedData | None = None
   label_separator: str = ""
   text_names: str = "modification"
+  template: TextTemplate | None = None
   validation: "Dataset | None" = None
 
   @functools.cached_property
@@ -125,6 +126,7 @@ def open_dataset(
     title=f"{split} split{f' (published as {published})' if published else ''}{named_template}",
     prepared=data,
     text_names=str(template or text_query),
+    template=template,
     label_separator=BUILDERS[data_config.dataset].label_separator(_options(data_config)),
   )
   if held_out is None:

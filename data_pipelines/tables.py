@@ -40,7 +40,7 @@ class QueryTable:
   `groups` says which queries belong together; "" where none do. `ids` name queries, `right_labels` are the labels of
   all right images, `subsets` of images to rank apart from all others, and `negatives` of images that training shows as
   wrong answers: () where the data set has none. `variants` are further texts of each query, whose composed features
-  are averaged with the text's own.
+  are averaged with the text's own. `captions` are the texts before a template.
   Queries for a test server have the target label "".
   """
 
@@ -53,6 +53,7 @@ class QueryTable:
   subsets: Sequence[Sequence[str]] = ()
   negatives: Sequence[Sequence[str]] = ()
   variants: Sequence[Sequence[str]] = ()
+  captions: Sequence[str] = ()
 
   def __len__(self) -> int:
     return len(self.texts)

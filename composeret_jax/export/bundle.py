@@ -68,10 +68,11 @@ def save_bundle(data: Data, model: RetrievalModel, state: TrainState, folder: st
 
 def write(data: Data, evaluator: Evaluator, state: TrainState, folder: pathlib.Path, *, onnx: bool = False) -> None:
   """Evaluates the state, prints its recalls, and writes the bundle; all processes call it."""
-  config, variables = data.config, evaluated_variables(state)
+  config, variables, dataset = data.config, evaluated_variables(state), data.dataset
+  templates = dataset.template.typed_texts() if dataset.template else ()
   features = evaluator.features(variables)
   evaluation = evaluator.count(features)
-  show_evaluation(int(state.step), evaluation, data.dataset)
+  show_evaluation(int(state.step), evaluation, dataset)
   if not is_first():
     return
   texts = serving_texts(data)
@@ -88,9 +89,11 @@ def write(data: Data, evaluator: Evaluator, state: TrainState, folder: pathlib.P
     facts={
       "step": int(state.step),
       "metrics": evaluation.metrics,
-      "split": data.dataset.gallery_split,
+      "split": dataset.gallery_split,
+      "texts": dataset.text_names,
       "config": config_to_json(config),
-      "example_texts": example_texts(data.dataset.queries.texts),
+      "example_texts": example_texts(dataset.queries.captions or dataset.queries.texts),
+      **({"text_templates": list(templates)} if templates else {}),
     },
     samples=sample_queries(data, reader) if onnx else None,
   )

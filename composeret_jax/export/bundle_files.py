@@ -61,7 +61,7 @@ def write_bundle(folder: pathlib.Path, content: Content) -> None:
     folder,
     {
       **content.facts,
-      "format_version": layout.FORMAT_VERSION,
+      "format_version": layout.FORMAT_VERSION if "text_templates" in content.facts else layout.VERSION_AS_TYPED,
       "jax_version": jax.__version__,
       "feature_dim": feature_dim,
       "mean_norm": float(np.linalg.norm(features.images, axis=1).mean()),

@@ -91,8 +91,10 @@ class PreparedData:
 def in_template(queries: QueryTable, fields: Sequence[Mapping[str, str]], template: TextTemplate) -> QueryTable:
   """The queries with their texts as the template says; raises InputError for a field that one lacks."""
   texts = [template.fill(own, f"query {number}") for number, own in enumerate(fields)]
-  first, variants = [own[0] for own in texts], [own[1:] for own in texts]
-  return dataclasses.replace(queries, texts=first, variants=variants if len(template.texts) > 1 else ())
+  first: list[str] = [own[0] for own in texts]
+  variants: Sequence[tuple[str, ...]] = [own[1:] for own in texts]
+  variants = variants if len(template.texts) > 1 else ()
+  return dataclasses.replace(queries, texts=first, variants=variants, captions=queries.texts)
 
 
 def query_table(queries: Sequence[Query], text_query: str) -> QueryTable:

@@ -9,15 +9,20 @@ from data_pipelines.input_error import InputError
 CAPTION = "caption"  # the field that the queries of every data set have
 
 
+AS_TYPED = f"{{{CAPTION}}}"
+
+
 @dataclasses.dataclass(frozen=True)
 class TextTemplate:
   """A query's texts, whose composed features are averaged; `{name}` is replaced by that field of the query, unchanged.
 
   The characters of `strips` are taken from both ends of each field first. A model is trained with the first text.
+  `typed` is the text of what a user types, where `texts` have fields that nobody types.
   """
 
   texts: tuple[str, ...]
   strips: str = ""
+  typed: str = ""
 
   @property
   def fields(self) -> set[str]:
@@ -33,42 +38,61 @@ class TextTemplate:
     stripped = {name: value.strip(self.strips) if self.strips else value for name, value in fields.items()}
     return tuple(text.format_map(stripped) for text in self.texts)
 
+  def typed_texts(self) -> tuple[str, ...]:
+    """The templates of what a user types, which have the field CAPTION alone; () where texts stay as they are typed.
+
+    Raises InputError where there is none.
+    """
+    texts = self.texts if self.fields <= {CAPTION} else (self.typed,)
+    if not all(texts):
+      lacking = ", ".join(sorted(self.fields - {CAPTION}))
+      raise InputError(
+        f"config.text_template has {lacking}, which no user types: expected a text with {{{CAPTION}}} alone, which "
+        "--config.text_template gives"
+      )
+    return () if texts == (AS_TYPED,) else texts
+
   def __str__(self) -> str:
     return " | ".join(self.texts)
 
 
+_DOLLAR = "a photo of $ that {caption}"
+
+
 # LinCIR's and SEARLE's texts of FashionIQ, in both orders of its captions.
 _BOTH_ORDERS = TextTemplate(
-  ("a photo of $ that {caption_0} and {caption_1}", "a photo of $ that {caption_1} and {caption_0}"), ".?, "
+  ("a photo of $ that {caption_0} and {caption_1}", "a photo of $ that {caption_1} and {caption_0}"),
+  strips=".?, ",
+  typed=_DOLLAR,
 )
 
 
-_DOLLAR = TextTemplate(("a photo of $ that {caption}",))
+_STAR = "a photo of * , {caption}"
 
 
 # By name, then by data set: what the published programs have. For the others they have no text.
 PRESETS: dict[str, dict[str, TextTemplate]] = {
   "magic_lens": {
-    "circo": TextTemplate(("find {shared_concept} but {caption}",)),
-    "fashion_iq": TextTemplate(("{caption_0} and {caption_1}",)),
-    "imagenet_domains": TextTemplate(("find this object in {domain}",)),
+    "circo": TextTemplate(("find {shared_concept} but {caption}",), typed=AS_TYPED),
+    "fashion_iq": TextTemplate(("{caption_0} and {caption_1}",), typed=AS_TYPED),
+    "imagenet_domains": TextTemplate(("find this object in {domain}",), typed=AS_TYPED),
   },
   "lincir": {
-    "circo": _DOLLAR,
-    "cirr": _DOLLAR,
+    "circo": TextTemplate((_DOLLAR,)),
+    "cirr": TextTemplate((_DOLLAR,)),
     "fashion_iq": _BOTH_ORDERS,
-    "genecis": TextTemplate(("a photo of $ that {condition}",)),
+    "genecis": TextTemplate(("a photo of $ that {condition}",), typed=_DOLLAR),
   },
-  "searle": {"circo": _DOLLAR, "cirr": _DOLLAR, "fashion_iq": _BOTH_ORDERS},
+  "searle": {"circo": TextTemplate((_DOLLAR,)), "cirr": TextTemplate((_DOLLAR,)), "fashion_iq": _BOTH_ORDERS},
   "pic2word": {
-    "cirr": TextTemplate(("a photo of * , {caption}",)),
-    "fashion_iq": TextTemplate(("a photo of * , {caption_1} and {caption_0}",)),
-    "imagenet_domains": TextTemplate(("a {domain} of *",)),
-    "coco_objects": TextTemplate(("a photo of * and {query_class} and {other_classes}",)),
+    "cirr": TextTemplate((_STAR,)),
+    "fashion_iq": TextTemplate(("a photo of * , {caption_1} and {caption_0}",), typed=_STAR),
+    "imagenet_domains": TextTemplate(("a {domain} of *",), typed=_STAR),
+    "coco_objects": TextTemplate(("a photo of * and {query_class} and {other_classes}",), typed=_STAR),
   },
   "bge_vl": {
-    "circo": TextTemplate(("Find a picture that also {shared_concept}, but {caption}.",)),
-    "fashion_iq": TextTemplate(("{caption_0}, and {caption_1}",)),
+    "circo": TextTemplate(("Find a picture that also {shared_concept}, but {caption}.",), typed=AS_TYPED),
+    "fashion_iq": TextTemplate(("{caption_0}, and {caption_1}",), typed=AS_TYPED),
   },
 }
 

@@ -4,11 +4,16 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from composeret_jax.export.bundle import export
+from composeret_jax.serving.bundle import load
 from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
+from data_pipelines.input_error import InputError
+from data_pipelines.texts.templates import PRESETS, TextTemplate
 
 
 def features(config, folder):
@@ -38,3 +43,46 @@ def test_variants_are_averaged_on_the_sphere_and_results_name_them(config, tmp_p
   expected = np.mean(composed, axis=0)
   expected *= config.model.radius / np.linalg.norm(expected, axis=1, keepdims=True)
   np.testing.assert_allclose(both.composed, expected, rtol=1e-4, atol=1e-4)
+
+
+def in_templates(config, folder, template, *variants):
+  """A bundle of a run of no steps with these texts, the run, and what its evaluation compared."""
+  config.model.text_encoder.words, config.num_train_steps = "unicode", 0
+  config.text_template, config.text_variants = template, variants
+  train(config, folder / "run")
+  export(config, folder / "run", folder / "bundle")
+  return load(folder / "bundle"), open_run(config, folder / "run"), features(config, folder / "run")
+
+
+@pytest.mark.parametrize("variants", [(), ("hat {caption}",)])
+def test_a_bundle_puts_typed_texts_into_the_templates(config, tmp_path, variants):
+  bundle, run, expected = in_templates(config, tmp_path, "now {caption} and cat", *variants)
+  queries = run.dataset.queries
+  typed = [text.removeprefix("now ").removesuffix(" and cat") for text in queries.texts]
+  pixels = run.dataset.gallery_pixels[np.asarray(queries.references)]
+  composed = expected.composed / config.model.radius
+  np.testing.assert_allclose(bundle.compose(pixels, typed), composed, atol=1e-5)
+  text_only = expected.text_only / config.model.radius
+  np.testing.assert_allclose(bundle.text_only(typed), text_only, atol=1e-5)
+  features, norms = bundle.encode_with_norms(pixels)
+  np.testing.assert_allclose(bundle.compose_features(features, typed, norms), composed, atol=1e-5)
+  assert bundle.info["text_templates"] == ["now {caption} and cat", *variants]
+  assert bundle.info["texts"] == run.dataset.text_names
+  assert set(bundle.info["example_texts"]) <= set(typed)
+  with pytest.raises(InputError, match="no word of 'gibberish'"):
+    bundle.compose(pixels[:1], ["gibberish"])  # though the template has known words
+  assert bundle.unknown_words("gibberish dark") == ["gibberish"]
+
+
+def test_a_bundle_whose_texts_are_as_typed_is_what_older_programs_read(config, tmp_path):
+  bundle, _, _ = in_templates(config, tmp_path, "{caption}")
+  assert bundle.info["format_version"] == 2 and "text_templates" not in bundle.info
+
+
+def test_fields_that_nobody_types_need_a_template_for_typed_texts():
+  for preset, datasets in PRESETS.items():
+    for template in datasets.values():
+      texts = template.typed_texts()
+      assert texts == (() if preset in ("magic_lens", "bge_vl") else (texts[0].format(caption="{caption}"),))
+  with pytest.raises(InputError, match="has thing, which no user types: expected a text with {caption} alone"):
+    TextTemplate(("{caption} of {thing}",)).typed_texts()

@@ -25,6 +25,7 @@ from composeret_jax.serving.bundle.programs import read_program
 from data_pipelines.input_error import InputError
 from data_pipelines.paths import local_path
 from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
+from data_pipelines.texts.templates import AS_TYPED
 
 # Programs run on batches of these sizes, padded: few shapes are compiled, and a row's feature does not depend on the
 # rows beside it. Batches of different sizes give features that differ by rounding (1e-7).
@@ -46,7 +47,8 @@ class Bundle:
   A composer takes an image's raw feature, whose length the unit feature has lost: `norms`, float32 [num], are these
   lengths, and `feature * norm` is the raw feature. Images are paths, bytes, PIL images or uint8 arrays [height, width,
   3] of any size. Any number of rows; they go through the device in batches of BATCH_SIZES, each compiled on first use.
-  May be called from several threads.
+  May be called from several threads. Texts are as users type them: they are put into the templates of
+  `info["text_templates"]`, where there are some, and a query is the mean over these.
 
   `image_size` is the side in pixels to which `resizing` brings images. `composes_features` says whether
   `compose_features` works: not for a composer that needs the image, as it composes the image encoder's maps, or the
@@ -68,6 +70,7 @@ class Bundle:
     self.image_size: int = info["image_size"]
     self.resizing = Resizing(info["resize"], info["interpolation"])
     self.composes_features = COMPOSE_FEATURES in programs
+    self._templates: Sequence[str] = info.get("text_templates", (AS_TYPED,))
     self._programs = programs
     self._weights = weights
     self._tokens = tokens
@@ -103,7 +106,7 @@ class Bundle:
     """`compose`, and the lengths of the raw composed features, with which a next text can turn them further."""
     _check_sequence("images", images)
     _check_texts(texts, len(images))
-    return self._run(COMPOSE_QUERY, len(texts), lambda rows: [self._pixels(images, rows), self._tokens(texts[rows])])
+    return self._composed(COMPOSE_QUERY, texts, lambda rows: [self._pixels(images, rows)])
 
   def compose_features(self, features: np.ndarray, texts: Sequence[str], norms: np.ndarray | None = None) -> np.ndarray:
     """The features of what each text makes of an encoded image, or of a composed query.
@@ -123,9 +126,7 @@ class Bundle:
     norms = np.full(len(features), self.info["mean_norm"]) if norms is None else norms
     norms = _rows("norms", norms, (len(features),))
     _check_texts(texts, len(features))
-    return self._run(
-      COMPOSE_FEATURES, len(texts), lambda rows: [features[rows], norms[rows], self._tokens(texts[rows])]
-    )
+    return self._composed(COMPOSE_FEATURES, texts, lambda rows: [features[rows], norms[rows]])
 
   def text_only(self, texts: Sequence[str]) -> np.ndarray:
     """The features of what each text makes of the mean reference of the gallery that the model was evaluated on."""
@@ -134,7 +135,22 @@ class Bundle:
   def text_only_with_norms(self, texts: Sequence[str]) -> FeaturesAndNorms:
     """`text_only`, and the lengths of the raw features, with which a next text can turn them further."""
     _check_texts(texts, len(texts))
-    return self._run(COMPOSE_TEXTS, len(texts), lambda rows: [self._tokens(texts[rows])])
+    return self._composed(COMPOSE_TEXTS, texts, lambda rows: [])
+
+  def _composed(
+    self, program: str, texts: Sequence[str], inputs: Callable[[slice], list[np.ndarray]]
+  ) -> FeaturesAndNorms:
+    """A program over all texts in each template: the mean of the features, at length 1 again, and that of the norms."""
+
+    def in_template(template: str) -> FeaturesAndNorms:
+      return self._run(program, len(texts), lambda rows: [*inputs(rows), self._tokens(texts[rows], template)])
+
+    features, norms = zip(*map(in_template, self._templates), strict=True)
+    if len(features) == 1:
+      return features[0], norms[0]
+    mean = np.mean(features, axis=0, dtype=np.float32)
+    lengths = np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return mean / lengths, np.mean(norms, axis=0, dtype=np.float32)
 
   def _pixels(self, images: Images, rows: slice) -> np.ndarray:
     """uint8 pixels [num, image_size, image_size, 3]; an image without a name goes by its number."""

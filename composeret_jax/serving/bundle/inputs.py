@@ -13,6 +13,7 @@ from PIL import Image
 from composeret_jax.serving.bundle.layout import TEXT_FILES, WORD_PIECES, WORDS
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import decode_image, readable, Resizing, square_pixels
+from data_pipelines.texts.templates import AS_TYPED, CAPTION
 from data_pipelines.texts.vocabulary import PADDING, Vocabulary
 from data_pipelines.texts.wordpieces import WordPieces
 from data_pipelines.texts.words import SPLITTERS
@@ -64,15 +65,17 @@ class TokenBatches:
   reader: Vocabulary | WordPieces
   max_length: int
 
-  def __call__(self, texts: Sequence[str]) -> np.ndarray:
+  def __call__(self, texts: Sequence[str], template: str = AS_TYPED) -> np.ndarray:
     """int32 [num, length], padded with negative numbers; length is a power of two from SHORTEST on, or the largest.
 
-    Raises InputError for a text of which no word is known; a blank text has none, and passes.
+    `template` says what each text is put into. Raises InputError for a text of which no word is known; a blank text has
+    none, and passes.
     """
     for text in texts:
       if text.strip() and not self.reader.knows(text):
         named = ", ".join(self.reader.unknown(text)[:10])[:200]
         raise InputError(f"no word of {text[:50]!r} is known to the model{f': {named}' if named else ''}")
+    texts = [template.format_map({CAPTION: text}) for text in texts]
     if isinstance(self.reader, WordPieces):
       self.reader.warn_of_cuts(texts)
     tokens = self.reader.encode(texts)

@@ -7,9 +7,13 @@ from typing import Any
 
 from data_pipelines.files import file_sha256
 from data_pipelines.input_error import InputError
+from data_pipelines.texts.templates import CAPTION, mistake_of_template, TextTemplate
 from data_pipelines.untrusted_json import is_count, is_texts, read_json
 
-FORMAT_VERSION = 2  # a new number whenever a program that reads the old one would go wrong
+FORMAT_VERSION = 3  # a new number whenever a program that reads the old one would go wrong
+
+
+VERSION_AS_TYPED = 2  # of bundles without `text_templates`, as older programs read them
 
 
 INFO = "bundle.json"
@@ -53,6 +57,9 @@ DTYPES = {"F32": "float32"}  # of weights, as safetensors and NumPy call them
 MAX_IMAGE_SIZE = 4_096
 
 
+MAX_TEMPLATES, MAX_TEMPLATE = 16, 1_000  # how many texts a query becomes, and the characters of each template
+
+
 MAX_NAME = 255  # of a file; no longer one is there
 
 
@@ -76,6 +83,16 @@ def _are_files(value: Any) -> bool:
   return isinstance(value, dict) and all(
     isinstance(file, dict) and is_count(file.get("size"), most=2**63) and isinstance(file.get("sha256"), str)
     for file in value.values()
+  )
+
+
+def _are_templates(value: Any) -> bool:
+  """Texts with the field of what a user types, and no other."""
+  return (
+    is_texts(value)
+    and 0 < len(value) <= MAX_TEMPLATES
+    and all(len(text) <= MAX_TEMPLATE and not mistake_of_template(text) for text in value)
+    and all(TextTemplate((text,)).fields == {CAPTION} for text in value)
   )
 
 
@@ -106,7 +123,11 @@ FIELDS: dict[str, type | Callable[[Any], bool]] = {
 }
 
 
-OPTIONAL_FIELDS: dict[str, type | Callable[[Any], bool]] = {"example_texts": is_texts}
+OPTIONAL_FIELDS: dict[str, type | Callable[[Any], bool]] = {
+  "example_texts": is_texts,
+  "texts": str,
+  "text_templates": _are_templates,
+}
 
 
 def program_file(program: str) -> str:
@@ -129,9 +150,10 @@ def read_info(folder: pathlib.Path) -> tuple[dict[str, Any], str]:
   info = read_json(_inside(folder, INFO))
   if not isinstance(info, dict) or "format_version" not in info:
     raise InputError(f"{folder / INFO} is no description of a bundle")
-  if info["format_version"] != FORMAT_VERSION:
+  if info["format_version"] not in (VERSION_AS_TYPED, FORMAT_VERSION):
     raise InputError(
-      f"{folder / INFO} has format version {str(info['format_version'])[:20]}, this program reads {FORMAT_VERSION}"
+      f"{folder / INFO} has format version {str(info['format_version'])[:20]}, this program reads {VERSION_AS_TYPED} "
+      f"and {FORMAT_VERSION}"
     )
   content = _inside(folder, INFO).read_bytes()
   line = checksum_line(content).encode()

@@ -64,7 +64,11 @@ def with_file(name):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    (lambda info: info.update(format_version=3), "format version 3, this program reads 2"),
+    (lambda info: info.update(format_version=4), "format version 4, this program reads 2 and 3"),
+    (lambda info: info.update(text_templates=["a photo"]), "of another type: text_templates"),
+    (lambda info: info.update(text_templates=["{caption.__class__}"]), "of another type: text_templates"),
+    (lambda info: info.update(text_templates=["{caption} {thing}"]), "of another type: text_templates"),
+    (lambda info: info.update(text_templates=[]), "of another type: text_templates"),
     (lambda info: info.update(decoder_version=99), "pixels of decoder 99"),
     (lambda info: info.update(step="2"), "of another type: step"),
     (lambda info: info.pop("arrays"), "of another type: arrays"),
