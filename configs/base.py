@@ -47,7 +47,7 @@ def set_hard_negatives(config: ml_collections.ConfigDict) -> None:
   """Images that stand against a query's target beside the batch."""
   config.hard_negatives = ml_collections.ConfigDict()
   # Every so many steps each training image gets the `num` images of another label that the model finds most like it:
-  # every loss but the soft triplet sees the negatives of a query's target too. Needs data.placement "device"; 0: none.
+  # the loss sees the negatives of a query's target too. Needs data.placement "device"; 0: none.
   config.hard_negatives.every_steps = 0
   config.hard_negatives.num = 1
 

@@ -166,7 +166,7 @@ def test_what_is_added_is_checked_by_what_it_declares():
   assert sorted(mistakes(config)) == [
     "config.best_metric is 'R@5', expected one of R@1, R@3 (did you mean 'R@3'?)",
     "config.data.num_greys is 1, expected at least 2",
-    "config.loss is 'hinge', expected batch_based_classification or info_nce or sigmoid with "
+    "config.loss is 'hinge', expected batch_based_classification or info_nce or sigmoid or soft_triplet with "
     "config.hard_negatives.every_steps above 0",
     "config.model.composer_options.scale is 0.0, expected above 0",
     "config.model.composer_options.size is no option of offset, which has: scale",

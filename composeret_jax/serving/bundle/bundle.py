@@ -150,7 +150,7 @@ class Bundle:
       return features[0], norms[0]
     mean = np.mean(features, axis=0, dtype=np.float32)
     lengths = np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return mean / lengths, np.mean(norms, axis=0, dtype=np.float32)
+    return mean / lengths, np.asarray(np.mean(norms, axis=0, dtype=np.float32))
 
   def _pixels(self, images: Images, rows: slice) -> np.ndarray:
     """uint8 pixels [num, image_size, image_size, 3]; an image without a name goes by its number."""

@@ -221,6 +221,38 @@ def test_soft_triplet_is_the_mean_over_triplets_in_a_loop():
   np.testing.assert_allclose(loss, np.mean(terms), rtol=1e-5)
 
 
+def soft_triplets_by_hand(composed, targets, triplets, others, labels, target_labels, masks_targets):
+  """The mean over drawn and given triplets, one after the other; a right image makes a triplet of no loss."""
+  vectors = np.concatenate([composed, targets]).astype(np.float64)
+
+  def term(anchor, positive, negative):
+    return np.log1p(np.exp(np.sum((anchor - positive) ** 2) - np.sum((anchor - negative) ** 2)))
+
+  terms = []
+  for anchor, positive, negative in np.asarray(triplets):
+    is_right = masks_targets and target_labels[anchor % len(targets)] == target_labels[negative % len(targets)]
+    terms.append(0 if is_right else term(vectors[anchor], vectors[positive], vectors[negative]))
+  for row, own in enumerate(others):
+    for other, label in zip(own, labels[row], strict=True):
+      is_right = label in (target_labels[row], ABSENT)
+      terms.append(0 if is_right else term(composed[row], targets[row], other))
+  return np.mean(terms)
+
+
+@pytest.mark.parametrize("block_rows", [0, 1, 3])
+@pytest.mark.parametrize("masks_targets", [False, True])
+def test_each_given_negative_is_one_more_triplet_of_the_soft_triplet_loss(block_rows, masks_targets):
+  composed, targets = features(4)
+  given, _, target_labels = hard_negatives()
+  labels = np.array([[1, 9], [0, 3], [8, ABSENT], [0, -1]])  # the last query's first is right
+  triplets = sample_triplets(jax.random.key(2), 4)
+  expected = soft_triplets_by_hand(composed, targets, triplets, given, labels, target_labels, masks_targets)
+  arrays = map(jnp.asarray, (given, labels, target_labels))
+  negatives = HardNegatives(*arrays, masks_targets=masks_targets)
+  loss = soft_triplet_loss(*map(jnp.asarray, (composed, targets)), triplets, block_rows, negatives=negatives)
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
 def test_soft_triplet_stays_finite_where_the_exponential_does_not():
   composed, targets = jnp.full((2, 4), 100.0), jnp.full((2, 4), -100.0)
   loss = soft_triplet_loss(composed, targets, jnp.array([[0, 2, 1]]))
@@ -339,6 +371,8 @@ def test_targets_of_one_label_and_absent_images_are_no_negatives_and_gradients_a
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
   for name in TAKING_NEGATIVES:
     bias = {"bias": jnp.array(0.0)} if losses.LOSSES[name].has_bias else {}
-    function = functools.partial(losses.LOSSES[name].function, block_rows=block_rows, negatives=negatives, **bias)
+    drawn = {"triplets": sample_triplets(jax.random.key(0), 4)} if losses.LOSSES[name].draws_triplets else {}
+    given = {"block_rows": block_rows, "negatives": negatives} | bias | drawn
+    function = functools.partial(losses.LOSSES[name].function, **given)
     for gradient in jax.grad(function, argnums=(0, 1))(composed, targets):
       assert np.isfinite(gradient).all()

@@ -121,13 +121,18 @@ def test_a_batch_of_one_has_no_negatives(config):
 def test_what_hard_negatives_forbid(config):
   config.hard_negatives.every_steps, config.data.placement = 5, "device"
   assert not mistakes(config)
-  config.loss, config.train.steps_per_call = "soft_triplet", 4
+  config.train.steps_per_call = 4
   config.num_train_steps = config.log_every_steps = config.eval_every_steps = config.checkpoint_every_steps = 8
   assert mistakes(config) == [
     "config.hard_negatives.every_steps is 5, expected a multiple of config.train.steps_per_call = 4",
-    "config.loss is 'soft_triplet', expected batch_based_classification or info_nce or sigmoid with "
-    "config.hard_negatives.every_steps above 0",
   ]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_takes_negatives(config, loss):
+  config.hard_negatives.every_steps, config.data.placement = 5, "device"
+  config.loss, config.loss_reference_as_negative, config.loss_label_mask = loss, True, True
+  assert not mistakes(config)
 
 
 def test_reranking_needs_a_trained_text_decoder(config):
