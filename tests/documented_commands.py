@@ -1,0 +1,30 @@
+"""The commands that documents show: `composeret MODE ...` and `launch.py ...`, as lists of arguments."""
+
+import pathlib
+import re
+import shlex
+
+ROOT = pathlib.Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:^|\s)(composeret|\S*launch\.py)\s+(?=[\w-])(.*)")
+
+
+def commands(document: pathlib.Path) -> list[tuple[str, list[str]]]:
+  """(mode, its arguments) for each command in the blocks of a document, in their order."""
+  found = []
+  for language, block in BLOCK.findall(document.read_text(encoding="utf-8")):
+    if language in ("", "bash", "sh", "console"):
+      for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+        if match := COMMAND.search(line):
+          ends_a_quote = match[2].count('"') % 2  # a command for another shell, as ssh's
+          text = match[2].rpartition('"')[0] if ends_a_quote else match[2]
+          found.append(_mode_and_arguments(match[1], shlex.split(text, comments=True)))
+  return found
+
+
+def _mode_and_arguments(program: str, arguments: list[str]) -> tuple[str, list[str]]:
+  if program == "composeret":
+    return arguments[0], arguments[1:]
+  modes = [argument.removeprefix("--mode=") for argument in arguments if argument.startswith("--mode=")]
+  return (modes or ["train"])[0], [argument for argument in arguments if not argument.startswith("--mode=")]
