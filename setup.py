@@ -30,6 +30,11 @@ ONNX = [
   "onnxruntime>=1.24",
 ]
 
+# Workdirs, data and bundles in buckets: Orbax and etils.epath read and write them through fsspec. S3 needs s3fs, whose
+# botocore needs python-dateutil 2.
+CLOUD = ["etils[epath]>=1.14", "fsspec>=2026.9", "gcsfs>=2026.9"]
+S3 = ["s3fs>=2026.9"]
+
 # `make docs`.
 DOCS = ["furo>=2025.9", "myst-parser>=5", "sphinx>=9"]
 
@@ -43,7 +48,9 @@ DEV = [
   *DATASETS,
   *ONNX,
   *DOCS,
+  *CLOUD,
   "beartype>=0.20",
+  "gcp-storage-emulator>=2026.7",
   "hypothesis>=6.150",
   *NOTEBOOK,
   "mypy>=2.4",
@@ -113,6 +120,7 @@ setup(
     "transformers>=5",
   ],
   extras_require={
+    "cloud": [*CLOUD, *S3],
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else

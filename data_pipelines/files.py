@@ -11,15 +11,24 @@ import shutil
 from typing import BinaryIO
 import uuid
 
+from data_pipelines.buckets.addresses import AnyPath, is_address, objects, read_object, write_object
+
 CHECKSUMS = "files.sha256"  # as `sha256sum --check` reads it
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux' renameat2
 NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # of kernels and file systems without it
 
 
-def write_whole(file: pathlib.Path, content: bytes | str) -> None:
-  """Replaces `file` by `content` (text as UTF-8); killed at any moment, it is the old one or the new one."""
+def write_whole(file: AnyPath, content: bytes | str) -> None:
+  """Replaces `file` by `content` (text as UTF-8); killed at any moment, it is the old one or the new one.
+
+  `file` may be in a bucket, whose objects are replaced whole.
+  """
+  encoded = content.encode() if isinstance(content, str) else content
+  if is_address(file):
+    write_object(file, encoded)
+    return
   with open_whole(file) as stream:
-    stream.write(content.encode() if isinstance(content, str) else content)
+    stream.write(encoded)
 
 
 @contextlib.contextmanager
@@ -105,19 +114,21 @@ def _take_place(partial: pathlib.Path, folder: pathlib.Path, old: pathlib.Path) 
   shutil.rmtree(old, ignore_errors=True)
 
 
-def file_sha256(file: pathlib.Path) -> str:
-  """A file's SHA-256 in hexadecimal digits."""
+def file_sha256(file: AnyPath) -> str:
+  """A file's SHA-256 in hexadecimal digits; an object of a bucket is read at once."""
+  if is_address(file):
+    return hashlib.sha256(read_object(file)).hexdigest()
   with file.open("rb") as stream:
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_checksums(folder: pathlib.Path, without: Collection[str] = ()) -> None:
-  """Writes the checksums of all files under a folder but some."""
+def write_checksums(folder: AnyPath, without: Collection[str] = ()) -> None:
+  """Writes the checksums of all files under a folder but some; in a bucket, of what is read back from there."""
   lines = [f"{file_sha256(folder / name)}  {name}\n" for name in _files(folder) if name not in without]
   write_whole(folder / CHECKSUMS, "".join(lines))
 
 
-def changed_files(folder: pathlib.Path, without: Collection[str] = (), *, under: str = "") -> list[str]:
+def changed_files(folder: AnyPath, without: Collection[str] = (), *, under: str = "") -> list[str]:
   """Files that are gone, new or not what they were; CHECKSUMS itself where it is not there or cannot be read.
 
   Only files whose names begin with `under` are read.
@@ -133,5 +144,7 @@ def changed_files(folder: pathlib.Path, without: Collection[str] = (), *, under:
   return changed + sorted(new)
 
 
-def _files(folder: pathlib.Path) -> list[str]:
+def _files(folder: AnyPath) -> list[str]:
+  if is_address(folder):
+    return list(objects(folder))
   return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

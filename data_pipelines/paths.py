@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 
+from data_pipelines.buckets.addresses import AnyPath, bucket_path, is_address
 from data_pipelines.input_error import InputError
 
 REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
@@ -60,15 +61,25 @@ def local_path(text: str | os.PathLike[str], name: str) -> pathlib.Path:
     raise InputError(f"{name}={text} cannot be used: {error} Set {name} to a path without ~, or HOME") from error
 
 
+def path_or_address(text: str | os.PathLike[str], name: str) -> AnyPath:
+  """`local_path`, or the folder of a bucket that a `gs://` or `s3://` address names, as `bucket_path` gives it."""
+  return bucket_path(text, name) if is_address(text) else local_path(text, name)
+
+
+def absolute(path: AnyPath) -> AnyPath:
+  """The path without links; an address stays."""
+  return path if is_address(path) else path.resolve()
+
+
 def prepared_folder(configured: str) -> pathlib.Path:
   """The folder that the configuration names; by default `composeret_jax` in the user's cache folder."""
   default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
   return local_path(configured or default, "config.data.prepared_dir")
 
 
-def check_apart(output: pathlib.Path, output_name: str, data: pathlib.Path, data_name: str) -> None:
+def check_apart(output: AnyPath, output_name: str, data: AnyPath, data_name: str) -> None:
   """Raises InputError when `output` lies in the folder `data`, where it would be read as data; hidden ones are not."""
-  output, data = output.resolve(), data.resolve()
+  output, data = absolute(output), absolute(data)
   if not output.is_relative_to(data):
     return
   if not any(part.startswith(".") for part in output.relative_to(data).parts):

@@ -2,26 +2,30 @@
 
 import json
 import math
-import pathlib
+import os
 from typing import Any, TypeGuard
 
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.input_error import InputError
 
 MAX_BYTES = 64_000_000
 
 
-def read_json(file: pathlib.Path, max_bytes: int = MAX_BYTES) -> Any:
+def read_json(file: AnyPath, max_bytes: int = MAX_BYTES) -> Any:
   """The content of a file; raises InputError with the file when it is too long or no JSON."""
-  size = file.stat().st_size
-  if size > max_bytes:
-    raise InputError(f"{file} has {size:,} bytes, expected at most {max_bytes:,}")
+  with file.open("rb") as stream:
+    size = stream.seek(0, os.SEEK_END)
+    if size > max_bytes:
+      raise InputError(f"{file} has {size:,} bytes, expected at most {max_bytes:,}")
+    stream.seek(0)
+    content = stream.read(max_bytes)
   try:
-    return parse_json(file.read_bytes())
+    return parse_json(content)
   except ValueError as error:
     raise InputError(f"{file} is no JSON: {error}") from error
 
 
-def read_json_object(file: pathlib.Path) -> dict[str, Any]:
+def read_json_object(file: AnyPath) -> dict[str, Any]:
   """`read_json` of an object; raises InputError with the file when it holds something else."""
   fields = read_json(file)
   if not isinstance(fields, dict):

@@ -13,11 +13,13 @@ FACE = "composeret_jax"  # what users import by name, from any room
 # A module imports from its own room and from rooms above it in this list.
 ROOMS = (
   "data_pipelines.input_error",
+  "data_pipelines.buckets.addresses",
   "data_pipelines.field_rules",
   "data_pipelines.untrusted_json",
   "data_pipelines.files",
   "data_pipelines.locks",
   "data_pipelines.paths",
+  "data_pipelines.buckets",
   "data_pipelines.folders",
   "data_pipelines.worker_processes",
   "data_pipelines.protocol",

@@ -48,11 +48,12 @@ def main(_) -> None:
 
 def _check_apart_from_data(data_dir: str) -> None:
   """Raises InputError if the program would write among the data that it reads."""
-  from data_pipelines.paths import check_apart, local_path
+  from data_pipelines.paths import check_apart, path_or_address
 
   for flag in (run_flags.WORKDIR, run_flags.BUNDLE, run_flags.TOWERS, run_flags.SUBMISSION):
     if flag.value and data_dir:
-      check_apart(run_flags.path(flag), f"--{flag.name}", local_path(data_dir, "config.data.dir"), "config.data.dir")
+      output, data = run_flags.path_or_bucket(flag), path_or_address(data_dir, "config.data.dir")
+      check_apart(output, f"--{flag.name}", data, "config.data.dir")
 
 
 def _require(needed: tuple[flags.FlagHolder, ...]) -> None:

@@ -5,8 +5,9 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.input_error import InputError
-from data_pipelines.paths import local_path
+from data_pipelines.paths import local_path, path_or_address
 
 CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Configuration: a packaged name or a file, with an argument after a colon, as in shapes:rotor."
@@ -74,3 +75,8 @@ def required_text(flag: flags.FlagHolder) -> str:
 def path(flag: flags.FlagHolder) -> pathlib.Path:
   """The local path that a flag names; raises InputError for an address (`gs://...`)."""
   return local_path(flag.value, f"--{flag.name}")
+
+
+def path_or_bucket(flag: flags.FlagHolder) -> AnyPath:
+  """The path that a flag names, on this machine or in a bucket (`gs://BUCKET/FOLDER`)."""
+  return path_or_address(flag.value, f"--{flag.name}")

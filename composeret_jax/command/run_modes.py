@@ -7,14 +7,14 @@ def train() -> None:
   """Prepares the data, trains a model, evaluates it; resumes a run."""
   from composeret_jax.training.train import train
 
-  train(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR))
+  train(run_flags.CONFIG.value, run_flags.path_or_bucket(run_flags.WORKDIR))
 
 
 def evaluate() -> None:
   """Prints the recalls of a trained run."""
   from composeret_jax.training.train import evaluate
 
-  evaluate(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR), run_flags.CHECKPOINT_STEP.value)
+  evaluate(run_flags.CONFIG.value, run_flags.path_or_bucket(run_flags.WORKDIR), run_flags.CHECKPOINT_STEP.value)
 
 
 def submit() -> None:
@@ -23,7 +23,7 @@ def submit() -> None:
 
   submit(
     run_flags.CONFIG.value,
-    run_flags.path(run_flags.WORKDIR),
+    run_flags.path_or_bucket(run_flags.WORKDIR),
     run_flags.path(run_flags.SUBMISSION),
     run_flags.CHECKPOINT_STEP.value,
   )
@@ -61,7 +61,9 @@ def import_original() -> None:
   """Imports a checkpoint of the original program."""
   from composeret_jax.training.import_original import import_checkpoint
 
-  import_checkpoint(run_flags.CONFIG.value, run_flags.path(run_flags.WORKDIR), run_flags.path(run_flags.CHECKPOINT))
+  import_checkpoint(
+    run_flags.CONFIG.value, run_flags.path_or_bucket(run_flags.WORKDIR), run_flags.path(run_flags.CHECKPOINT)
+  )
 
 
 def export() -> None:
@@ -70,7 +72,7 @@ def export() -> None:
 
   export(
     run_flags.CONFIG.value,
-    run_flags.path(run_flags.WORKDIR),
+    run_flags.path_or_bucket(run_flags.WORKDIR),
     run_flags.path(run_flags.BUNDLE),
     onnx=run_flags.ONNX.value,
     checkpoint_step=run_flags.CHECKPOINT_STEP.value,
@@ -83,7 +85,7 @@ def save_towers() -> None:
 
   save_towers(
     run_flags.CONFIG.value,
-    run_flags.path(run_flags.WORKDIR),
+    run_flags.path_or_bucket(run_flags.WORKDIR),
     run_flags.path(run_flags.TOWERS),
     run_flags.CHECKPOINT_STEP.value,
   )

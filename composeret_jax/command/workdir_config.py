@@ -7,7 +7,7 @@ import ml_collections
 
 from composeret_jax.training.config.same_run import config_from_json
 from data_pipelines.input_error import InputError
-from data_pipelines.paths import local_path
+from data_pipelines.paths import path_or_address
 from data_pipelines.untrusted_json import read_json_object
 
 MODES = ("eval", "submit", "export", "save_towers")
@@ -15,7 +15,7 @@ MODES = ("eval", "submit", "export", "save_towers")
 
 def get_config(workdir: str) -> ml_collections.ConfigDict:
   """The run's config.json; raises InputError where there is none. `--config.FIELD=VALUE` overrides it."""
-  file = local_path(workdir, "--workdir") / "config.json"
+  file = path_or_address(workdir, "--workdir") / "config.json"
   if not file.is_file():
     found = "" if file.parent.is_dir() else f" {file.parent} is no folder."
     raise InputError(f"{file} is not there.{found} Correct --workdir, or say the run's --config")

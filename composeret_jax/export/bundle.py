@@ -19,7 +19,7 @@ from composeret_jax.train_step.state import evaluated_variables, TrainState
 from composeret_jax.training.config.same_run import config_to_json
 from composeret_jax.training.resume import trained_state
 from composeret_jax.training.run import Data, open_trained_run
-from data_pipelines.files import replaced
+from data_pipelines.files import AnyPath, replaced
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.readers import TokenReader
 
@@ -35,7 +35,7 @@ NUM_SAMPLES = 8
 
 def export(
   config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
+  workdir: AnyPath,
   folder: pathlib.Path,
   *,
   onnx: bool = False,

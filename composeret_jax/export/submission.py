@@ -15,6 +15,7 @@ from composeret_jax.evaluation.ranking import NO_ROW
 from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.resume import trained_state
 from composeret_jax.training.run import open_trained_run
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.builder import SUBMISSION
 from data_pipelines.input_error import InputError
@@ -121,7 +122,7 @@ NUM_PROBLEMS_SHOWN = 10
 
 
 def submit(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path, checkpoint_step: str = ""
+  config: ml_collections.ConfigDict, workdir: AnyPath, folder: pathlib.Path, checkpoint_step: str = ""
 ) -> None:
   """Writes the files of a checkpoint in `workdir`, which `trained_state` chooses, to `folder`, and checks them.
 

@@ -20,6 +20,7 @@ from composeret_jax.pretrained.towers.tower_folder import open_image_folder, ope
 from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.resume import trained_state
 from composeret_jax.training.run import open_trained_run
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.files import replaced
 from data_pipelines.input_error import InputError
 
@@ -36,7 +37,7 @@ class Trained(NamedTuple):
 
 
 def save_towers(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, folder: pathlib.Path, checkpoint_step: str = ""
+  config: ml_collections.ConfigDict, workdir: AnyPath, folder: pathlib.Path, checkpoint_step: str = ""
 ) -> None:
   """Writes the fine-tuned towers of a checkpoint in `workdir`, which `trained_state` chooses, whole or not at all.
 

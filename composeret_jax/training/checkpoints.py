@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 import math
-import pathlib
 import sys
 import time
 from typing import Any, NamedTuple
@@ -21,7 +20,9 @@ from composeret_jax.models.variables import Variables
 from composeret_jax.train_step.state import TrainState
 from composeret_jax.training.config.same_run import config_from_json, config_to_json
 from composeret_jax.training.workdir.restorable import check_restorable
+from data_pipelines.buckets.addresses import AnyPath, is_address, move
 from data_pipelines.files import changed_files, write_checksums
+from data_pipelines.paths import absolute
 
 # By Orbax, after the checksums: when the step was saved, nothing of the state.
 WRITTEN_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
@@ -75,7 +76,7 @@ class Checkpoints:
 
   def __init__(
     self,
-    workdir: pathlib.Path,
+    workdir: AnyPath,
     config: ml_collections.ConfigDict,
     sources: Mapping[str, Any],
     identify_data: Callable[[], Mapping[str, Any]] = dict,
@@ -85,7 +86,7 @@ class Checkpoints:
     `sources` identifies what the encoders were read from: words, or checksums of files of weights, the trunk's too.
     `identify_data` returns what identifies the content of the data set; it is called when that is to be saved.
     """
-    self.folder = workdir.resolve() / FOLDER
+    self.folder = absolute(workdir) / FOLDER
     self._config = config
     self._sources = sources
     self._identify_data = identify_data
@@ -100,7 +101,7 @@ class Checkpoints:
       best_fn=rank,  # without it no metrics are written, and a resumed run forgets which was the best
       async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
     )
-    self._saving: int | None = None
+    self._saving = -1
     self._manager = ocp.CheckpointManager(self.folder, options=options)
 
   def __enter__(self) -> "Checkpoints":
@@ -142,14 +143,15 @@ class Checkpoints:
     aside = self.folder.with_name("damaged_checkpoints")
     with first_one_first("set_aside"):
       if is_first():
-        aside.mkdir(exist_ok=True)
         for step in steps:
-          self.path(step).rename(aside / f"{step}-{time.time_ns()}")
+          move(self.path(step), aside / f"{step}-{time.time_ns()}")
       self._manager.reload()
 
   def _seal(self) -> None:
     """By the first process, when everything is written and has no name yet: what cannot be restored gets none."""
-    for folder in self.folder.glob(f"{self._saving}{ocp.utils.TMP_DIR_SUFFIX}*"):
+    hidden = self.folder.glob(f"{self._saving}{ocp.utils.TMP_DIR_SUFFIX}*")
+    # In a bucket nothing is renamed: there Orbax marks the folder by a file that it writes after this.
+    for folder in [self.path(self._saving)] if is_address(self.folder) else hidden:
       check_restorable(folder)
       write_checksums(folder, WRITTEN_LAST)
 
@@ -163,7 +165,7 @@ class Checkpoints:
     step = self.latest_step()
     return "no checkpoint yet" if step is None else f"last good checkpoint: {self.path(step)}"
 
-  def path(self, step: int) -> pathlib.Path:
+  def path(self, step: int) -> AnyPath:
     """Where the checkpoint of a step is."""
     return self.folder / str(step)
 
@@ -209,7 +211,7 @@ class Checkpoints:
     return TrainState(**state, variables=variables, **optional)
 
 
-def newest_made_with(workdir: pathlib.Path) -> MadeWith | None:
+def newest_made_with(workdir: AnyPath) -> MadeWith | None:
   """What the newest checkpoint in `workdir` was made with that says so; None where no checkpoint does.
 
   Makes no folder.

@@ -18,13 +18,14 @@ from composeret_jax.training.config.check import check_config
 from composeret_jax.training.resume import model_state
 from composeret_jax.training.run import open_run, Run
 from composeret_jax.training.workdir.lock import locked
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.files import write_whole
 from data_pipelines.input_error import InputError
 
 EMBEDDING = "text_model.embedding_layer.weight"
 
 
-def import_checkpoint(config: ml_collections.ConfigDict, workdir: pathlib.Path, path: pathlib.Path) -> None:
+def import_checkpoint(config: ml_collections.ConfigDict, workdir: AnyPath, path: pathlib.Path) -> None:
   """Saves the original checkpoint at `path` in `workdir`, at its own step, ready to be evaluated and trained further.
 
   The momentum starts at zero. Raises InputError when `workdir` has checkpoints already, when the file cannot be read,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
-import pathlib
 import re
 import time
 
@@ -16,6 +15,8 @@ from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.parallel import Parallel
 from composeret_jax.train_step.state import TrainState
 from composeret_jax.train_step.step import make_train_step
+from composeret_jax.training.workdir.mirror import Mirror
+from data_pipelines.buckets.addresses import AnyPath
 
 
 class Speed:
@@ -260,7 +261,7 @@ def parse_steps(text: str) -> range:
 class StepTrace:
   """Writes one trace of `steps` under `folder`; a run that does not come by them writes none."""
 
-  def __init__(self, steps: range, folder: pathlib.Path):
+  def __init__(self, steps: range, folder: AnyPath):
     self._steps = steps
     self._folder = folder
     self._running = False
@@ -275,7 +276,8 @@ class StepTrace:
   def before(self, step: int) -> None:
     """Starts the trace ahead of its first step."""
     if step in self._steps and not self._running:
-      jax.profiler.start_trace(str(self._folder))
+      self._mirror = Mirror(self._folder)
+      jax.profiler.start_trace(str(self._mirror.folder))
       self._running = True
 
   def after(self, step: int, outputs) -> None:
@@ -286,4 +288,5 @@ class StepTrace:
 
   def _stop(self) -> None:
     jax.profiler.stop_trace()
+    self._mirror.close()
     self._running = False

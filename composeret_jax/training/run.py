@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import pathlib
 from typing import Any
 
 import ml_collections
@@ -22,7 +21,7 @@ from composeret_jax.training.workdir.compiled_programs import keep_compiled_prog
 from composeret_jax.training.workdir.made_with import check_resumes, config_to_evaluate, kept_words, trained_with
 from composeret_jax.training.workdir.same_data import check_same_data
 from data_pipelines.dataset import Dataset, open_dataset
-from data_pipelines.paths import prepared_folder
+from data_pipelines.paths import AnyPath, prepared_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Run:
   """
 
   config: ml_collections.ConfigDict
-  workdir: pathlib.Path
+  workdir: AnyPath
   dataset: Dataset
   texts: Texts
   model: RetrievalModel
@@ -60,7 +59,7 @@ class Run:
     return Data(self.config, self.dataset, self.texts)
 
 
-def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
+def open_run(config: ml_collections.ConfigDict, workdir: AnyPath) -> Run:
   """Opens the run of `workdir`, new or not.
 
   `config` is a configuration that `check_config` accepts. Raises InputError, before any data is opened, when it is not
@@ -72,7 +71,7 @@ def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
   return _open(config, workdir, saved)
 
 
-def open_trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str = "test") -> Run:
+def open_trained_run(config: ml_collections.ConfigDict, workdir: AnyPath, split: str = "test") -> Run:
   """Opens the trained run of `workdir` on a split of the data set of `config`, which may be another than it trained on.
 
   Raises InputError as `open_run` does.
@@ -81,7 +80,7 @@ def open_trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path, s
   return _open(config_to_evaluate(saved, config, workdir), workdir, saved, split)
 
 
-def _open(config: ml_collections.ConfigDict, workdir: pathlib.Path, saved: MadeWith | None, split: str = "test") -> Run:
+def _open(config: ml_collections.ConfigDict, workdir: AnyPath, saved: MadeWith | None, split: str = "test") -> Run:
   """Opens data, model and checkpoints; `saved` is what the newest checkpoint was made with."""
   keep_compiled_programs(config.data.compilation_cache)
   data = open_checked_data(

@@ -1,7 +1,5 @@
 """Training, from the newest checkpoint or from the start; and evaluation of what was trained."""
 
-import pathlib
-
 import jax
 import ml_collections
 
@@ -15,11 +13,12 @@ from composeret_jax.training.reports.terminal import say
 from composeret_jax.training.resume import newest_state, trained_state
 from composeret_jax.training.run import open_run, open_trained_run
 from composeret_jax.training.workdir.lock import locked
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.datasets.prepare import BUILDERS
 from data_pipelines.input_error import InputError
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def train(config: ml_collections.ConfigDict, workdir: AnyPath) -> None:
   """Trains from the newest checkpoint in `workdir`, or from the start, to `num_train_steps`; evaluates and reports.
 
   With no steps the untrained model is evaluated and saved. Asked by a signal to end, it saves a checkpoint and exits
@@ -47,7 +46,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     show_measured(step, measured)
 
 
-def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, checkpoint_step: str = "") -> None:
+def evaluate(config: ml_collections.ConfigDict, workdir: AnyPath, checkpoint_step: str = "") -> None:
   """Prints the recalls of a checkpoint in `workdir`, which `trained_state` chooses, on the data set of `config`.
 
   Raises InputError when there is no such checkpoint.

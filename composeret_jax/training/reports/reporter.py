@@ -14,28 +14,35 @@ from tensorboardX.proto.summary_pb2 import Summary
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Evaluation
 from composeret_jax.evaluation.report import results_picture
+from composeret_jax.training.workdir.mirror import Mirror
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.dataset import Dataset
 from data_pipelines.files import open_whole, write_whole
 from data_pipelines.untrusted_json import parse_json
 
 
 class Reporter:
-  """Writes one run's metrics under `workdir`. Names are the same everywhere; recalls are fractions in files."""
+  """Writes one run's metrics under `workdir`. Names are the same everywhere; recalls are fractions in files.
 
-  def __init__(self, workdir: pathlib.Path, config: ml_collections.ConfigDict, first_step: int):
+  Those of a workdir in a bucket are written to a local folder, from which each report is copied.
+  """
+
+  def __init__(self, workdir: AnyPath, config: ml_collections.ConfigDict, first_step: int):
     """Goes on after `first_step`: what an interrupted run reported beyond it is removed, and will come again."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    self._workdir = workdir
-    self._metrics_file = workdir / "metrics.jsonl"
+    self._mirror = Mirror(workdir)
+    self._folder = self._mirror.folder
+    self._metrics_file = self._mirror.fetch("metrics.jsonl")
     _keep_until(self._metrics_file, first_step)
-    self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
-    write_whole(workdir / "config.json", config.to_json(indent=2) + "\n")
+    self._events = tensorboardX.SummaryWriter(str(self._folder / "tensorboard"), purge_step=first_step + 1)
+    write_whole(self._folder / "config.json", config.to_json(indent=2) + "\n")
+    self._mirror.copy()
 
   def __enter__(self) -> "Reporter":
     return self
 
   def __exit__(self, *_) -> None:
     self._events.close()
+    self._mirror.close()
 
   def scalars(self, step: int, values: Mapping[str, float], split: str = "", texts: str = "") -> None:
     """Adds one line to metrics.jsonl, with split and texts that were measured, and each value to TensorBoard."""
@@ -48,6 +55,7 @@ class Reporter:
     scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
     self._events.file_writer.add_summary(Summary(value=scalars), step)
     self._events.flush()
+    self._mirror.copy()
 
   def evaluations(self, step: int, measured: Iterable[tuple[Evaluation, Dataset]]) -> None:
     """Reports metrics, and a picture of results as a file and in TensorBoard.
@@ -61,10 +69,11 @@ class Reporter:
         step, {f"{prefix}/{name}": value for name, value in evaluation.metrics.items()}, split, dataset.text_names
       )
       picture = results_picture(dataset, evaluation.ranks)
-      with open_whole(self._workdir / f"{file_prefix}results.png") as file:
+      with open_whole(self._folder / f"{file_prefix}results.png") as file:
         Image.fromarray(picture).save(file, "PNG")
       self._events.add_image(f"{prefix}/results", picture, step, dataformats="HWC")
     self._events.flush()
+    self._mirror.copy()
 
 
 class NoReporter:
@@ -83,7 +92,7 @@ class NoReporter:
     """Drops them."""
 
 
-def open_reporter(workdir: pathlib.Path, config: ml_collections.ConfigDict, first_step: int) -> Reporter | NoReporter:
+def open_reporter(workdir: AnyPath, config: ml_collections.ConfigDict, first_step: int) -> Reporter | NoReporter:
   """The reporter of this process."""
   return Reporter(workdir, config, first_step) if is_first() else NoReporter()
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 import contextlib
 import errno
 import os
-import pathlib
 
 from composeret_jax.distributed import is_first
+from composeret_jax.training.workdir.bucket_lock import BucketLock
 from composeret_jax.training.workdir.restorable import check_savable
+from data_pipelines.buckets.addresses import AnyPath, is_address
 from data_pipelines.input_error import InputError
 from data_pipelines.locks import take_lock
 
@@ -15,7 +16,7 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def locked(workdir: pathlib.Path) -> Iterator[None]:
+def locked(workdir: AnyPath) -> Iterator[None]:
   """Holds the workdir for this job, whose first process takes it.
 
   A workdir that has nothing in it in the end, as after a mistake in the configuration, is gone again. Raises InputError
@@ -25,9 +26,25 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
   if not is_first():
     yield
     return
+  held = f"--workdir={workdir} is used by another run: it is training there now"
+  with _locked_bucket(workdir, held) if is_address(workdir) else _locked_folder(workdir, held):
+    yield
+
+
+@contextlib.contextmanager
+def _locked_bucket(workdir: AnyPath, held: str) -> Iterator[None]:
+  lock = BucketLock(workdir / LOCK, held)
+  try:
+    yield
+  finally:
+    lock.release()
+
+
+@contextlib.contextmanager
+def _locked_folder(workdir: AnyPath, held: str) -> Iterator[None]:
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    lock = take_lock(workdir / LOCK, f"--workdir={workdir} is used by another run: it is training there now")
+    lock = take_lock(workdir / LOCK, held)
   except OSError as error:
     problem = "locked" if error.errno in (errno.ENOSYS, errno.ENOLCK) else "written"
     raise InputError(f"--workdir={workdir} cannot be {problem}: {error.strerror}") from error

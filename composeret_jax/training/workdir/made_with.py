@@ -1,7 +1,6 @@
 """The configuration and files that checkpoints were made with, and the part that binds a run that goes on."""
 
 from collections.abc import Sequence
-import pathlib
 
 import ml_collections
 
@@ -9,10 +8,11 @@ from composeret_jax.distributed import is_first
 from composeret_jax.training.checkpoints import MadeWith, newest_made_with
 from composeret_jax.training.config.check import check_config
 from composeret_jax.training.config.same_run import check_same_run, config_on_data, ROWS
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.input_error import InputError
 
 
-def trained_with(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> MadeWith:
+def trained_with(workdir: AnyPath, config: ml_collections.ConfigDict) -> MadeWith:
   """The origin of the newest checkpoint, which `config` evaluates.
 
   Raises InputError for a configuration that cannot be used, and with the path when there is no checkpoint.
@@ -35,7 +35,7 @@ def check_resumes(saved: MadeWith, config: ml_collections.ConfigDict) -> None:
 
 
 def config_to_evaluate(
-  saved: MadeWith, config: ml_collections.ConfigDict, workdir: pathlib.Path
+  saved: MadeWith, config: ml_collections.ConfigDict, workdir: AnyPath
 ) -> ml_collections.ConfigDict:
   """The configuration that evaluates the checkpoint: its own, but for what `config` says of the data.
 

@@ -1,19 +1,20 @@
 """Whether what Orbax saves can be restored: of a workdir before training, of a checkpoint before it gets its name."""
 
 import os
-import pathlib
 
 from composeret_jax.training.workdir.saved_arrays import saved_names
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.input_error import InputError
+from data_pipelines.paths import absolute
 
 # Orbax merges what each process saved by a glob over the checkpoint's own path, which it does not escape: such a path
 # matches nothing, or another run's files.
 GLOB_SIGNS = "*?[\\"
 
 
-def check_savable(workdir: pathlib.Path) -> None:
+def check_savable(workdir: AnyPath) -> None:
   """Raises InputError with path, reason and what to do where Orbax cannot restore what it saves in `workdir`."""
-  path = workdir.resolve()
+  path = absolute(workdir)
   try:
     os.fspath(path).encode()
   except UnicodeEncodeError as error:
@@ -26,7 +27,7 @@ def check_savable(workdir: pathlib.Path) -> None:
     )
 
 
-def check_restorable(checkpoint: pathlib.Path) -> None:
+def check_restorable(checkpoint: AnyPath) -> None:
   """Raises InputError unless each array that a process saved is in the merged tables that a restore reads.
 
   `checkpoint` is a folder with a folder for each item. Reads the tables' names, no array.

@@ -1,7 +1,6 @@
 """The first parameters of a run from another run's checkpoint: all that fit by name and shape."""
 
 from collections.abc import Mapping, Sequence
-import pathlib
 import sys
 from typing import Any, NamedTuple
 
@@ -15,8 +14,9 @@ from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.training.checkpoints import AVERAGE, Checkpoints, DamagedCheckpointError, TO_READ
 from composeret_jax.training.workdir.chosen_step import chosen_step
 from composeret_jax.training.workdir.saved_arrays import saved_arrays
+from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.input_error import InputError
-from data_pipelines.paths import local_path
+from data_pipelines.paths import path_or_address
 
 FIELD, STEP_FIELD = "config.init_from", "config.init_from_step"
 NUM_SHOWN = 20
@@ -29,7 +29,7 @@ class StartingPoint(NamedTuple):
   params: Mapping[str, np.ndarray]
   batch_stats: Mapping[str, np.ndarray]
   words: Sequence[str] | None
-  where: pathlib.Path
+  where: AnyPath
 
 
 def start_from_another_run(
@@ -53,7 +53,7 @@ def start_from_another_run(
 
 
 def _read(workdir: str, step: str) -> StartingPoint:
-  folder = local_path(workdir, FIELD)
+  folder = path_or_address(workdir, FIELD)
   if not (folder / "checkpoints").is_dir():
     raise InputError(f"{FIELD}={workdir} has no checkpoint")
   with Checkpoints(folder, TO_READ, {}) as checkpoints:

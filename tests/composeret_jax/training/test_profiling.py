@@ -3,6 +3,8 @@ import jax.numpy as jnp
 import pytest
 
 from composeret_jax.training.profiling import parse_steps, StepTrace
+from data_pipelines.buckets.addresses import objects
+from data_pipelines.paths import path_or_address
 
 
 def traces(folder):
@@ -40,3 +42,9 @@ def test_nothing_is_traced_unless_asked_for(tmp_path):
 def test_anything_but_a_slice_is_refused(text):
   with pytest.raises(ValueError, match=r"is not FIRST:STOP, as 10:15"):
     parse_steps(text)
+
+
+def test_a_trace_is_copied_to_a_bucket(bucket):
+  folder = path_or_address(f"{bucket}/run/profile", "--workdir")
+  assert run_steps("2:4", 5, folder) == [2, 3]
+  assert len([name for name in objects(folder) if name.endswith(".xplane.pb")]) == 1
