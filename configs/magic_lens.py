@@ -35,7 +35,7 @@ def get_config(size_and_dataset: str = "base,fashion_iq") -> ml_collections.Conf
   config = DATASETS[dataset].get_config("magic_lens")
   models.towers(config.model, CLIP[size], train=True)
   config.model.composer_options.num_heads = {"base": 8, "large": 16}[size]
-  config.model.text_encoder.unseen_id = 0
+  config.model.text_encoder.update(unseen_id=0, plain_signs=True)
   config.text_query = "modification"
   config.text_template = "magic_lens" if dataset in WITH_TEXTS else ""
   config.data.resize = "magic_lens"

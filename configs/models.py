@@ -119,6 +119,8 @@ def _model(composer: str) -> ml_collections.ConfigDict:
   model.text_encoder.projection_dim = 0  # width of a trained linear layer behind BERT or the tower; 0 for none
   model.text_encoder.fine_tune = False  # whether BERT or the tower is trained; else it encodes each text once
   model.text_encoder.unseen_id = -1  # CLIP's tokens of this id are not looked at, as MagicLens' 0; -1: all are
+  # Quotes, ligatures, wide letters and HTML's entities of texts are read as plain signs, as OpenAI's CLIP does.
+  model.text_encoder.plain_signs = False
   model.text_encoder.dtype = "float32"  # or "bfloat16": what matrix products of BERT or the tower compute in
   model.text_encoder.remat = False  # their layers are computed again on the way back, to hold one at a time
   model.radius = 4.0  # of the sphere of the features; squared, the losses' first inverse temperature

@@ -85,7 +85,8 @@ def write_texts(folder: pathlib.Path, reader: TokenReader) -> dict[str, Any]:
     splitter = reader.tokens.splitter
     return {"kind": layout.WORDS, "max_length": max(MAX_WORDS, reader.length), "splitter": splitter}
   reader.tokens.tokenizer.save(str(folder / layout.TEXT_FILES[layout.WORD_PIECES]))
-  return {"kind": layout.WORD_PIECES, "max_length": reader.tokens.max_length}
+  text = {"kind": layout.WORD_PIECES, "max_length": reader.tokens.max_length}
+  return text | ({"plain_signs": True} if reader.tokens.plain_signs else {})
 
 
 def write_info(folder: pathlib.Path, info: Mapping[str, Any]) -> None:

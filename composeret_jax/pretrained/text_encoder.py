@@ -139,6 +139,7 @@ def _tower(encoder_config: ml_collections.ConfigDict) -> tuple[Any, WordPieces, 
   tower = load_text_tower(encoder_config, folder)
   num_words, max_length = tower.embeddings.words.shape[0], tower.embeddings.positions.shape[0]
   pieces = read_pieces(folder.path, folder.kind, max_length, padded=tower.needs_padding)
+  pieces = dataclasses.replace(pieces, plain_signs=encoder_config.plain_signs)
   _check_size(folder.path, pieces, num_words)
   return tower, pieces, folder.fingerprints()
 

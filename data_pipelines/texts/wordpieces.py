@@ -11,23 +11,28 @@ import numpy as np
 import tokenizers
 
 from data_pipelines.input_error import InputError
+from data_pipelines.texts.plain_signs import with_plain_signs
 from data_pipelines.texts.tokenizer_limits import check_lengths, check_parts
 from data_pipelines.texts.vocabulary import padded
 
 
 @dataclasses.dataclass(frozen=True)
 class WordPieces:
-  """Texts to the ids of their word pieces, those that begin and end a text included; at most `max_length` are kept."""
+  """Texts to the ids of their word pieces, those that begin and end a text included; at most `max_length` are kept.
+
+  With `plain_signs` a text is read as `with_plain_signs` of it.
+  """
 
   tokenizer: tokenizers.Tokenizer
   max_length: int
+  plain_signs: bool = False
 
   @classmethod
-  def from_file(cls, file: pathlib.Path, max_length: int) -> "WordPieces":
+  def from_file(cls, file: pathlib.Path, max_length: int, *, plain_signs: bool = False) -> "WordPieces":
     """The tokenizer that one of ours was saved as; raises InputError when it is broken, or pads beyond `max_length`."""
     tokenizer = open_tokenizer(file)
     check_lengths(tokenizer, max_length, file)
-    return cls(tokenizer, max_length)
+    return cls(tokenizer, max_length, plain_signs)
 
   @property
   def size(self) -> int:
@@ -44,6 +49,7 @@ class WordPieces:
 
   def unknown(self, text: str) -> list[str]:
     """The parts of a text that no piece stands for, each once; none for a tokenizer whose pieces write any text."""
+    text = with_plain_signs(text) if self.plain_signs else text
     (encoding,) = self._encodings([text])
     found = zip(encoding.ids, encoding.offsets, strict=True)
     parts = [text[start:end].strip() for number, (start, end) in found if number == self._unknown_id]
@@ -82,8 +88,9 @@ class WordPieces:
     return padded(self.ids(texts), length)
 
   def _encodings(self, texts: Iterable[str]) -> list[tokenizers.Encoding]:
+    read = list(map(with_plain_signs, texts) if self.plain_signs else texts)
     try:
-      return self.tokenizer.encode_batch(list(texts))
+      return self.tokenizer.encode_batch(read)
     except (KeyboardInterrupt, SystemExit, MemoryError):
       raise
     except BaseException as error:  # the library is Rust, whose panics are no Exceptions

@@ -32,7 +32,7 @@ def config(config, tmp_path):
   tiny_tower.use(config, tiny_tower.make(tmp_path / "tower"))
   config.data.update(resize="magic_lens", interpolation="bilinear")
   config.model.image_encoder.frozen = False
-  config.model.text_encoder.update(fine_tune=True, unseen_id=0)
+  config.model.text_encoder.update(fine_tune=True, unseen_id=0, plain_signs=True)
   return config
 
 

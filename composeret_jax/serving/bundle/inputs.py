@@ -96,7 +96,8 @@ class TokenBatches:
 def read_tokens(folder: pathlib.Path, text: Mapping[str, Any]) -> TokenBatches:
   """From a bundle's folder and the `text` part of its description; raises InputError when the file is no such thing."""
   if text["kind"] != WORDS:
-    return TokenBatches(WordPieces.from_file(folder / TEXT_FILES[WORD_PIECES], text["max_length"]), text["max_length"])
+    file, plain_signs = folder / TEXT_FILES[WORD_PIECES], text.get("plain_signs", False)  # older bundles do not say
+    return TokenBatches(WordPieces.from_file(file, text["max_length"], plain_signs=plain_signs), text["max_length"])
   file = folder / TEXT_FILES[WORDS]
   words = read_json(file)
   if not is_texts(words):

@@ -100,7 +100,8 @@ def _is_reader(value: Any) -> bool:
   """Which reader of texts is meant, and how many ids a text has at most."""
   if not isinstance(value, dict):
     return False
-  return isinstance(value.get("kind"), str) and is_count(value.get("max_length"), 1, 2**16)
+  is_named = isinstance(value.get("kind"), str) and isinstance(value.get("plain_signs", False), bool)
+  return is_named and is_count(value.get("max_length"), 1, 2**16)
 
 
 # The type of each field, or what tells whether a value is right.

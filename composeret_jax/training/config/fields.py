@@ -145,6 +145,7 @@ RULES: dict[str, Rule] = {
   "model.radius": POSITIVE,
   "model.train_radius": boolean,
   "model.text_encoder.unseen_id": whole_number(-1),
+  "model.text_encoder.plain_signs": boolean,
   "model.text_encoder.dtype": one_of(DTYPES),
   "model.text_encoder.remat": boolean,
   "model.loss_weights.main": NOT_NEGATIVE,

@@ -123,7 +123,7 @@ LATER_FIELDS: dict[str, Any] = {
 }
 
 
-LATER_TEXT_FIELDS: dict[str, Any] = {"words": "ascii", "unseen_id": -1}
+LATER_TEXT_FIELDS: dict[str, Any] = {"words": "ascii", "unseen_id": -1, "plain_signs": False}
 
 
 LATER_DATA_FIELDS: dict[str, Any] = {

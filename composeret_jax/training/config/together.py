@@ -199,6 +199,9 @@ TOGETHER: tuple[Together, ...] = (
   Together(f"{TEXT}path", (f"{TEXT}name",), _text_encoder_folder),
   Together(f"{TEXT}dtype", (f"{TEXT}name",), only("float32", when=lambda name: name == "lstm", why="with the lstm")),
   Together(f"{TEXT}unseen_id", (f"{TEXT}name",), only(-1, when=lambda name: name != "tower", why="without a tower")),
+  Together(
+    f"{TEXT}plain_signs", (f"{TEXT}name",), only(False, when=lambda name: name != "tower", why="without a tower")
+  ),
   Together(f"{TEXT}remat", (f"{TEXT}name",), only(False, when=lambda name: name == "lstm", why="with the lstm")),
   Together(f"{IMAGE}remat", (f"{IMAGE}name",), only(False, when=lambda name: name == "resnet", why="with the resnet")),
   Together(
