@@ -45,6 +45,7 @@ export function showBar(state, picture) {
   if (chosen) list.unshift(step(`Start: ${picture?.caption ?? "…"}`, "picture"));
   steps.replaceChildren(...list);
   steps.scrollLeft = steps.scrollWidth; // the newest is in view
+  steps.classList.toggle("cut", steps.scrollLeft > 0);
   document.getElementById("talk").hidden = !isSearch(state);
 }
 

@@ -113,6 +113,23 @@ def test_a_result_becomes_the_new_start(shopper, searcher, feedback):
   shopper.steps("Start: red dress 1", "“blue”")
 
 
+def test_a_result_can_be_rated(shopper, feedback):
+  shopper.say("red dress 1")
+  shopper.open(shopper.shown()[1])
+  shopper.expect(shopper.page.locator("#rate")).to_be_hidden()  # words alone teach nothing
+  shopper.page.keyboard.press("Escape")
+  shopper.choose(DRESS)
+  shopper.say("striped")
+  right = shopper.shown()[1]
+  shopper.open(right)
+  with shopper.page.expect_response("**/v1/feedback"):
+    shopper.page.get_by_role("button", name="Yes").click()
+  shopper.expect(shopper.page.get_by_text("Thank you.")).to_be_visible()
+  shopper.expect(shopper.page.get_by_role("button", name="Yes")).to_have_attribute("aria-pressed", "true")
+  row = json.loads(feedback.read_text().splitlines()[-1])
+  assert (row["reference"], row["text"], row["target"]) == (DRESS, "striped", right)
+
+
 def test_scrolling_shows_more_and_ends(shopper, searcher):
   shopper.say("red dress 1")
   shopper.choose(DRESS)
