@@ -66,8 +66,12 @@ def desk(tmp_path, monkeypatch):
   for number, name in enumerate(names):
     tiny_datasets.write_image(tmp_path / "pictures" / name, number)
   tiny_datasets.write_image(tmp_path / "my_drawing.png", 99)
-  lines = [f"{name},{colour} shirt" for name, colour in zip(names, ["red", "blue", "green"] * 4, strict=True)]
-  (tmp_path / "captions.csv").write_text("\n".join(["image,caption", *lines]))
+  things = [(colour, thing) for colour in ("red", "blue", "green") for thing in ("shirt", "dress", "hat", "bag")]
+  splits = ["test" if thing == "hat" else "train" for _, thing in things]
+  lines = [
+    f"{name},{colour} {thing},{split}" for name, (colour, thing), split in zip(names, things, splits, strict=True)
+  ]
+  (tmp_path / "captions.csv").write_text("\n".join(["image,caption,split", *lines]))
   tiny.make_mit_states(tmp_path / "mit_states")
   tiny_datasets.make_cirr(tmp_path / "cirr")
   tiny_datasets.make_circo(tmp_path / "circo")

@@ -1,11 +1,13 @@
 """What is said of a compiled step: on this machine's devices, on several, and on a slice of TPUs that is not there."""
 
+import dataclasses
 import importlib.util
 import json
 
 import jax
 import pytest
 
+from composeret_jax.training.planning import devices
 from composeret_jax.training.planning.command import compile_step
 from composeret_jax.training.planning.stand_ins import DataSizes
 from composeret_jax.training.resume import newest_state
@@ -75,6 +77,24 @@ def test_four_devices_share_the_work_and_send_each_other_gradients(tmp_path):
   assert four["state_bytes_per_device"] == one["state_bytes_per_device"]
   assert four["flops_per_device"] < 0.5 * one["flops_per_device"]
   assert four["collectives"]["all-reduce"]["num_bytes"] > four["parameter_bytes_per_device"]
+
+
+@pytest.mark.slow  # compiles the step with each change
+def test_a_suggestion_that_fits_is_one_that_the_compiler_has_tried(config, tmp_path, monkeypatch, capsys):
+  config.update(batch_size=256, loss="info_nce")
+  peak = report(config, tmp_path)["peak_bytes_per_device"]
+
+  def with_less_memory(config):
+    return dataclasses.replace(devices.devices_here(config), memory_bytes=int(0.8 * peak))
+
+  monkeypatch.setattr("composeret_jax.training.planning.command.devices_here", with_less_memory)
+  compile_step(config, SIZES, suggest=True, report_file=tmp_path / "suggested.json")
+  found = json.loads((tmp_path / "suggested.json").read_text())
+  assert not found["fits"]
+  fitting = [tried for tried in found["tried"] if tried["fits"]]
+  assert {"train.num_microbatches": 4} in [tried["changes"] for tried in fitting]
+  assert all(tried["peak_bytes_per_device"] <= 0.8 * peak for tried in fitting)
+  assert "--config.train.num_microbatches=4: peak" in capsys.readouterr().out
 
 
 needs_libtpu = pytest.mark.skipif(
