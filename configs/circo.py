@@ -15,6 +15,6 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   config.model = models.get_config(model)
   config.num_train_steps = 0
   config.best_metric = "mAP@5"
-  config.protocol = "circo"
+  config.protocol = "circo"  # or "circo_with_reference": the reference is ranked too
   config.data.dataset = "circo"
   return config

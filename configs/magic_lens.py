@@ -39,6 +39,8 @@ def get_config(size_and_dataset: str = "base,fashion_iq") -> ml_collections.Conf
   config.text_query = "modification"
   config.text_template = "magic_lens" if dataset in WITH_TEXTS else ""
   config.data.resize = "magic_lens"
+  if dataset == "circo":
+    config.protocol = "circo_with_reference"  # as published
   config.loss = "batch_based_classification"  # from queries to targets, as published
   config.loss_reference_as_negative = True
   config.optimizer = "adamw"

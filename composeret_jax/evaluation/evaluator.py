@@ -38,11 +38,12 @@ RERANKED = "rerank"
 class Evaluation:
   """`metrics` by name, recalls as fractions (`R@1`, `image_only/R@1`, ...), and what the composed queries found.
 
-  `ranks` are never reranked.
+  `ranks` are never reranked. `texts` is the template of the queries' texts, or which of the data set's texts they are.
   """
 
   metrics: Mapping[str, float]
   ranks: Int[np.ndarray, "num_queries ranked"]
+  texts: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +160,7 @@ class Evaluator:
     """
     if not len(self._dataset.queries):
       check_features(gallery=features.gallery)
-      return Evaluation(self._left_out, np.zeros((0, 0), int))
+      return Evaluation(self._left_out, np.zeros((0, 0), int), self._dataset.text_names)
     gallery = features.gallery
     check_features(gallery=gallery, composed=features.composed, text_only=features.text_only)
     halves = gallery[self._dataset.queries.references], features.text_only
@@ -179,7 +180,7 @@ class Evaluator:
       if self._siblings and prefix in vectors:
         counted |= self._siblings.metrics(ranks.gallery, vectors[prefix], gallery)
       metrics |= {f"{prefix}{name}": value for name, value in counted.items()}
-    return Evaluation(metrics | self._left_out, composed.gallery.rows)
+    return Evaluation(metrics | self._left_out, composed.gallery.rows, self._dataset.text_names)
 
   def rank(self, features: Features) -> Ranks:
     """The images that the composed queries find; raises NonFiniteError for features that are not finite."""

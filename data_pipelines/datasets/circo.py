@@ -26,6 +26,9 @@ IMAGE_INFO = "annotations/image_info_unlabeled2017.json"
 _FILE_SPLITS = {"test": "val", SUBMISSION: "test"}
 
 
+_AT = (5, 10, 25, 50)
+
+
 class Circo(TableBuilder):
   """Baldrati et al., "Zero-Shot Composed Image Retrieval with Textual Inversion", ICCV 2023.
 
@@ -46,7 +49,10 @@ class Circo(TableBuilder):
   QUERY_SPLITS = ("test", SUBMISSION)
   TEXT_QUERIES = ("modification",)
   PROTOCOLS: ClassVar = {
-    "circo": Protocol("circo", recall_at=(5, 10, 25, 50), num_ranked=50, average_precision_at=(5, 10, 25, 50))
+    "circo": Protocol("circo", recall_at=_AT, num_ranked=50, average_precision_at=_AT),
+    "circo_with_reference": Protocol(
+      "circo", recall_at=_AT, num_ranked=50, average_precision_at=_AT, excludes_reference=False
+    ),
   }
 
   @classmethod

@@ -28,6 +28,7 @@ def test_variants_are_averaged_on_the_sphere_and_results_name_them(config, tmp_p
   config.text_template, config.text_variants = texts[0], texts[1:]
   train(config, tmp_path / "both")
   both = features(config, tmp_path / "both")
+  assert open_run(config, tmp_path / "both").evaluator.count(both).texts == " | ".join(texts)
   assert "texts now {caption} and cat | hat {caption}: " in capsys.readouterr().out
   (line,) = map(json.loads, (tmp_path / "both" / "metrics.jsonl").read_text().splitlines())
   assert line["texts"] == "now {caption} and cat | hat {caption}" and line["split"] == "test"

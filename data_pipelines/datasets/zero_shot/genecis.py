@@ -173,7 +173,8 @@ def _instance(fields: Any, task: str, where: str) -> Instance:
   numbers = box if isinstance(box, list) and all(type(number) in (int, float) for number in box) else []
   if len(numbers) != 4 or min(numbers[2:]) <= 0 or max(map(abs, numbers)) > LARGEST_ID:
     raise InputError(f"{where}: expected instance_bbox as [left, top, width, height], found {excerpt(fields)}")
-  left, top, width, height = numbers
+  # One instance however its numbers are written.
+  left, top, width, height = (int(number) if number == int(number) else number for number in numbers)
   return Instance(image_id, (left, top, width, height))
 
 

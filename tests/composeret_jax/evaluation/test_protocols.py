@@ -180,6 +180,19 @@ def test_average_precision_by_hand():
   }  # no image at the last rank: row -1 would be "f"
 
 
+def test_circo_ranks_the_reference_where_the_published_programs_do():
+  gallery = np.arange(6, 0, -1, dtype=np.float32)[:, None]
+  labels, right = list("abcdef"), [("b", "c")]
+  found = {}
+  for name in ("circo", "circo_with_reference"):
+    protocol = PROTOCOLS[name]
+    answers = answers_of(protocol, labels, ["b"], right)
+    exclude = np.zeros(1, int) if protocol.excludes_reference else None
+    ranking = rank_gallery(np.ones((1, 1), np.float32), gallery, k=5, exclude=exclude, answers=answers)
+    found[name] = count(protocol, ranking, [""])["mAP@5"]
+  assert found == {"circo": 1.0, "circo_with_reference": pytest.approx((1 / 2 + 2 / 3) / 2)}
+
+
 def test_circo_counts_recall_on_the_target_alone():
   labels = [str(i) for i in range(60)]
   ranks = np.arange(50)[None]

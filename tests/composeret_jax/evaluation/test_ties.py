@@ -129,13 +129,12 @@ def chance_of(name, metric):
     )
   if name == "fashion_iq_compose_ae":
     return chance(199, 1, k)  # distinct names: new cat, old cat, new dog and 196 pets
+  num = NUM - PROTOCOLS[name].excludes_reference
   if measure.startswith("mAP"):
-    return chance_of_precision(NUM - 1, 11, 4, k)
+    return chance_of_precision(num, 11, 4, k)
   if part.endswith("relevant"):
     return 8 * k / NUM / (8 + SMOOTHING)
-  if not PROTOCOLS[name].excludes_reference:
-    return chance(NUM, 8, k)
-  return chance(NUM - 1, NUM_RIGHT[part], k)
+  return chance(num, NUM_RIGHT[part if part in NUM_RIGHT else ""], k)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

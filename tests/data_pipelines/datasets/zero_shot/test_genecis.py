@@ -57,6 +57,18 @@ def test_a_crop_grows_to_the_left_and_upwards_alone():
   assert not crop[:, :4].any() and not crop[:, 13:].any()
 
 
+def test_a_box_of_whole_numbers_is_the_same_however_they_are_written(tmp_path):
+  folder = tiny_zero_shot.make_genecis(tmp_path / "raw")
+  file = folder / "genecis" / "focus_attribute.json"
+  templates = json.loads(file.read_text())
+  templates[1]["target"]["instance_bbox"] = [float(number) for number in templates[1]["target"]["instance_bbox"]]
+  file.write_text(json.dumps(templates))
+  dataset = opened(folder, tmp_path, categories=("focus_attribute",))
+  expected = opened(tiny_zero_shot.make_genecis(tmp_path / "as_before"), tmp_path, categories=("focus_attribute",))
+  assert dataset.gallery.labels == expected.gallery.labels
+  assert dataset.queries.subsets == expected.queries.subsets
+
+
 def test_texts_are_conditions_in_a_template(raw, tmp_path):
   assert opened(raw, tmp_path).queries.texts[3] == "change_attribute 0"
   dataset = opened(raw, tmp_path, ["lincir"])
