@@ -73,6 +73,7 @@ MODES = {
     (
       run_flags.HOST,
       run_flags.PORT,
+      run_flags.WORKERS,
       run_flags.URL_PREFIX,
       run_flags.PAGE_TITLE,
       run_flags.PAGE_LOGO,

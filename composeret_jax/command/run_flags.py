@@ -56,6 +56,7 @@ NUM_IMAGES = flags.DEFINE_integer(
 )
 HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to serve on; 0.0.0.0 is every address of this machine.")
 PORT = flags.DEFINE_integer("port", 7860, "Port to serve on.", lower_bound=1, upper_bound=65535)
+WORKERS = flags.DEFINE_integer("workers", 1, "Processes that answer searches at the port.", lower_bound=1)
 URL_PREFIX = flags.DEFINE_string("url_prefix", "", "Path under which a proxy shows the service, as /shop.")
 PAGE_TITLE = flags.DEFINE_string("page_title", "Search by picture and words", "Title of the page.")
 PAGE_LOGO = flags.DEFINE_string("page_logo", None, "Picture beside the title: a file .svg, .png, .jpg or .webp.")

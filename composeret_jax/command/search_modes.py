@@ -1,5 +1,7 @@
 """The modes that index images, search and serve."""
 
+import functools
+
 from composeret_jax.command import run_flags
 
 
@@ -70,4 +72,11 @@ def serve() -> None:
     feedback=run_flags.path(run_flags.FEEDBACK) if run_flags.FEEDBACK.value else None,
   )
   bundle, index = run_flags.required_text(run_flags.BUNDLE), run_flags.required_text(run_flags.INDEX)
-  serve(lambda: Searcher.open(bundle, index), settings, run_flags.HOST.value, run_flags.PORT.value, page_routes)
+  serve(
+    functools.partial(Searcher.open, bundle, index),
+    settings,
+    run_flags.HOST.value,
+    run_flags.PORT.value,
+    page_routes,
+    run_flags.WORKERS.value,
+  )

@@ -18,6 +18,7 @@ from composeret_jax.serving.service.live import Live
 from composeret_jax.serving.service.messages import Problem
 from composeret_jax.serving.service.metrics import Counted, Metrics
 from composeret_jax.serving.service.retrieval import Missing, public_message, Retrieval
+from composeret_jax.serving.service.routes.feedback import feedback_routes
 from composeret_jax.serving.service.routes.items import item_routes
 from composeret_jax.serving.service.routes.search import search_routes
 from composeret_jax.serving.service.routes.status import status_routes
@@ -68,9 +69,11 @@ def build_app(
     item_routes(retrieval),
     upload_routes(retrieval),
     status_routes(retrieval, settings, metrics),
+    feedback_routes(retrieval, settings),
     *([page_routes(settings)] if page_routes else []),
   ):
     app.include_router(routes)
+  app.state.live = retrieval.live
   _answer_mistakes(app)
   access = Access(settings.api_keys, settings.rate_limit, counters or Counters())
   app.add_middleware(Guard, admit=access, max_waiting=settings.max_waiting)

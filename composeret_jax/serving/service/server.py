@@ -1,15 +1,16 @@
 """`--mode=serve`: the service at an address of this machine."""
 
 from collections.abc import Callable
+import functools
 import os
 import socket
 
 import uvicorn
 
 from composeret_jax.serving.searcher import Searcher
-from composeret_jax.serving.service.app import build_app, PageRoutes
+from composeret_jax.serving.service.app import PageRoutes
 from composeret_jax.serving.service.settings import Settings
-from composeret_jax.serving.service.warm_up import keep_compiled, warm_up
+from composeret_jax.serving.service.workers import serve_by_workers, Worker
 from data_pipelines.input_error import InputError
 
 GRACE_SECONDS = 10  # that answers in progress have when the server is ended
@@ -21,21 +22,25 @@ def serve(
   host: str,
   port: int,
   page_routes: PageRoutes | None = None,
+  num_workers: int = 1,
 ) -> None:
   """Serves until it is interrupted; raises InputError when another program has the port, before the bundle is opened.
 
-  What a single search needs is compiled before the address is printed, what batches need after that.
+  What a single search needs is compiled before the address is printed, what batches need after that. With several
+  processes, `open_searcher` and `page_routes` are sent to each. Answers in progress have GRACE_SECONDS at the end.
   """
+
+  def announce(what: str) -> None:
+    print(f"Page: http://{host}:{port}{settings.url_prefix}/  ({what}; ends with Ctrl+C)", flush=True)
+
+  worker = Worker(open_searcher, settings, page_routes)
   with listen(host, port) as listening:
-    keep_compiled()
-    searcher = open_searcher()
-    warming = warm_up(searcher)
-    next(warming)
-    app = build_app(searcher, settings, page_routes, warming=warming)
-    print(
-      f"Page: http://{host}:{port}{settings.url_prefix}/  ({len(searcher.index):,} images; ends with Ctrl+C)",
-      flush=True,
-    )
+    if num_workers > 1:
+      announced = functools.partial(announce, f"{num_workers} processes")
+      serve_by_workers(worker, num_workers, listening, announced, GRACE_SECONDS)
+      return
+    app = worker.app()
+    announce(f"{len(app.state.live.searcher.index):,} images")
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     uvicorn.Server(config).run(sockets=[listening])
 

@@ -48,12 +48,10 @@ class Counters:
     return number + 1
 
 
-def make_counters(folder: pathlib.Path) -> pathlib.Path:
+def make_counters(file: pathlib.Path) -> None:
   """A new file for Counters."""
-  file = folder / "counters"
   file.write_bytes(secrets.token_bytes(16) + bytes(8 * NUM_COUNTERS))
   os.chmod(file, 0o600)
-  return file
 
 
 class Access:

@@ -3,10 +3,9 @@
 import fastapi
 from fastapi.responses import FileResponse
 
-from composeret_jax.serving.service.feedback import FeedbackFile
 from composeret_jax.serving.service.limits.access import COOKIE, key_of
 from composeret_jax.serving.service.limits.guard import Refused
-from composeret_jax.serving.service.messages import Feedback, Health, Page
+from composeret_jax.serving.service.messages import Health, Page
 from composeret_jax.serving.service.metrics import Metrics
 from composeret_jax.serving.service.retrieval import Retrieval
 from composeret_jax.serving.service.settings import LOGO_KINDS, Settings
@@ -17,7 +16,6 @@ LOGO = "v1/page/logo"
 def status_routes(retrieval: Retrieval, settings: Settings, metrics: Metrics) -> fastapi.APIRouter:
   """All of these answer at once."""
   routes = fastapi.APIRouter(tags=["status"])
-  feedback = FeedbackFile(settings.feedback, retrieval) if settings.feedback else None
 
   @routes.get("/v1/health")
   def health() -> Health:
@@ -56,14 +54,6 @@ def status_routes(retrieval: Retrieval, settings: Settings, metrics: Metrics) ->
     path = f"{settings.url_prefix}/"
     answer.set_cookie(COOKIE, key_of(request.scope), httponly=True, samesite="strict", secure=secure, path=path)
     return answer
-
-  @routes.post("/v1/feedback", status_code=204, response_class=fastapi.Response)
-  def rate(rated: Feedback) -> fastapi.Response:
-    """Keeps a chosen result as a row to train on."""
-    if feedback is None:
-      raise Refused(404, "This service keeps no feedback.")
-    feedback.add(rated)
-    return fastapi.Response(status_code=204)
 
   @routes.get("/metrics", response_class=fastapi.Response)
   def shown_metrics() -> fastapi.Response:

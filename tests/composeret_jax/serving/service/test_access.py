@@ -54,8 +54,8 @@ def test_a_client_has_so_many_requests_a_minute(searcher, uploads, monkeypatch):
 
 
 def test_processes_share_counters(tmp_path):
-  file = make_counters(tmp_path)
-  one, other = Counters(file), Counters(file)
+  make_counters(tmp_path / "counters")
+  one, other = Counters(tmp_path / "counters"), Counters(tmp_path / "counters")
   assert [one.count("a"), other.count("a"), one.count("a"), other.count("b")] == [1, 2, 3, 1]
 
 
