@@ -15,6 +15,7 @@ from composeret_jax.serving.service.settings import Settings
 from tests.composeret_jax.serving.page.shopper import Shopper
 from tests.fakes.fake_bundle import fake_bundle
 from tests.fakes.served import encoded_image, HOSTILE, served
+from tests.fakes.slow import slow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -83,7 +84,7 @@ def arrive(browser, address):
   assert [trouble for shopper in people for trouble in shopper.troubles] == []
 
 
-@pytest.fixture
-def shopper(arrive):
-  """One person at a desktop computer."""
-  return arrive()
+@pytest.fixture(params=["desktop", slow("phone")])
+def shopper(arrive, request):
+  """One person, at a desktop computer or with a phone."""
+  return arrive(phone=request.param == "phone")

@@ -1,7 +1,8 @@
 """Filters by what the index knows of its pictures, and what cards and the large view show of that."""
 
 
-def test_filters_hold_for_every_search_and_stay_in_the_address(shopper, searcher):
+def test_filters_hold_for_every_search_and_stay_in_the_address(arrive, searcher):
+  shopper = arrive()
   page = shopper.page
   choose_category(shopper, "bags")
   assert shopper.asked() == {"is.category": ["bags"]}
@@ -35,7 +36,8 @@ def choose_category(shopper, name):
   shopper.settle()
 
 
-def test_filters_that_nothing_passes_say_so(shopper):
+def test_filters_that_nothing_passes_say_so(arrive):
+  shopper = arrive()
   page = shopper.page
   page.get_by_label("price, at least").fill("5000")
   page.get_by_label("price, at least").press("Enter")
@@ -75,7 +77,8 @@ def test_cards_and_the_large_view_show_what_is_known(shopper):
   assert link.get_attribute("rel") == "noopener noreferrer"
 
 
-def test_the_words_can_weigh_more_than_the_picture(shopper, searcher):
+def test_the_words_can_weigh_more_than_the_picture(arrive, searcher):
+  shopper = arrive()
   start = "clothes/red dress 1.png"
   page = shopper.page
   shopper.expect(page.get_by_role("slider")).to_be_hidden()

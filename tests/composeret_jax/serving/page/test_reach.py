@@ -30,7 +30,8 @@ def tab_to(shopper, selector, most=40):
   raise AssertionError(f"{selector} cannot be reached")
 
 
-def test_with_the_keyboard_alone(shopper, searcher):
+def test_with_the_keyboard_alone(arrive, searcher):
+  shopper = arrive()
   page = shopper.page
   page.keyboard.press("Tab")
   assert page.evaluate(FOCUSED) == "skip"

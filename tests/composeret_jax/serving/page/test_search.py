@@ -35,6 +35,7 @@ def test_a_mistyped_word_keeps_pictures_and_offers_the_nearest(shopper):
   shopper.expect(shopper.page.locator("#note")).to_contain_text("No caption has “drss”")
   with shopper.page.expect_response("**/v1/search"):
     shopper.page.click("#note button")
+  shopper.settle()
   assert shopper.asked() == {"text": ["red dress"]}
   assert all(id.split("/")[1].startswith("red dress") for id in shopper.shown()[:10])
 
