@@ -38,6 +38,11 @@ S3 = ["s3fs>=2026.9"]
 # `make docs`.
 DOCS = ["furo>=2025.9", "myst-parser>=5", "sphinx>=9"]
 
+# Experiment trackers, and the plot of `composeret runs`.
+WANDB = ["wandb>=0.20"]
+MLFLOW = ["mlflow-skinny>=3"]
+PLOT = ["matplotlib>=3.9"]
+
 # The notebook of examples/.
 NOTEBOOK = ["ipykernel>=7", "nbclient>=0.10", "nbformat>=5.10"]
 
@@ -53,6 +58,7 @@ DEV = [
   "gcp-storage-emulator>=2026.7",
   "hypothesis>=6.150",
   *NOTEBOOK,
+  *PLOT,
   "mypy>=2.4",
   "playwright>=1.60",
   "pytest>=8",
@@ -134,7 +140,10 @@ setup(
     "bench": BENCH,
     "dev": DEV,
     "docs": DOCS,
+    "mlflow": MLFLOW,
     "onnx": ONNX,
     "parity": PARITY,
+    "plot": PLOT,
+    "wandb": WANDB,
   },
 )

@@ -80,6 +80,10 @@ def set_reports_and_checkpoints(config: ml_collections.ConfigDict) -> None:
   config.preemption_grace_seconds = 25.0  # a run that is asked to end is gone after these, saved or not
   config.best_metric = "R@1"  # the best checkpoint by it is kept too
 
+  # "wandb" or "mlflow" gets the metrics and pictures too; each start of a run is a run there, in the workdir's group.
+  config.tracker = ""
+  config.tracker_project = "composeret"  # the project, or the experiment, that the tracker puts it into
+
   config.profile_steps = ""  # "10:15" writes a profiler trace of steps 10 to 14 to the workdir's profile/
   config.peak_flops = 0.0  # what one device can do in a second, for speed/mfu; 0: from the table of known devices
 

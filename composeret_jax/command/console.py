@@ -68,7 +68,9 @@ def mode_help(name: str) -> str:
   mode = MODES[name]
   needed = _flag_lines(mode.needed)
   optional = _flag_lines(mode.optional)
-  parts = [f"composeret {name}: {mode.run.__doc__}", "", "Needed:", *needed]
+  named = f"composeret {name} {mode.arguments}".rstrip()
+  parts = [f"{named}: {(mode.run.__doc__ or '').splitlines()[0]}"]
+  parts += ["", "Needed:", *needed] if needed else []
   parts += ["", "Optional:", *optional] if optional else []
   parts += ["", _OVERRIDES] if run_flags.CONFIG.name in mode.flag_names else []
   return "\n".join(parts)

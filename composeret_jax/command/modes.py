@@ -10,11 +10,15 @@ from composeret_jax.command import run_flags, run_modes, search_modes
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
-  """A mode's function, and its flags. The function's docstring describes the mode to users."""
+  """A mode's function, and its flags. The function's docstring describes the mode to users.
 
-  run: Callable[[], None]
+  `run` gets the arguments that are no flags, where the mode has a name for them in `arguments`.
+  """
+
+  run: Callable[..., None]
   needed: tuple[flags.FlagHolder, ...]
   optional: tuple[flags.FlagHolder, ...] = ()
+  arguments: str = ""
 
   @property
   def flag_names(self) -> set[str]:
@@ -48,6 +52,7 @@ MODES = {
   "import": Mode(run_modes.import_original, (*_RUN, run_flags.CHECKPOINT)),
   "export": Mode(run_modes.export, (*_TRAINED, run_flags.BUNDLE), (*_CHOICE, run_flags.ONNX, *_PROCESSES)),
   "save_towers": Mode(run_modes.save_towers, (*_TRAINED, run_flags.TOWERS), _CHOICE),
+  "runs": Mode(run_modes.compare_runs, (), (run_flags.PLOT,), arguments="WORKDIR..."),
   "index": Mode(
     search_modes.index,
     _SEARCHED,

@@ -19,8 +19,8 @@ def launch(arguments: list[str] | None = None) -> None:
   app.run(main, argv=arguments, flags_parser=parse_flags)
 
 
-def main(_) -> None:
-  """Does what --mode says."""
+def main(arguments: list[str]) -> None:
+  """Does what --mode says; `arguments` are the program's name and what is no flag."""
   # Imported after the flags are parsed: a mistyped flag is answered at once.
   from composeret_jax.evaluation.retrieval import NonFiniteError
   from data_pipelines.input_error import InputError
@@ -29,6 +29,8 @@ def main(_) -> None:
   mode = MODES[_MODE.value]
   try:
     _require(mode.needed)
+    if arguments[1:] and not mode.arguments:
+      raise InputError(f"{arguments[1]!r} is no flag, and --mode={_MODE.value} takes nothing else: flags begin with --")
     if "workdir" in mode.flag_names:
       _check_apart_from_data(run_flags.CONFIG.value.data.dir)
     explicit = run_flags.COORDINATOR.value, run_flags.NUM_PROCESSES.value, run_flags.PROCESS_ID.value
@@ -36,7 +38,7 @@ def main(_) -> None:
       from composeret_jax.distributed import join
 
       join(*explicit)
-    mode.run()
+    mode.run(*arguments[1:])
   except (InputError, NonFiniteError) as error:
     sys.exit(f"error: {error}")
   except Exception as error:

@@ -25,7 +25,7 @@ CHECKPOINT_STEP = flags.DEFINE_string(
   "checkpoint_step", "", "`best`, or a step's number; the newest checkpoint if empty."
 )
 BUNDLE = flags.DEFINE_string("bundle", None, "Folder of the exported model.")
-TOWERS = flags.DEFINE_string("towers", None, "Folder for the towers' weights.")
+TOWERS = flags.DEFINE_string("towers", None, "Folder of the towers' weights.")
 ONNX = flags.DEFINE_bool("onnx", False, "Writes ONNX files as well; needs the extra onnx.")
 INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
 IMAGES = flags.DEFINE_string("images", None, "Folder of images, or `gallery` for the gallery of --config's data set.")
@@ -42,6 +42,7 @@ TEXT = flags.DEFINE_multi_string("text", [], "The change to the reference; may b
 K = flags.DEFINE_integer("k", 10, "Number of images to find.", lower_bound=1)
 JSON = flags.DEFINE_bool("json", False, "Prints JSON.")
 PICTURE = flags.DEFINE_string("picture", "results.png", "Picture of the results.")
+PLOT = flags.DEFINE_string("plot", None, "PNG file for the loss and the recall of each run; needs the extra plot.")
 TOPOLOGY = flags.DEFINE_string("topology", None, "TPU slice to compile for, as v5e:16x16; by default the devices here.")
 REPORT = flags.DEFINE_string("report", None, "JSON file for what the compiled step needs.")
 SUGGEST = flags.DEFINE_bool(

@@ -89,3 +89,18 @@ def save_towers() -> None:
     run_flags.path(run_flags.TOWERS),
     run_flags.CHECKPOINT_STEP.value,
   )
+
+
+def compare_runs(*workdirs: str) -> None:
+  """Compares the runs of several workdirs as a table and a plot."""
+  from composeret_jax.training.reports.compare_runs import plot, read_runs, table
+  from data_pipelines.input_error import InputError
+  from data_pipelines.paths import path_or_address
+
+  if not workdirs:
+    raise InputError("no workdir is named, expected `composeret runs WORKDIR...`")
+  runs = read_runs([path_or_address(workdir, "WORKDIR") for workdir in workdirs])
+  print(table(runs))
+  if run_flags.PLOT.value:
+    plot(runs, run_flags.path(run_flags.PLOT))
+    print(f"Plot: {run_flags.PLOT.value}")

@@ -1,12 +1,12 @@
-"""A picture of what queries find: reference, text, and the top five, the right ones framed."""
+"""What an evaluation shows: a picture of what queries find, and a table of recalls."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 import sys
 import textwrap
 
 from jaxtyping import Int, UInt8
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Evaluation, HALVES, RERANKED
@@ -28,6 +28,9 @@ FRAME = 4
 TEXT_WIDTH = 190
 
 
+RANK_WIDTH = 84
+
+
 NUM_RESULTS = 5
 
 
@@ -47,37 +50,67 @@ PAPER = (255, 255, 255)
 def results_picture(
   dataset: Dataset, ranks: Int[np.ndarray, "num_queries ranked"], num_rows: int = 8
 ) -> UInt8[np.ndarray, "height width 3"]:
-  """A grid with one query a row, `num_rows` of them spread evenly over the test queries."""
+  """A grid with one query a row, `num_rows` of them spread evenly over the test queries.
+
+  A row has reference, text and the best images, and where none of these is right also the right one and its rank.
+  """
   queries = np.unique(np.linspace(0, len(ranks) - 1, min(num_rows, len(ranks))).astype(int))
   num_results = min(NUM_RESULTS, ranks.shape[1])
-  width = GAP + TILE + TEXT_WIDTH + num_results * (TILE + GAP)
+  missed_x = GAP + TILE + TEXT_WIDTH + num_results * (TILE + GAP) + GAP
   heading = 28
-  canvas = Image.new("RGB", (width, heading + len(queries) * (TILE + GAP)), PAPER)
+  canvas = Image.new("RGB", (missed_x + TILE + GAP + RANK_WIDTH, heading + len(queries) * (TILE + GAP)), PAPER)
   pen = ImageDraw.Draw(canvas)
   font = font_for([dataset.queries.texts[query] for query in queries], 14)
   for x, title in (
-    (0, "reference"),
-    (TILE + GAP, "text"),
-    (TILE + TEXT_WIDTH, f"top {num_results}, right ones framed"),
+    (GAP, "reference"),
+    (GAP + TILE + GAP, "text"),
+    (GAP + TILE + TEXT_WIDTH, f"top {num_results}, right ones framed"),
+    (missed_x, "right one, where missed"),
   ):
-    pen.text((GAP + x, 6), title, fill=INK, font=font)
+    pen.text((x, 6), title, fill=INK, font=ImageFont.load_default(14))
   for i, query in enumerate(queries):
-    _draw_row(canvas, pen, font, dataset, int(query), ranks[query, :num_results], heading + i * (TILE + GAP))
+    y = heading + i * (TILE + GAP)
+    if not _draw_row(canvas, pen, font, dataset, int(query), ranks[query, :num_results], y):
+      _draw_missed(canvas, pen, dataset, int(query), ranks[query], (missed_x, y))
   return np.asarray(canvas)
 
 
-def _draw_row(canvas, pen, font, dataset: Dataset, query: int, found: np.ndarray, y: int) -> None:
+def _draw_row(canvas, pen, font, dataset: Dataset, query: int, found: np.ndarray, y: int) -> bool:
+  """Draws the query and what it found; returns whether a right image is among it."""
   queries, gallery = dataset.queries, dataset.gallery
   canvas.paste(Image.fromarray(load_pixels(gallery, int(queries.references[query]), TILE)), (GAP, y))
   text = textwrap.fill(queries.texts[query], 22)
   pen.multiline_text((GAP + TILE + GAP, y + TILE / 2), text, fill=INK, font=font, anchor="lm")
-  right = queries.right_labels[query] if queries.right_labels else (queries.target_labels[query],)
+  right = _right_labels(dataset, query)
   for place, row in enumerate(found[found != NO_ROW]):
     x = GAP + TILE + TEXT_WIDTH + place * (TILE + GAP)
     canvas.paste(Image.fromarray(load_pixels(gallery, int(row), TILE)), (x, y))
     if gallery.labels[row] in right:
       box = (x - FRAME, y - FRAME, x + TILE + FRAME - 1, y + TILE + FRAME - 1)
       pen.rectangle(box, outline=RIGHT, width=FRAME)
+  return any(gallery.labels[row] in right for row in found[found != NO_ROW])
+
+
+def _draw_missed(canvas, pen, dataset: Dataset, query: int, ranks: np.ndarray, place: tuple[int, int]) -> None:
+  """Draws the right image that ranks best, and its rank; only a note where the gallery has none."""
+  labels, right = dataset.gallery.labels, _right_labels(dataset, query)
+  ranked = [rank for rank, row in enumerate(ranks, start=1) if row != NO_ROW and labels[row] in right]
+  reference = dataset.queries.references[query]
+  others = [row for row, label in enumerate(labels) if label in right and row != reference]
+  x, y = place
+  font = ImageFont.load_default(14)
+  if not ranked and not others:
+    pen.text((x, y + TILE / 2), "none in the gallery", fill=INK, font=font, anchor="lm")
+    return
+  row = ranks[ranked[0] - 1] if ranked else others[0]
+  canvas.paste(Image.fromarray(load_pixels(dataset.gallery, int(row), TILE)), place)
+  rank = f"rank {ranked[0]}" if ranked else f"rank above\n{len(ranks)}"
+  pen.multiline_text((x + TILE + GAP, y + TILE / 2), rank, fill=INK, font=font, anchor="lm")
+
+
+def _right_labels(dataset: Dataset, query: int) -> Collection[str]:
+  queries = dataset.queries
+  return queries.right_labels[query] if queries.right_labels else (queries.target_labels[query],)
 
 
 def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None:

@@ -15,11 +15,11 @@ from composeret_jax.pretrained.magic_lens import read_magic_lens
 from composeret_jax.pretrained.original import OriginalCheckpoint, read_checkpoint
 from composeret_jax.pretrained.slots import fill
 from composeret_jax.training.config.check import check_config
+from composeret_jax.training.reports.reporter import write_config
 from composeret_jax.training.resume import model_state
 from composeret_jax.training.run import open_run, Run
 from composeret_jax.training.workdir.lock import locked
 from data_pipelines.buckets.addresses import AnyPath
-from data_pipelines.files import write_whole
 from data_pipelines.input_error import InputError
 
 EMBEDDING = "text_model.embedding_layer.weight"
@@ -40,7 +40,7 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: AnyPath, path:
       save_magic_lens(open_run(config, workdir), path)
     else:
       save_checkpoint(open_run(config, workdir), read_checkpoint(path))
-    write_whole(workdir / "config.json", config.to_json(indent=2) + "\n")
+    write_config(workdir, config)
   print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
 
 

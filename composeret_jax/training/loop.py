@@ -10,25 +10,22 @@ from composeret_jax.train_step.state import evaluated_variables, TrainState
 from composeret_jax.train_step.step import make_train_step
 from composeret_jax.training.batches import resident_images, train_batches
 from composeret_jax.training.preemption import Preemption
-from composeret_jax.training.profiling import flops_per_step, new_speed, parse_steps, StepTrace
+from composeret_jax.training.profiling import flops_per_step, new_speed, parse_steps, Speed, StepTrace
+from composeret_jax.training.reports.compile_times import announcement, remember
 from composeret_jax.training.reports.evaluations import measure, show_measured
 from composeret_jax.training.reports.finite_watch import FiniteWatch
-from composeret_jax.training.reports.reporter import open_reporter
+from composeret_jax.training.reports.optimisation import optimisation_metrics
+from composeret_jax.training.reports.reporter import NoReporter, open_reporter, Reporter
 from composeret_jax.training.reports.terminal import progress_bar, say, show_progress
 from composeret_jax.training.run import Run
 from data_pipelines.input_error import InputError
 
 
-def run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
+def run_steps(run: Run, state: TrainState, preemption: Preemption, heading: str) -> None:
   """Trains from `state` to `num_train_steps`; reports, evaluates and saves on the way; shows the last evaluation."""
   config, first_step, last_step = run.config, int(state.step), run.config.num_train_steps
   steps_per_call = config.train.steps_per_call
-  if first_step % steps_per_call:
-    expected = f"a divisor of {first_step}, the step of the newest checkpoint in {run.workdir}"
-    raise InputError(f"config.train.steps_per_call is {steps_per_call}, expected {expected}")
-  _ = run.checkpoints.description  # which takes a while where all images have to be read
-  run.checkpoints.set_aside([step for step in run.checkpoints.steps() if step > first_step])
-
+  _open_checkpoints(run, first_step)
   parallel = Parallel(config.parallel, data_mesh(), steps_per_call, config.parallel_state == "split")
   images = resident_images(run.dataset, config, parallel.mesh)
   batches = train_batches(run.data, parallel, first_step, as_rows=images is not None)
@@ -40,8 +37,8 @@ def run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
   trace = StepTrace(parse_steps(config.profile_steps), run.workdir / "profile")
   watch = FiniteWatch(run.checkpoints.describe_latest, config.train.max_skipped_in_a_row)
 
-  with run.checkpoints as checkpoints, open_reporter(run.workdir, config, first_step) as reporter, trace:
-    say("Compiling the train step: the first step takes longer than the others.")
+  with run.checkpoints as checkpoints, open_reporter(run.workdir, config, first_step, heading) as reporter, trace:
+    say(announcement(config))
     progress = progress_bar(first_step, last_step)
     preemption.wait_for_steps()
     for step in range(first_step + steps_per_call, last_step + 1, steps_per_call):
@@ -61,7 +58,7 @@ def run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
       if step % config.log_every_steps == 0 or step == last_step:
         losses = watch.check()
         show_progress(progress, losses, speed.images_per_second())
-        reporter.scalars(step, {f"train/{name}": value for name, value in losses.items()} | speed.report())
+        _report(run, reporter, step, losses, state, speed)
       if step % config.eval_every_steps == 0 or step == last_step:
         watch.check()
         with speed.paused():
@@ -77,3 +74,27 @@ def run_steps(run: Run, state: TrainState, preemption: Preemption) -> None:
   if stopping:
     preemption.stop(step)
   show_measured(last_step, measured)
+
+
+def _open_checkpoints(run: Run, first_step: int) -> None:
+  """Describes the run for its checkpoints, and sets aside those beyond the first step.
+
+  Raises InputError where calls of several steps cannot start at `first_step`.
+  """
+  steps_per_call = run.config.train.steps_per_call
+  if first_step % steps_per_call:
+    expected = f"a divisor of {first_step}, the step of the newest checkpoint in {run.workdir}"
+    raise InputError(f"config.train.steps_per_call is {steps_per_call}, expected {expected}")
+  _ = run.checkpoints.description  # which takes a while where all images have to be read
+  run.checkpoints.set_aside([step for step in run.checkpoints.steps() if step > first_step])
+
+
+def _report(
+  run: Run, reporter: Reporter | NoReporter, step: int, losses: dict[str, float], state: TrainState, speed: Speed
+) -> None:
+  """Reports losses, learning rate, radius and speed; keeps the time that the step took to compile."""
+  found = losses | optimisation_metrics(run.config, step, losses, state.variables.params)
+  measured_speed = speed.report()
+  reporter.scalars(step, {f"train/{name}": value for name, value in found.items()} | measured_speed)
+  if seconds := measured_speed.get("speed/compile_seconds"):
+    remember(run.config, seconds)

@@ -7,9 +7,11 @@ from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.config.check import check_config
 from composeret_jax.training.loop import run_steps
 from composeret_jax.training.preemption import Preemption
-from composeret_jax.training.reports.evaluations import measure, show_measured
+from composeret_jax.training.reports.evaluations import measure, show_measured, write_measured
+from composeret_jax.training.reports.heading import heading
 from composeret_jax.training.reports.reporter import open_reporter
 from composeret_jax.training.reports.terminal import say
+from composeret_jax.training.reports.trackers import check_tracker
 from composeret_jax.training.resume import newest_state, trained_state
 from composeret_jax.training.run import open_run, open_trained_run
 from composeret_jax.training.workdir.lock import locked
@@ -26,6 +28,7 @@ def train(config: ml_collections.ConfigDict, workdir: AnyPath) -> None:
   losses or features are not finite.
   """
   check_config(config, jax.device_count())  # before there is a workdir
+  check_tracker(config)
   if config.num_train_steps and "train" not in BUILDERS[config.data.dataset].IMAGE_SPLITS:
     dataset = config.data.dataset
     raise InputError(f"config.num_train_steps is {config.num_train_steps}, expected 0: {dataset} has no training data")
@@ -33,14 +36,16 @@ def train(config: ml_collections.ConfigDict, workdir: AnyPath) -> None:
     run = open_run(config, workdir)
     state = newest_state(run)
     step, is_new = int(state.step), run.checkpoints.latest_step() is None
+    introduction = heading(run, state)
+    say(introduction)
     if step < config.num_train_steps:
-      run_steps(run, state, preemption)
+      run_steps(run, state, preemption, introduction)
       return
     if not is_new:
       say(f"{workdir} has reached config.num_train_steps={config.num_train_steps}; raise it to go on.")
     measured = measure(run, evaluated_variables(state), at_end=True)
     if is_new:  # not trained at all: saved and reported as of step 0
-      with run.checkpoints as checkpoints, open_reporter(workdir, config, step) as reporter:
+      with run.checkpoints as checkpoints, open_reporter(workdir, config, step, introduction) as reporter:
         reporter.evaluations(step, measured)
         checkpoints.save(step, state, measured[0].evaluation.metrics)
     show_measured(step, measured)
@@ -49,8 +54,12 @@ def train(config: ml_collections.ConfigDict, workdir: AnyPath) -> None:
 def evaluate(config: ml_collections.ConfigDict, workdir: AnyPath, checkpoint_step: str = "") -> None:
   """Prints the recalls of a checkpoint in `workdir`, which `trained_state` chooses, on the data set of `config`.
 
+  They are in the workdir's eval.json, too.
+
   Raises InputError when there is no such checkpoint.
   """
   run = open_trained_run(config, workdir)
   state = trained_state(run, checkpoint_step)
-  show_measured(int(state.step), measure(run, evaluated_variables(state), at_end=True))
+  measured = measure(run, evaluated_variables(state), at_end=True)
+  show_measured(int(state.step), measured)
+  write_measured(run, int(state.step), measured)

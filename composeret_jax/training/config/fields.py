@@ -11,6 +11,7 @@ from composeret_jax.train_step.parallel import PARALLEL
 from composeret_jax.train_step.state import PARALLEL_STATES
 from composeret_jax.training.profiling import parse_steps
 from composeret_jax.training.reports.finite_watch import ON_NONFINITE
+from composeret_jax.training.reports.trackers import TRACKERS
 from data_pipelines.datasets.prepare import BUILDERS, PROTOCOLS
 from data_pipelines.field_rules import (
   boolean,
@@ -92,6 +93,8 @@ RULES: dict[str, Rule] = {
   "preemption_grace_seconds": POSITIVE,
   "best_metric": text,
   "profile_steps": steps_to_profile,
+  "tracker": one_of(("", *TRACKERS)),
+  "tracker_project": text,
   "peak_flops": NOT_NEGATIVE,
   "protocol": one_of(PROTOCOLS),
   "data.dataset": one_of(BUILDERS),

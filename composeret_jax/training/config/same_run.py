@@ -35,6 +35,7 @@ FREE_FIELDS = (
   "data.pixels",
   "model.text_encoder.path",  # its files are compared
   "data.allow_other_content",
+  "tracker",
 )
 
 
@@ -112,6 +113,9 @@ def config_to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json())
 
 
+MADE_WITH = "made_with"  # in config.json beside the fields: the commit and the packages
+
+
 LATER_FIELDS: dict[str, Any] = {
   "parallel_state": "replicated",
   "loss_reference_as_negative": False,
@@ -120,6 +124,8 @@ LATER_FIELDS: dict[str, Any] = {
   "init_from_step": "",
   "text_template": "",
   "text_variants": (),
+  "tracker": "",
+  "tracker_project": "composeret",
 }
 
 
@@ -135,8 +141,11 @@ LATER_DATA_FIELDS: dict[str, Any] = {
 
 
 def config_from_json(fields: dict[str, Any]) -> ml_collections.ConfigDict:
-  """The configuration that `config_to_json` wrote; a field that came later has the value that it stands for."""
-  config = ml_collections.ConfigDict(fields)
+  """The configuration that `config_to_json` wrote; a field that came later has the value that it stands for.
+
+  What a config.json says beside the configuration, under MADE_WITH, is left out.
+  """
+  config = ml_collections.ConfigDict({name: value for name, value in fields.items() if name != MADE_WITH})
   model, data = config.get("model", {}), config.get("data", {})
   later = [(config, LATER_FIELDS)]
   if "text_encoder" in model:

@@ -1,4 +1,4 @@
-"""What a run writes of itself: TensorBoard events, metrics.jsonl and pictures."""
+"""What a run writes of itself: metrics.jsonl, pictures, TensorBoard events, and what a tracker gets."""
 
 from collections.abc import Iterable, Mapping
 import json
@@ -10,14 +10,19 @@ import ml_collections
 from PIL import Image
 import tensorboardX
 from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.summary import hparams
 
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Evaluation
 from composeret_jax.evaluation.report import results_picture
+from composeret_jax.training.config.same_run import config_to_json, flatten, MADE_WITH
+from composeret_jax.training.reports.environment import environment
+from composeret_jax.training.reports.trackers import open_tracking
 from composeret_jax.training.workdir.mirror import Mirror
 from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.dataset import Dataset
 from data_pipelines.files import open_whole, write_whole
+from data_pipelines.paths import absolute
 from data_pipelines.untrusted_json import parse_json
 
 
@@ -27,25 +32,36 @@ class Reporter:
   Those of a workdir in a bucket are written to a local folder, from which each report is copied.
   """
 
-  def __init__(self, workdir: AnyPath, config: ml_collections.ConfigDict, first_step: int):
+  def __init__(self, workdir: AnyPath, config: ml_collections.ConfigDict, first_step: int, heading: str = ""):
     """Goes on after `first_step`: what an interrupted run reported beyond it is removed, and will come again."""
     self._mirror = Mirror(workdir)
     self._folder = self._mirror.folder
     self._metrics_file = self._mirror.fetch("metrics.jsonl")
     _keep_until(self._metrics_file, first_step)
     self._events = tensorboardX.SummaryWriter(str(self._folder / "tensorboard"), purge_step=first_step + 1)
-    write_whole(self._folder / "config.json", config.to_json(indent=2) + "\n")
+    self._describe(config, first_step, heading)
+    write_config(self._folder, config)
     self._mirror.copy()
+    self._tracking = open_tracking(config, absolute(workdir).name, self._folder, first_step)
+
+  def _describe(self, config: ml_collections.ConfigDict, step: int, heading: str) -> None:
+    """Texts and hyper-parameters for TensorBoard."""
+    self._events.add_text("run", f"```\n{heading}\n```", step)
+    self._events.add_text("config", f"```json\n{config.to_json(indent=2)}\n```", step)
+    fields = {name: str(value) if isinstance(value, tuple) else value for name, value in flatten(config)}
+    for summary in hparams(fields, {f"eval/{config.best_metric}": None}):
+      self._events.file_writer.add_summary(summary, step)
 
   def __enter__(self) -> "Reporter":
     return self
 
   def __exit__(self, *_) -> None:
     self._events.close()
+    self._tracking.close()
     self._mirror.close()
 
   def scalars(self, step: int, values: Mapping[str, float], split: str = "", texts: str = "") -> None:
-    """Adds one line to metrics.jsonl, with split and texts that were measured, and each value to TensorBoard."""
+    """Adds one line to metrics.jsonl, with split and texts that were measured, and each value to the others."""
     line = {"step": step} | ({"split": split, "texts": texts} if split else {}) | dict(values)
     with self._metrics_file.open("a") as file:
       file.write(json.dumps(line) + "\n")
@@ -56,6 +72,7 @@ class Reporter:
     self._events.file_writer.add_summary(Summary(value=scalars), step)
     self._events.flush()
     self._mirror.copy()
+    self._tracking.scalars(step, values)
 
   def evaluations(self, step: int, measured: Iterable[tuple[Evaluation, Dataset]]) -> None:
     """Reports metrics, and a picture of results as a file and in TensorBoard.
@@ -69,8 +86,10 @@ class Reporter:
         step, {f"{prefix}/{name}": value for name, value in evaluation.metrics.items()}, split, dataset.text_names
       )
       picture = results_picture(dataset, evaluation.ranks)
-      with open_whole(self._folder / f"{file_prefix}results.png") as file:
+      results = self._folder / f"{file_prefix}results.png"
+      with open_whole(results) as file:
         Image.fromarray(picture).save(file, "PNG")
+      self._tracking.picture(step, f"{prefix}/results", results)
       self._events.add_image(f"{prefix}/results", picture, step, dataformats="HWC")
     self._events.flush()
     self._mirror.copy()
@@ -92,9 +111,17 @@ class NoReporter:
     """Drops them."""
 
 
-def open_reporter(workdir: AnyPath, config: ml_collections.ConfigDict, first_step: int) -> Reporter | NoReporter:
-  """The reporter of this process."""
-  return Reporter(workdir, config, first_step) if is_first() else NoReporter()
+def open_reporter(
+  workdir: AnyPath, config: ml_collections.ConfigDict, first_step: int, heading: str
+) -> Reporter | NoReporter:
+  """The reporter of this process; `heading` describes the run."""
+  return Reporter(workdir, config, first_step, heading) if is_first() else NoReporter()
+
+
+def write_config(workdir: AnyPath, config: ml_collections.ConfigDict) -> None:
+  """Writes config.json: the configuration, and beside it the commit and the packages that the run is made with."""
+  fields = config_to_json(config) | {MADE_WITH: environment()._asdict()}
+  write_whole(workdir / "config.json", json.dumps(fields, indent=2, sort_keys=True) + "\n")
 
 
 def _keep_until(metrics_file: pathlib.Path, last_step: int) -> None:

@@ -41,6 +41,9 @@ def test_a_commands_help_has_its_own_flags_only(name, foreign):
     (["train", "--config=shapes:rotr"], "no model is called 'rotr'"),
     (["train", "--config=shapes"], "--workdir is not set: --mode=train needs it"),
     (["config"], "--config is not set"),
+    (["train", "shapes", "--config=shapes", "--workdir=x"], "'shapes' is no flag, and --mode=train takes nothing else"),
+    (["runs"], "no workdir is named, expected `composeret runs WORKDIR...`"),
+    (["runs", "/nowhere"], "/nowhere is no workdir of a run that has started: it has no config.json"),
   ],
 )
 def test_a_mistake_is_one_message(arguments, message):

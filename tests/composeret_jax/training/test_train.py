@@ -84,6 +84,26 @@ def test_evaluation_alone_prints_what_training_printed(finished, config, capsys)
   assert capsys.readouterr().out == printed
 
 
+def test_evaluation_writes_what_it_prints(finished, config):
+  workdir, _ = finished
+  evaluate(config, workdir)
+  found = json.loads((workdir / "eval.json").read_text())
+  (evaluation,) = [line for line in lines(workdir) if "eval/R@1" in line]
+  assert (found["step"], found["dataset"], list(found["splits"])) == (8, "mit_states", ["test"])
+  test = found["splits"]["test"]
+  assert {f"eval/{name}": value for name, value in test["metrics"].items()}.items() <= evaluation.items()
+  assert (test["num_queries"], test["num_gallery"], test["texts"]) == (24, 12, "modification")
+  assert found["made_with"]["python"]
+
+
+def test_a_run_reports_learning_rate_radius_and_gradient_norm(finished):
+  reports = [line for line in lines(finished[0]) if "train/total" in line]
+  assert [line["train/learning_rate"] for line in reports] == [pytest.approx(0.01)] * 8
+  radii = [line["train/radius"] for line in reports]
+  assert radii[0] == pytest.approx(4, abs=0.1) and len(set(radii)) == len(radii)  # it is trained
+  assert all(line["train/gradient_norm"] > 0 for line in reports)
+
+
 @pytest.mark.parametrize("choice", ["8", "best"])
 def test_the_checkpoint_that_is_asked_for_is_evaluated(finished, config, capsys, choice):
   workdir, printed = finished

@@ -3,10 +3,13 @@ import os
 import pathlib
 import struct
 
+import jax
 import pytest
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 from composeret_jax.evaluation.report import recall_table, ties_line
+from composeret_jax.training.config.same_run import config_from_json, flatten
 from composeret_jax.training.reports.reporter import Reporter
 
 
@@ -46,17 +49,43 @@ def test_the_columns_are_those_of_the_protocol_and_the_headline_stands_below():
   ]
 
 
-def tensorboard_scalars(folder):
-  """(name, step, value) of every scalar in TensorBoard's event files: records of length, checksum, event, checksum."""
+def tensorboard_values(folder):
+  """(step, value) of all that is in TensorBoard's event files: records of length, checksum, event, checksum."""
   found = []
   for path in sorted(folder.glob("events.*")):
     content, start = path.read_bytes(), 0
     while start < len(content):
       (length,) = struct.unpack_from("<Q", content, start)
       event = Event.FromString(content[start + 12 : start + 12 + length])
-      found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+      found += [(event.step, value) for value in event.summary.value]
       start += 16 + length
   return found
+
+
+def tensorboard_scalars(folder):
+  """(name, step, value) of every scalar."""
+  values = [(step, value) for step, value in tensorboard_values(folder) if value.WhichOneof("value") == "simple_value"]
+  return [(value.tag, step, value.simple_value) for step, value in values]
+
+
+def test_tensorboard_gets_the_heading_the_configuration_and_hyper_parameters(config, tmp_path):
+  with Reporter(tmp_path, config, first_step=0, heading="Model:   compose_ae"):
+    pass
+  found = {value.tag: value for _, value in tensorboard_values(tmp_path / "tensorboard")}
+  assert b"compose_ae" in found["run/text_summary"].tensor.string_val[0]
+  assert b'"batch_size": 8' in found["config/text_summary"].tensor.string_val[0]
+  data = HParamsPluginData.FromString(found["_hparams_/session_start_info"].metadata.plugin_data.content)
+  fields = data.session_start_info.hparams
+  assert fields["batch_size"].number_value == 8 and fields["model.composer"].string_value == "compose_ae"
+  assert fields["model.image_encoder.stage_sizes"].string_value == "(1,)"
+
+
+def test_config_json_says_what_the_run_is_made_with_and_is_read_as_before(config, tmp_path):
+  with Reporter(tmp_path, config, first_step=0):
+    pass
+  found = json.loads((tmp_path / "config.json").read_text())
+  assert found["made_with"]["packages"]["jax"] == jax.__version__
+  assert dict(flatten(config_from_json(found))) == dict(flatten(config))
 
 
 def test_metrics_have_the_same_names_in_both_files(config, tmp_path):

@@ -1,0 +1,42 @@
+import jax
+import pytest
+
+from composeret_jax.training.reports.heading import heading
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
+from composeret_jax.training.train import train
+
+
+@pytest.fixture
+def trained(config, tmp_path):
+  config.num_train_steps = config.eval_every_steps = 4
+  train(config, tmp_path / "run")
+  return tmp_path / "run"
+
+
+def test_the_first_lines_say_what_a_run_is(config, tmp_path):
+  run = open_run(config, tmp_path / "run")
+  state = newest_state(run)
+  lines = dict(line.split(":", 1) for line in heading(run, state).splitlines())
+  lines = {name: line.strip() for name, line in lines.items()}
+  assert f"jax {jax.__version__}" in lines["Program"]
+  assert lines["Devices"] == f"{jax.device_count()} x cpu"
+  assert lines["Data"] == "mit_states: 18 training images; 24 queries in a gallery of 12 (test split)"
+  size = sum(leaf.size for leaf in jax.tree.leaves(state.variables.params))
+  assert lines["Model"] == f"compose_ae over resnet and lstm, {size:,} trained parameters"
+  assert lines["Recipe"] == "batch_based_classification, sgd at 0.01 (step), batches of 8, 8 steps"
+  assert lines["Workdir"] == f"{tmp_path}/run: starts from random parameters, seed 0"
+
+
+def test_a_resumed_run_says_where_it_goes_on_before_it_compiles(trained, config, capsys):
+  config.num_train_steps = 8
+  train(config, trained)
+  printed = capsys.readouterr().err
+  assert f"Workdir: {trained}: resumes at step 4\n" in printed
+  assert printed.index("resumes at step 4") < printed.index("Compiling the train step (about ")
+
+
+def test_a_run_that_starts_from_another_names_it(trained, config, tmp_path):
+  config.init_from = str(trained)
+  run = open_run(config, tmp_path / "next")
+  assert f"starts from the parameters of {trained}" in heading(run, newest_state(run))
