@@ -13,6 +13,7 @@ if TYPE_CHECKING:
   from composeret_jax.export.bundle import export as export_bundle  # noqa: F401 (an alias)
   from composeret_jax.export.bundle import save_bundle as save_bundle
   from composeret_jax.export.gallery_images import gallery_images as gallery_images
+  from composeret_jax.export.push import push_bundle as push_bundle
   from composeret_jax.models.composers import Composer as Composer
   from composeret_jax.models.composers import COMPOSERS as COMPOSERS
   from composeret_jax.models.retrieval_model import RetrievalModel as RetrievalModel
@@ -65,6 +66,7 @@ _FACE = {
   "load_config": "composeret_jax.command.config_files",
   "make_train_step": "composeret_jax.training.library",
   "open_data": "composeret_jax.training.library",
+  "push_bundle": "composeret_jax.export.push",
   "results_picture": "composeret_jax.training.library",
   "save_bundle": "composeret_jax.export.bundle",
   "train": "composeret_jax.training.train",

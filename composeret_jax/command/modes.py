@@ -52,6 +52,9 @@ MODES = {
   "import": Mode(run_modes.import_original, (*_RUN, run_flags.CHECKPOINT)),
   "export": Mode(run_modes.export, (*_TRAINED, run_flags.BUNDLE), (*_CHOICE, run_flags.ONNX, *_PROCESSES)),
   "save_towers": Mode(run_modes.save_towers, (*_TRAINED, run_flags.TOWERS), _CHOICE),
+  "push": Mode(
+    run_modes.push, (run_flags.BUNDLE, run_flags.REPO), (run_flags.TOWERS, run_flags.LICENSE, run_flags.PRIVATE)
+  ),
   "runs": Mode(run_modes.compare_runs, (), (run_flags.PLOT,), arguments="WORKDIR..."),
   "index": Mode(
     search_modes.index,

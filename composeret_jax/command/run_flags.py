@@ -26,6 +26,11 @@ CHECKPOINT_STEP = flags.DEFINE_string(
 )
 BUNDLE = flags.DEFINE_string("bundle", None, "Folder of the exported model.")
 TOWERS = flags.DEFINE_string("towers", None, "Folder of the towers' weights.")
+REPO = flags.DEFINE_string("repo", None, "Repository of the Hugging Face hub, ORG/NAME.")
+LICENSE = flags.DEFINE_string("license", "", "Licence for the model card, as the hub names it: apache-2.0, ...")
+PRIVATE = flags.DEFINE_bool(
+  "private", False, "Creates the repository for its owner alone; by default as the owner's settings say."
+)
 ONNX = flags.DEFINE_bool("onnx", False, "Writes ONNX files as well; needs the extra onnx.")
 INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
 IMAGES = flags.DEFINE_string("images", None, "Folder of images, or `gallery` for the gallery of --config's data set.")

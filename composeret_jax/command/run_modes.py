@@ -91,6 +91,20 @@ def save_towers() -> None:
   )
 
 
+def push() -> None:
+  """Pushes a bundle to the Hugging Face hub, with a model card."""
+  from composeret_jax.export.push import push_bundle
+
+  address = push_bundle(
+    run_flags.path(run_flags.BUNDLE),
+    run_flags.required_text(run_flags.REPO),
+    towers=run_flags.path(run_flags.TOWERS) if run_flags.TOWERS.value else None,
+    licence=run_flags.LICENSE.value,
+    private=run_flags.PRIVATE.value,
+  )
+  print(f"Pushed: {address}")
+
+
 def compare_runs(*workdirs: str) -> None:
   """Compares the runs of several workdirs as a table and a plot."""
   from composeret_jax.training.reports.compare_runs import plot, read_runs, table

@@ -1,4 +1,4 @@
-"""What an evaluation shows: a picture of what queries find, and a table of recalls."""
+"""Shows an evaluation: a picture of queries with the images that they find, and a table of recalls."""
 
 from collections.abc import Collection, Mapping
 import sys

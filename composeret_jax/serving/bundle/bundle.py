@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import safetensors
 
+from composeret_jax.serving.bundle.hub import fetch, PREFIX
 from composeret_jax.serving.bundle.inputs import ImageInput, Images, read_tokens, to_pixels, TokenBatches
 from composeret_jax.serving.bundle.layout import (
   check_files,
@@ -184,13 +185,14 @@ class Bundle:
 
 
 def load(folder: str | os.PathLike) -> Bundle:
-  """Opens a bundle that `launch.py --mode=export` wrote.
+  """Opens a bundle that `composeret export` wrote, from its folder or, as `hf://ORG/NAME[@REVISION]`, from the hub.
 
   Raises InputError, with the file, for a folder that is no bundle or one of another format version, for a file that is
   missing, changed or outside the folder, and for parts that do not fit each other, whatever their checksums say.
   Programs only compute, but for how long and in how much memory is theirs: open bundles of people you trust.
   """
-  folder = local_path(folder, "--bundle")
+  address = os.fspath(folder)
+  folder = fetch(address) if address.startswith(PREFIX) else local_path(address, "--bundle")
   info, fingerprint = read_info(folder)
   version = info["decoder_version"]
   if version != DECODER_VERSION:

@@ -1,1 +1,1 @@
-"""What a run reports: on the terminal, in its workdir, and to trackers."""
+"""Reports of a run: on the terminal, in its workdir, and to trackers."""

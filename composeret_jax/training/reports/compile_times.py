@@ -15,7 +15,7 @@ FILE = "compile_seconds.json"
 
 
 def announcement(config: ml_collections.ConfigDict) -> str:
-  """What a run says before its first step, with the time that the same kind of step took last time."""
+  """The message before the first step, with the time that the same kind of step took to compile last time."""
   seconds = _read(_file(config)).get(_kind_of_step(config))
   expected = f" (about {seconds:.0f} s)" if seconds else ""
   return f"Compiling the train step{expected}: the first step takes longer than the others."

@@ -1,4 +1,4 @@
-"""What a run is made with: the commit of this program's checkout, and the versions of packages."""
+"""Identifies the program that makes a run: the commit of this program's checkout, and the versions of packages."""
 
 from collections.abc import Mapping
 import functools
@@ -23,7 +23,7 @@ class Environment(NamedTuple):
 
 @functools.cache
 def environment() -> Environment:
-  """That of this process."""
+  """The environment of this process."""
   packages = {}
   for name in PACKAGES:
     try:

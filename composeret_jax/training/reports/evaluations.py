@@ -1,4 +1,4 @@
-"""What a run measures: the validation split where it has one, the test split at the end, or always without it."""
+"""Measures a run: the validation split where it has one, the test split at the end, or always without it."""
 
 from collections.abc import Sequence
 import json

@@ -34,7 +34,7 @@ def heading(run: Run, state: TrainState) -> str:
 
 
 def _start(config: ml_collections.ConfigDict, step: int) -> str:
-  """Where the parameters come from."""
+  """The origin of the first parameters."""
   if step:
     return f"resumes at step {step:,}"
   if config.init_from:

@@ -1,4 +1,4 @@
-"""What moves the parameters at a step: the learning rate, and the radius that the model has learned."""
+"""Metrics of the optimisation: the learning rate, and the radius that the model has learned."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ def optimisation_metrics(
 ) -> dict[str, float]:
   """`learning_rate` of step number `step`, counted from 1, and `radius` after it: the length of the features.
 
-  `losses` are those of the step: a step that was skipped has not moved the schedule.
+  `losses` are the losses of the step; they count skipped steps, which do not move the schedule.
   """
   num_updates = max(step - 1 - int(losses.get("num_skipped", 0)), 0)
   radius = fetch(params["radius"]) if config.model.train_radius else config.model.radius

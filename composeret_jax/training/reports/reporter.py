@@ -1,4 +1,4 @@
-"""What a run writes of itself: metrics.jsonl, pictures, TensorBoard events, and what a tracker gets."""
+"""Writes the reports of a run: metrics.jsonl, pictures, TensorBoard events; and sends them to a tracker."""
 
 from collections.abc import Iterable, Mapping
 import json
@@ -29,7 +29,7 @@ from data_pipelines.untrusted_json import parse_json
 class Reporter:
   """Writes one run's metrics under `workdir`. Names are the same everywhere; recalls are fractions in files.
 
-  Those of a workdir in a bucket are written to a local folder, from which each report is copied.
+  The metrics of a workdir in a bucket are written to a local folder, from which each report is copied.
   """
 
   def __init__(self, workdir: AnyPath, config: ml_collections.ConfigDict, first_step: int, heading: str = ""):
@@ -77,7 +77,7 @@ class Reporter:
   def evaluations(self, step: int, measured: Iterable[tuple[Evaluation, Dataset]]) -> None:
     """Reports metrics, and a picture of results as a file and in TensorBoard.
 
-    Those of the test split are under `eval/` and results.png, those of another split under its name.
+    The test split is under `eval/` and results.png, another split under its own name.
     """
     for evaluation, dataset in measured:
       split = dataset.gallery_split

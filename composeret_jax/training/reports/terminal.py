@@ -1,4 +1,4 @@
-"""What a run says on the terminal while it trains: messages and a progress bar, on stderr."""
+"""Messages and a progress bar on the terminal, while a run trains; on stderr."""
 
 from collections.abc import Mapping
 import math

@@ -27,7 +27,7 @@ def drawn(dataset, ranks, monkeypatch):
 
 
 def ranks_with_right_at(dataset, place):
-  """Of the first query: wrong images, and a right one at a place from 0 unless it is None."""
+  """Ranks of the first query: wrong images, and a right one at a place from 0 unless it is None."""
   target, reference = dataset.queries.target_labels[0], int(dataset.queries.references[0])
   right = [row for row, label in enumerate(dataset.gallery.labels) if label == target]
   wrong = [row for row in range(len(dataset.gallery)) if row not in right and row != reference]
