@@ -17,5 +17,5 @@ def get_config(model: str = "zero_shot") -> ml_collections.ConfigDict:
   config.best_metric = "headline"
   config.protocol = "genecis"
   config.data.dataset = "genecis"
-  config.data.categories = ("focus_attribute", "change_attribute", "focus_object", "change_object")
+  config.data.categories = ("focus_attribute", "change_attribute", "focus_object", "change_object")  # any tasks
   return config

@@ -18,5 +18,5 @@ def get_config(model: str = "zero_shot") -> ml_collections.ConfigDict:
   config.protocol = "imagenet_domains"
   config.eval.allow_unanswerable_queries = True  # of some classes a domain has no image: they count as misses
   config.data.dataset = "imagenet_domains"
-  config.data.categories = ("cartoon", "origami", "toy", "sculpture")
+  config.data.categories = ("cartoon", "origami", "toy", "sculpture")  # any that are asked for
   return config

@@ -86,15 +86,21 @@ def test_the_next_step_draws_other_dropout(step_and_state):
   assert float(losses["main"]) != float(later_losses["main"])
 
 
-def test_the_soft_triplet_trains_too(config):
-  config.loss = "soft_triplet"
+@pytest.mark.parametrize("with_negatives", [False, True])
+def test_the_soft_triplet_trains_too(config, with_negatives):
+  config.loss, config.loss_reference_as_negative, config.loss_label_mask = (
+    "soft_triplet",
+    with_negatives,
+    with_negatives,
+  )
+  labels = {"reference_label": jnp.arange(8), "target_label": jnp.arange(8) + 8} if with_negatives else {}
   model = build_model(config.model, text_encoder(config), seed=0)
   optimizer = build_optimizer(config)
   step = jax.jit(make_train_step(model, optimizer, config))
   state = create_state(model, optimizer, seed=0)
   values = []
   for _ in range(12):
-    state, losses = step(state, batch())
+    state, losses = step(state, batch() | labels)
     values.append(float(losses["main"]))
   assert np.mean(values[-3:]) < np.mean(values[:3])
 
