@@ -48,7 +48,7 @@ DOMAINS = ("cartoon", "origami", "toy", "sculpture")
 
 
 def make_imagenet_domains(folder: pathlib.Path) -> pathlib.Path:
-  """Photographs of two classes, and what the domains have of these."""
+  """Photographs of two classes, and what the domains have of these; the first photograph is a target, too."""
   lines = {"imgnet_targets.txt": "", "imgnet_real_query.txt": ""}
   for number, (domain, label) in enumerate(DOMAIN_TARGETS):
     name = f"imagenet-r/n{label:08d}/{domain}_{number}.jpg"
@@ -58,6 +58,8 @@ def make_imagenet_domains(folder: pathlib.Path) -> pathlib.Path:
     name = f"real/n{label:08d}/ILSVRC2012_val_{number:08d}.jpg"
     write_image(folder / "imgnet" / name, 100 + number)
     lines["imgnet_real_query.txt"] += f"imgnet/{name} {label} \n"
+    if not number:
+      lines["imgnet_targets.txt"] += f"imgnet/{name} {6000 + label} \n"
   for name, content in lines.items():
     (folder / "imgnet" / name).write_text(content)
   return folder

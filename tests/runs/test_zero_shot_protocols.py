@@ -54,7 +54,7 @@ def test_a_result_names_its_template_and_has_the_protocols_metrics(evaluated):
     assert line["eval/headline"] == line["eval/mean/R@1"]
   if name == "imagenet_domains":
     assert line["eval/num_unanswerable_queries"] == 3  # of class 5 there is one origami alone
-    # Six targets, all of which are among the first ten; class 5 has no cartoon.
+    # Seven targets, all of which are among the first ten; class 5 has no cartoon.
     assert line["eval/cartoon/R@10"] == pytest.approx(2 / 3)
     assert line["eval/cartoon/relevant/R@10"] == pytest.approx(2 / 3, abs=1e-5)
     assert line["eval/origami/R@10"] == 1

@@ -10,7 +10,7 @@ from data_pipelines.field_rules import one_of, several
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import gallery_without_references, Protocol, REFERENCE
 
-DOMAINS = ("cartoon", "origami", "toy", "sculpture")  # in the order in which the lists number them
+DOMAINS = ("cartoon", "origami", "toy", "sculpture")  # as the lists number them; photographs have a later number
 
 
 NUM_CLASSES = 1000  # a target's number is NUM_CLASSES * its domain's + its class's
@@ -28,8 +28,9 @@ RECALL_AT = (1, 5, 10, 50, 100, 200)
 class ImagenetDomains(TableBuilder):
   """Domain conversion as Saito et al., "Pic2Word", CVPR 2023, evaluate it: from a photograph to a drawing of its class.
 
-  Nothing to train on. Categories are the domains that are asked for; the gallery always has all four. Labels are the
-  lists' numbers of domain and class. Photographs are references alone.
+  Nothing to train on. Categories are the domains that are asked for; the gallery has all targets that are listed: four
+  domains, and the photographs, each query's own among them. Labels are the list's numbers of domain and class. A
+  photograph that the list of targets lacks is a reference alone.
   """
 
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""Domain conversion expects a folder that holds
@@ -64,11 +65,16 @@ class ImagenetDomains(TableBuilder):
     cls.check_expected(folder, {PREFIX + name: (root_of(folder) / name).is_file() for name in (QUERIES, TARGETS)})
 
   def read_images(self, split: str) -> Sequence[Image]:
-    """The targets, then the photographs; raises InputError when one is not on the disk."""
+    """The targets, then photographs that are none; raises InputError when one is not on the disk."""
     root = root_of(self.folder)
     targets, queries = (read_list(root / name) for name in (TARGETS, QUERIES))
-    images = [Image(own.path, str(own.number), root / own.path, _domain(own, root)) for own in targets]
-    images += [Image(own.path, f"{REFERENCE} {own.number}", root / own.path, REFERENCE) for own in queries]
+    images = [Image(own.path, str(own.number), root / own.path, _domain(own)) for own in targets]
+    listed = {own.path for own in targets}
+    images += [
+      Image(own.path, f"{REFERENCE} {own.number}", root / own.path, REFERENCE)
+      for own in queries
+      if own.path not in listed
+    ]
     missing = [image.name for image in images if not (root / image.name).is_file()]
     if missing:
       raise InputError(f"{len(missing):,} images that the lists name are missing: {root / missing[0]}, ...")
@@ -77,14 +83,14 @@ class ImagenetDomains(TableBuilder):
   def read_queries(self, split: str) -> Sequence[Query]:
     """Every photograph with every domain; the modification is the domain's name."""
     root = root_of(self.folder)
-    first = len(read_list(root / TARGETS))
+    rows = {image.name: row for row, image in enumerate(self.read_images(split))}
     queries = read_list(root / QUERIES)
     for own in queries:
       if own.number >= NUM_CLASSES:
         raise InputError(f"{root / QUERIES}: {own.path} has class {own.number}, expected less than {NUM_CLASSES}")
     return [
       Query(
-        first + row,
+        rows[own.path],
         domain,
         "",
         str(NUM_CLASSES * DOMAINS.index(domain) + own.number),
@@ -92,7 +98,7 @@ class ImagenetDomains(TableBuilder):
         fields=(("domain", domain),),
       )
       for domain in self.options["categories"]
-      for row, own in enumerate(queries)
+      for own in queries
     ]
 
 
@@ -122,9 +128,7 @@ def read_list(path: pathlib.Path) -> list[Listed]:
   return found
 
 
-def _domain(target: Listed, root: pathlib.Path) -> str:
+def _domain(target: Listed) -> str:
+  """The name of a target's domain; "" for photographs."""
   number = target.number // NUM_CLASSES
-  if number >= len(DOMAINS):
-    most = NUM_CLASSES * len(DOMAINS)
-    raise InputError(f"{root / TARGETS}: {target.path} has number {target.number}, expected less than {most}")
-  return DOMAINS[number]
+  return DOMAINS[number] if number < len(DOMAINS) else ""

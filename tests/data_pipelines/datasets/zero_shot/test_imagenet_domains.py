@@ -19,18 +19,9 @@ def raw(tmp_path_factory):
 
 def test_every_photograph_is_asked_for_in_every_domain(raw, tmp_path):
   dataset = opened(raw, tmp_path)
-  assert dataset.gallery.labels == [
-    "2002",
-    "2",
-    "2",
-    "1002",
-    "3002",
-    "1005",
-    "reference 2",
-    "reference 2",
-    "reference 5",
-  ]
-  assert dataset.gallery.groups == [domain for domain, _ in tiny_zero_shot.DOMAIN_TARGETS] + ["reference"] * 3
+  photographs = ["6002", "reference 2", "reference 5"]  # the first is ranked by all queries, its own among them
+  assert dataset.gallery.labels == ["2002", "2", "2", "1002", "3002", "1005", *photographs]
+  assert dataset.gallery.groups == [domain for domain, _ in tiny_zero_shot.DOMAIN_TARGETS] + ["", *["reference"] * 2]
   queries = dataset.queries
   assert queries.references.tolist() == [6, 7, 8] * 4
   assert queries.target_labels[:6] == ["2", "2", "5", "1002", "1002", "1005"]  # no image has the label 5
@@ -53,9 +44,16 @@ def test_the_lists_folder_itself_will_do_and_domains_can_be_chosen(raw, tmp_path
 LINES = {
   "a line without a number": ("imgnet/imagenet-r/a.jpg", "imgnet_targets.txt:1: expected a path and a number"),
   "a path that leads away": ("../a.jpg 3", "expected a path below the data set's folder"),
-  "a fifth domain": ("imgnet/imagenet-r/a.jpg 4000", "a.jpg has number 4000, expected less than 4000"),
   "a missing image": ("imgnet/imagenet-r/a.jpg 3", "1 images that the lists name are missing: .*a.jpg"),
 }
+
+
+def test_a_photographs_number_is_a_class(tmp_path):
+  folder = tiny_zero_shot.make_imagenet_domains(tmp_path / "raw")
+  file = folder / "imgnet" / "imgnet_real_query.txt"
+  file.write_text(file.read_text().replace("jpg 5", "jpg 1005"))
+  with pytest.raises(InputError, match="00000002.jpg has class 1005, expected less than 1000"):
+    opened(folder, tmp_path)
 
 
 @pytest.mark.parametrize("line", LINES)
