@@ -26,11 +26,6 @@ export function onBar({say, dropPicture, dropText, showPicture, undo, over, copy
   document.getElementById("undo").addEventListener("click", undo);
   document.getElementById("over").addEventListener("click", over);
   document.getElementById("copy").addEventListener("click", copy);
-  addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
-    event.preventDefault();
-    words.focus();
-  });
 }
 
 // `picture` is the chosen one's caption and thumbnail, once they are known.
@@ -40,9 +35,11 @@ export function showBar(state, picture) {
   current.disabled = !state.image; // an upload has no more to show
   if (picture) current.firstElementChild.src = picture.thumbnail;
   document.getElementById("words-label").textContent = chosen ? "What should be different?" : "Search by words";
-  words.placeholder = chosen ? hint("What should be different?", "What to change?") : hint("Search by words, or show a picture", "Words, or a picture");
+  words.placeholder = chosen
+    ? hint("What should be different?", "What to change?")
+    : hint("Search by words, or show a picture", "Words, or a picture");
   const list = state.texts.map((text, place) => step(`“${text}”`, place));
-  if (chosen) list.unshift(step(`Start: ${picture?.caption ?? "…"}`, "picture"));
+  if (chosen) list.unshift(step(`Start: ${picture ? picture.caption || picture.id : "…"}`, "picture"));
   steps.replaceChildren(...list);
   steps.scrollLeft = steps.scrollWidth; // the newest is in view
   steps.classList.toggle("cut", steps.scrollLeft > 0);
@@ -50,7 +47,7 @@ export function showBar(state, picture) {
 }
 
 export function showText(state) {
-  words.value = hasPicture(state) ? "" : state.texts.at(-1) ?? "";
+  words.value = hasPicture(state) ? "" : (state.texts.at(-1) ?? "");
 }
 
 // The next thing to do where there is a keyboard; a phone's would cover the pictures.

@@ -25,7 +25,8 @@ export function onDetail({close, start, asked, refuse}) {
     if (!event.target.matches("button")) return;
     try {
       await rate(asked(), shown.id, Number(event.target.value));
-      for (const button of rating.querySelectorAll("button")) button.setAttribute("aria-pressed", button === event.target);
+      for (const button of rating.querySelectorAll("button"))
+        button.setAttribute("aria-pressed", button === event.target);
       document.getElementById("rate-label").textContent = "Thank you.";
     } catch (error) {
       close();

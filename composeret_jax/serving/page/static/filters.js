@@ -84,7 +84,12 @@ const choices = (name, values) =>
     {},
     element("legend", {}, name),
     ...values.map((value) =>
-      element("label", {className: "chip"}, element("input", {type: "checkbox", name, value}), element("span", {}, String(value))),
+      element(
+        "label",
+        {className: "chip"},
+        element("input", {type: "checkbox", name, value}),
+        element("span", {}, String(value)),
+      ),
     ),
   );
 

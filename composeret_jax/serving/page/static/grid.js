@@ -71,7 +71,8 @@ function tiles(results, best) {
     card.querySelector("img").src = result.thumbnail;
     card.querySelector(".caption").textContent = name;
     card.querySelector(".facts").textContent = facts(result).join(" · ");
-    card.querySelector(".choose").title = `Start from this picture${result.score == null ? "" : ` (closeness ${result.score.toFixed(3)})`}`;
+    card.querySelector(".choose").title =
+      `Start from this picture${result.score == null ? "" : ` (closeness ${result.score.toFixed(3)})`}`;
     card.querySelector(".details").setAttribute("aria-label", `Details of ${name}`);
     card.querySelector(".details").title = "Details";
     showScore(card.querySelector(".meter"), result.score, best);
@@ -89,7 +90,9 @@ export function showScore(meter, score, best) {
 function facts({metadata, caption}) {
   const said = (caption ?? "").toLowerCase();
   return Object.entries(metadata ?? {})
-    .filter(([, value]) => value !== null && value !== "" && !isLink(value) && !said.includes(String(value).toLowerCase()))
+    .filter(
+      ([, value]) => value !== null && value !== "" && !isLink(value) && !said.includes(String(value).toLowerCase()),
+    )
     .map(([name, value]) => (typeof value === "number" ? `${name} ${shownValue(value)}` : shownValue(value)))
     .filter((fact) => fact.length <= 24)
     .slice(0, 2);

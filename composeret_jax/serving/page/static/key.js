@@ -11,7 +11,11 @@ export function askForKey() {
 dialog.addEventListener("cancel", (event) => event.preventDefault());
 dialog.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const reply = await fetch("v1/session", {method: "POST", headers: {"X-API-Key": field.value.trim()}}).catch(() => null);
+  const reply = await fetch("v1/session", {method: "POST", headers: {"X-API-Key": field.value.trim()}}).catch(
+    () => null,
+  );
   if (reply?.ok) location.reload();
-  else label.textContent = reply?.status === 401 ? "This key is not known. Try another one" : "The search cannot be reached. Try again";
+  else
+    label.textContent =
+      reply?.status === 401 ? "This key is not known. Try another one" : "The search cannot be reached. Try again";
 });

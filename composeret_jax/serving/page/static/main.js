@@ -36,7 +36,9 @@ async function go(to, {replace = false, from = "page"} = {}) {
   showText(state);
   asking.abort();
   asking = new AbortController();
-  await Promise.all([showAnswer(asking.signal), namePicture(), suggest(asking.signal)].map((part) => part.catch(failed)));
+  await Promise.all(
+    [showAnswer(asking.signal), namePicture(), suggest(asking.signal)].map((part) => part.catch(failed)),
+  );
 }
 
 function failed(error) {
@@ -67,7 +69,9 @@ async function showAnswer(signal) {
 // An answer; a picture that the service has forgotten is sent once more.
 async function ask(asked, offset, signal) {
   try {
-    const answer = await (next.isSearch(asked) ? search(asked, offset, signal) : gallery(asked.filters, offset, signal));
+    const answer = await (next.isSearch(asked)
+      ? search(asked, offset, signal)
+      : gallery(asked.filters, offset, signal));
     for (const result of answer.results) pictures.set(result.id, result);
     return answer;
   } catch (error) {
@@ -103,7 +107,11 @@ async function namePicture() {
 
 async function suggest(signal) {
   const texts = next.hasPicture(state) ? await suggestions(state, signal).catch(() => []) : [];
-  if (!signal.aborted) showSuggestions(texts.filter((text) => !state.texts.includes(text)), say);
+  if (!signal.aborted)
+    showSuggestions(
+      texts.filter((text) => !state.texts.includes(text)),
+      say,
+    );
 }
 
 async function showDetail() {
@@ -186,14 +194,18 @@ function start() {
   });
   document.getElementById("skip").addEventListener("click", () => document.getElementById("results").focus());
   go(state, {from: "start"});
-  about().then((answer) => {
-    page = answer;
-    document.getElementById("count").textContent = `${page.images.toLocaleString()} pictures`;
-  }).catch(failed);
-  columns().then((found) => {
-    buildFilters(found);
-    showFilters(state);
-  }).catch(failed);
+  about()
+    .then((answer) => {
+      page = answer;
+      document.getElementById("count").textContent = `${page.images.toLocaleString()} pictures`;
+    })
+    .catch(failed);
+  columns()
+    .then((found) => {
+      buildFilters(found);
+      showFilters(state);
+    })
+    .catch(failed);
 }
 
 start();

@@ -6,6 +6,7 @@ const trouble = document.getElementById("trouble");
 const progress = document.getElementById("progress");
 const suggestions = document.getElementById("suggestions");
 const status = document.getElementById("status");
+const shop = document.title;
 const running = [];
 
 trouble.querySelector("button").addEventListener("click", () => clearTrouble());
@@ -47,10 +48,12 @@ export async function whileBusy(work, setBusy) {
 export function showLine(state, answer, {search, clear}) {
   const heading = headline(state, answer);
   document.getElementById("heading").textContent = heading;
+  document.title = [state.texts.join(", "), shop].filter(Boolean).join(" · "); // in bookmarks and behind Back
   const note = document.getElementById("note");
   note.replaceChildren(...notes(answer, state));
   if (!answer.results.length && Object.keys(state.filters).length) note.append(offer("Clear the filters", clear));
-  if (answer.nearest_word) note.append(offer(answer.nearest_word, () => search(corrected(state.texts.at(-1) ?? "", answer))));
+  if (answer.nearest_word)
+    note.append(offer(answer.nearest_word, () => search(corrected(state.texts.at(-1) ?? "", answer))));
   note.hidden = !note.childNodes.length;
   say([heading, `${answer.results.length} pictures`, note.textContent].filter(Boolean).join(". "));
 }
@@ -61,7 +64,8 @@ export function showSuggestions(texts, take) {
 }
 
 function headline(state, {results}) {
-  if (!results.length) return Object.keys(state.filters).length ? "Nothing matches these filters" : "There are no pictures yet";
+  if (!results.length)
+    return Object.keys(state.filters).length ? "Nothing matches these filters" : "There are no pictures yet";
   if (state.texts.length) return "Best matches";
   return hasPicture(state) ? "Pictures like it" : "Pictures to start from";
 }

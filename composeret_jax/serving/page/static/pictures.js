@@ -60,7 +60,7 @@ export async function send(file) {
   return token;
 }
 
-// The service forgets uploads after some minutes. This tab sends what it still has once more; null where it has nothing.
+// The service forgets uploads after some minutes: this tab sends its own once more. Null where it has none.
 export async function sendAgain(token) {
   const address = sessionStorage.getItem(kept(token));
   if (!address) return null;

@@ -98,6 +98,23 @@ def test_a_reload_and_a_link_keep_the_search(shopper, arrive, searcher):
   other.steps("Start: red dress 1")
 
 
+def test_texts_that_fit_the_picture_are_offered(shopper, searcher):
+  texts = [{"text": "blue"}, {"text": "striped"}]
+  shopper.page.route("**/v1/suggestions*", lambda route: route.fulfill(json={"suggestions": texts}))
+  chips = shopper.page.locator("#suggestions button")
+  shopper.say("red dress 1")
+  shopper.expect(chips).to_have_count(0)  # there is no picture that they would fit
+  shopper.choose(DRESS)
+  shopper.expect(chips).to_have_text(["blue", "striped"])
+  with shopper.page.expect_response("**/v1/search"):
+    chips.nth(1).click()
+  shopper.steps("Start: red dress 1", "“striped”")
+  assert shopper.shows(found(searcher, DRESS, "striped"))
+  shopper.expect(chips).to_have_text(["blue"])
+  shopper.page.click("#over")
+  shopper.expect(chips).to_have_count(0)
+
+
 def test_a_result_becomes_the_new_start(shopper, searcher, feedback):
   shopper.say("red dress 1")
   shopper.choose(DRESS)
@@ -224,4 +241,4 @@ def test_hostile_names_and_texts_are_shown_as_they_are(shopper):
   shopper.steps(f"Start: {HOSTILE}", f"“red {HOSTILE}”")
   shopper.page.reload()
   shopper.steps(f"Start: {HOSTILE}", f"“red {HOSTILE}”")
-  assert shopper.page.title() == "Marble & Co."
+  assert shopper.page.title() == f"red {HOSTILE} · Marble & Co."
