@@ -21,18 +21,18 @@ def instance_crop(image: Image.Image, box: Box) -> Image.Image:
 
   The box, (left, top, width, height) in pixels, begins DILATION times its size further left and further up, or at the
   image's border, and is 1 + DILATION times as large. So it grows to the left and upwards alone, unless the border is
-  nearer: GeneCIS' numbers are of these crops. Corners are rounded half to even. Raises ValueError where nothing of the
-  image is inside.
+  nearer: GeneCIS' numbers are of these crops. Corners are rounded half to even. Raises ValueError for a box beside the
+  image.
   """
   x, y, width, height = box
   left, top = max(0, x - DILATION * width), max(0, y - DILATION * height)
   right = min(image.width, left + (1 + DILATION) * width)
   bottom = min(image.height, top + (1 + DILATION) * height)
   corners = (round(left), round(top), round(right), round(bottom))
-  if corners[0] >= corners[2] or corners[1] >= corners[3]:
+  side = max(corners[2] - corners[0], corners[3] - corners[1])
+  if corners[0] > corners[2] or corners[1] > corners[3] or not side:
     raise ValueError(f"the box {list(box)} has nothing of its {image.width} x {image.height} pixels")
   crop = image.crop(corners)
-  side = max(crop.size)
   square = Image.new(crop.mode, (side, side))
   square.paste(crop, ((side - crop.width) // 2, (side - crop.height) // 2))
   return square

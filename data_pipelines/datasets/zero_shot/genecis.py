@@ -21,6 +21,9 @@ TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
 COCO = "val2017"
 
 
+MAX_DIGITS = 12  # of LARGEST_ID
+
+
 VISUAL_GENOME = ("VG_100K", "VG_100K_2", "VG_All")  # the published layout, or all images in one folder
 
 
@@ -166,6 +169,8 @@ def _instance(fields: Any, task: str, where: str) -> Instance:
   own = fields if isinstance(fields, dict) else {}
   has_box = task.endswith("_attribute")
   image_id, box = own.get("image_id" if has_box else "val_image_id"), own.get("instance_bbox")
+  if isinstance(image_id, str) and image_id.isascii() and image_id.isdigit() and len(image_id) <= MAX_DIGITS:
+    image_id = int(image_id)  # Visual Genome's attributes have them as texts
   if not is_count(image_id, most=LARGEST_ID):
     raise InputError(f"{where}: expected {'image_id' if has_box else 'val_image_id'}, found {excerpt(fields)}")
   if not has_box:

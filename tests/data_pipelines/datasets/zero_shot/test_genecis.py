@@ -57,16 +57,22 @@ def test_a_crop_grows_to_the_left_and_upwards_alone():
   assert not crop[:, :4].any() and not crop[:, 13:].any()
 
 
-def test_a_box_of_whole_numbers_is_the_same_however_they_are_written(tmp_path):
+def test_an_instance_is_the_same_however_its_numbers_are_written(tmp_path):
   folder = tiny_zero_shot.make_genecis(tmp_path / "raw")
   file = folder / "genecis" / "focus_attribute.json"
   templates = json.loads(file.read_text())
   templates[1]["target"]["instance_bbox"] = [float(number) for number in templates[1]["target"]["instance_bbox"]]
+  templates[2]["target"]["image_id"] = str(templates[2]["target"]["image_id"])
   file.write_text(json.dumps(templates))
   dataset = opened(folder, tmp_path, categories=("focus_attribute",))
   expected = opened(tiny_zero_shot.make_genecis(tmp_path / "as_before"), tmp_path, categories=("focus_attribute",))
   assert dataset.gallery.labels == expected.gallery.labels
   assert dataset.queries.subsets == expected.queries.subsets
+
+
+def test_a_box_that_is_less_than_a_pixel_wide_is_a_black_square():
+  crop = np.asarray(instance_crop(Image.new("RGB", (20, 20), "white"), (0, 3, 0.2, 5)))
+  assert crop.shape == (8, 8, 3) and not crop.any()  # from 0 to 8.5 down, rounded half to even
 
 
 def test_texts_are_conditions_in_a_template(raw, tmp_path):
