@@ -52,7 +52,7 @@ def results_picture(
 ) -> UInt8[np.ndarray, "height width 3"]:
   """A grid with one query a row, `num_rows` of them spread evenly over the test queries.
 
-  A row has reference, text and the best images, and where none of these is right also the right one and its rank.
+  A row has reference, text and the best images. Where none of these is right, the right one and its rank come last.
   """
   queries = np.unique(np.linspace(0, len(ranks) - 1, min(num_rows, len(ranks))).astype(int))
   num_results = min(NUM_RESULTS, ranks.shape[1])
@@ -65,14 +65,16 @@ def results_picture(
     (GAP, "reference"),
     (GAP + TILE + GAP, "text"),
     (GAP + TILE + TEXT_WIDTH, f"top {num_results}, right ones framed"),
-    (missed_x, "right one, where missed"),
   ):
     pen.text((x, 6), title, fill=INK, font=ImageFont.load_default(14))
+  width = missed_x - GAP
   for i, query in enumerate(queries):
     y = heading + i * (TILE + GAP)
     if not _draw_row(canvas, pen, font, dataset, int(query), ranks[query, :num_results], y):
       _draw_missed(canvas, pen, dataset, int(query), ranks[query], (missed_x, y))
-  return np.asarray(canvas)
+      pen.text((missed_x, 6), "right one, where missed", fill=INK, font=ImageFont.load_default(14))
+      width = canvas.width
+  return np.asarray(canvas.crop((0, 0, width, canvas.height)))
 
 
 def _draw_row(canvas, pen, font, dataset: Dataset, query: int, found: np.ndarray, y: int) -> bool:

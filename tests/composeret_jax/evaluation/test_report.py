@@ -13,7 +13,7 @@ def dataset(config):
 
 
 def drawn(dataset, ranks, monkeypatch):
-  """The texts and the gallery rows that one query's row of the picture has, in the order that they are drawn."""
+  """Texts and gallery rows of a picture with one query, in the order that they are drawn; and its width."""
   texts, rows = [], []
   pen, load = report.ImageDraw.ImageDraw, report.load_pixels
   for name in ("text", "multiline_text"):
@@ -22,8 +22,8 @@ def drawn(dataset, ranks, monkeypatch):
       pen, name, lambda self, xy, text, *a, draw=draw, **k: texts.append(text) or draw(self, xy, text, *a, **k)
     )
   monkeypatch.setattr(report, "load_pixels", lambda images, row, size: rows.append(row) or load(images, row, size))
-  report.results_picture(dataset, ranks, num_rows=1)
-  return texts, rows
+  picture = report.results_picture(dataset, ranks, num_rows=1)
+  return texts, rows, picture.shape[1]
 
 
 def ranks_with_right_at(dataset, place):
@@ -38,17 +38,19 @@ def ranks_with_right_at(dataset, place):
 
 def test_a_right_image_that_was_missed_is_shown_with_its_rank(dataset, monkeypatch):
   ranks, right = ranks_with_right_at(dataset, 6)
-  texts, rows = drawn(dataset, ranks, monkeypatch)
+  texts, rows, _ = drawn(dataset, ranks, monkeypatch)
   assert "rank 7" in texts and rows == [int(dataset.queries.references[0]), *ranks[0, :5], right]
 
 
 def test_one_beyond_the_ranked_images_too(dataset, monkeypatch):
   ranks, right = ranks_with_right_at(dataset, None)
-  texts, rows = drawn(dataset, ranks, monkeypatch)
+  texts, rows, _ = drawn(dataset, ranks, monkeypatch)
   assert f"rank above\n{ranks.shape[1]}" in texts and rows[-1] == right
 
 
 def test_nothing_is_added_where_the_model_found_it(dataset, monkeypatch):
   ranks, _ = ranks_with_right_at(dataset, 4)
-  texts, rows = drawn(dataset, ranks, monkeypatch)
+  texts, rows, width = drawn(dataset, ranks, monkeypatch)
+  monkeypatch.undo()
+  assert width < report.results_picture(dataset, ranks_with_right_at(dataset, 5)[0]).shape[1]
   assert not [text for text in texts if "rank" in text] and len(rows) == 6
