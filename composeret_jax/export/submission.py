@@ -126,12 +126,15 @@ def submit(
 ) -> None:
   """Writes the files of a checkpoint in `workdir`, which `trained_state` chooses, to `folder`, and checks them.
 
-  They are for the data set of `config`. Raises InputError when it has no test server, when there is no checkpoint, and
-  for a file that the server would refuse; it is then left, under another name.
+  They are for the data set of `config`, and never hold a query's reference, whatever `config.protocol` is. Raises
+  InputError when it has no test server, when there is no checkpoint, and for a file that the server would refuse; it is
+  then left, under another name.
   """
   if config.data.dataset not in SUBMISSIONS:
     expected = " or ".join(sorted(SUBMISSIONS))
     raise InputError(f"config.data.dataset is {config.data.dataset}, which has no test server, expected {expected}")
+  config = config.copy_and_resolve_references()
+  config.protocol = config.data.dataset  # the one that leaves references out
   run = open_trained_run(config, workdir, SUBMISSION)
   state = trained_state(run, checkpoint_step)
   ranks = run.evaluator.rank(run.evaluator.features(evaluated_variables(state)))

@@ -115,7 +115,11 @@ def test_circo_evaluates_and_submits_weights_as_they_come(circo_config, folder):
   assert 0 < found["eval/mAP@5"] <= found["eval/mAP@50"] <= 1
   assert found["eval/R@50"] >= 0.5
   submission.submit(circo_config, folder / "as_they_come", folder / "first")
-  assert (folder / "first/submission.json").exists()
+  with_reference = circo_config.copy_and_resolve_references()
+  with_reference.protocol = "circo_with_reference"
+  submission.submit(with_reference, folder / "as_they_come", folder / "second")
+  first, second = (json.loads((folder / name / "submission.json").read_text()) for name in ("first", "second"))
+  assert first == second
 
 
 def test_circo_has_nothing_to_train_on(circo_config, tmp_path):
