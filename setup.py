@@ -20,6 +20,9 @@ SERVE = [
 # An index in Milvus: its client, and Milvus Lite, which runs in the process.
 MILVUS = ["milvus-lite>=3.2", "pymilvus>=3.0"]
 
+# 8-bit copies of the features of an index in a folder.
+FAISS = ["faiss-cpu>=1.11"]
+
 # Rows of a Hugging Face data set, for a catalogue of one's own.
 DATASETS = ["datasets>=5"]
 
@@ -50,6 +53,7 @@ NOTEBOOK = ["ipykernel>=7", "nbclient>=0.10", "nbformat>=5.10"]
 DEV = [
   *SERVE,
   *MILVUS,
+  *FAISS,
   *DATASETS,
   *ONNX,
   *DOCS,
@@ -133,6 +137,7 @@ setup(
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
     "serve": SERVE,
     "milvus": MILVUS,
+    "faiss": FAISS,
     "notebook": NOTEBOOK,
     "datasets": DATASETS,
     # Needs older protobuf and pyarrow than constraints.txt has: for an environment that only prepares data.

@@ -1,6 +1,5 @@
 """Requests of many kinds that somebody may send who means harm; each is a function of a random generator."""
 
-import base64
 from collections.abc import Callable, Mapping
 import io
 import json
@@ -15,38 +14,35 @@ from benchmarks.fuzz.hostile_files import changed_json, damaged, ODD
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 PATHS = [
   "/file=/etc/passwd",
-  "/gradio_api/file=/etc/passwd",
-  "/gradio_api/file/etc/passwd",
   "/../../../etc/passwd",
-  "/gradio_api/proxy=http://127.0.0.1:1/",
-  "/static/../../setup.py",
-  "/assets/..%2f..%2f..%2fetc%2fpasswd",
-  "/gradio_api/custom_component/1/client/x/..%2f..%2fa",
-  "/svelte/..%5c..%5csetup.py",
   "//etc/passwd",
   "/%00",
   "/%ff",
-  "/gradio_api/upload_progress?upload_id=../../x",
-  "/openapi.json",
-  "/gradio_api/dev/reload",
-  "/gradio_api/startup-events",
-  "/gradio_api/theme.css",
-  "/monitoring",
   "/docs",
-  "/gradio_api/runs",
-  "/gradio_api/vibe-code",
-  "/gradio_api/heartbeat/x",
-  "/gradio_api/deep_link?session_hash=x",
-  "/manifest.json",
-  "/gradio_api/stream/a/b/c/playlist.m3u8",
-  "/gradio_api/call/search/x",
-  "/?__theme=../../x",
-  "/?deep_link=../../etc",
+  "/openapi.json",
+  "/v1/openapi.json",
+  "/page/x/..%2f..%2f..%2fsetup.py",
+  "/v1/images//etc/passwd",
+  "/v1/images/..%2f..%2f..%2fetc%2fpasswd/thumbnail",
+  "/v1/images/%00/thumbnail",
+  "/v1/images/%ed%a0%80",
+  "/v1/items/..%5c..%5csetup.py",
+  "/v1/items/" + "a/" * 2_000,
+  "/v1/uploads/..%2fx/thumbnail",
+  "/v1/suggestions?upload=../x",
+  "/v1/suggestions?image=" + "a" * 5_000,
+  "/v1/gallery?limit=-1",
+  "/v1/gallery?limit=1e400&offset=99999999999999999999",
+  "/v1/gallery?filter=" + "[" * 3_000,
+  "/v1/gallery?filter=%7B%22a%22%3A%7B%22min%22%3ANaN%7D%7D",
+  "/v1/session",
+  "/metrics?x=../../etc",
+  "/?image=../../etc/passwd&upload=x",
+  "/a" * 9_000,
+  "/v1/gallery?" + "a" * 9_000,
 ]
-PATHS += ["/a" * 9_000, f"/gradio_api/queue/data?session_hash={'a' * 3_000}"]
-# Functions of the page that are not the API's are called by number.
-SEARCH = "/gradio_api/run/search"
-RUNS = (SEARCH, "/gradio_api/run/predict", "/gradio_api/call/search", "/gradio_api/queue/join")
+SEARCH, UPLOADS = "/v1/search", "/v1/uploads"
+RUNS = (SEARCH, "/v1/compose", "/v1/feedback", UPLOADS, "/v1/session")
 
 
 def post(path: str, body: bytes, content_type: str = "application/json") -> bytes:
@@ -55,9 +51,9 @@ def post(path: str, body: bytes, content_type: str = "application/json") -> byte
   return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def search_body(*arguments: Any) -> bytes:
-  """The API's arguments."""
-  return json.dumps({"data": list(arguments)}).encode()
+def search_body(**fields: Any) -> bytes:
+  """A search of the API."""
+  return json.dumps(fields).encode()
 
 
 def image(rng: random.Random) -> bytes:
@@ -91,32 +87,39 @@ def text(rng: random.Random) -> str:
 def upload(rng: random.Random) -> bytes:
   """A form with a file whose name leads elsewhere."""
   name = rng.choice(["a.png", "../../../etc/cron.d/a", "/etc/passwd", "a\0.png", "x" * 5000, "..", "a.png\r\nX: y", ""])
-  head = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\nContent-Type: image/png\r\n\r\n'
+  head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: image/png\r\n\r\n'
   body = head.encode() + image(rng) + b"\r\n--b--\r\n"
-  return post("/gradio_api/upload", body[: rng.choice([len(body)] * 3 + [40])], "multipart/form-data; boundary=b")
+  return post(UPLOADS, body[: rng.choice([len(body)] * 3 + [40])], "multipart/form-data; boundary=b")
 
 
 def server_file(rng: random.Random) -> Any:
   """One way of naming a file of the server."""
   path = rng.choice(["/etc/passwd", "../../setup.py", "/proc/self/environ", "/dev/zero", "file:///etc/passwd", "a\0b"])
-  file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-  return rng.choice([path, file, [file], {"files": [file]}, {**file, "url": "http://127.0.0.1:1/"}, {"path": [path]}])
+  return rng.choice([path, {"path": path}, [path], {"path": [path]}, {"url": "http://127.0.0.1:1/"}])
 
 
-def by_number(rng: random.Random) -> bytes:
-  """A call of one of the page's own functions, as the page makes it or with values of any kind."""
+def by_field(rng: random.Random) -> bytes:
+  """A request of which each field has a value of any kind, some that it does not know."""
   numbers = [-1, 0, 1, 4, 23.5, 24, 100, 101, 10**12, 1e308, -(2**63)]
   lists = [[], [[]] * 50, ["a"] * rng.choice([3, 5000]), [None] * 40]
-  values = [*ODD, *numbers, *lists, server_file(rng), server_file(rng), text(rng), "\ud800", "caf\udce9.jpg"]
-  number = rng.choice([*range(25), *range(25), -1, 10**9, True, "search", None])
-  fitting = [None, 24, 0, 0, "red"]
-  data: Any = [rng.choice([fitting[place % 5], rng.choice(values)]) for place in range(rng.randrange(8))]
-  body = {"data": rng.choice([data, data, data, rng.choice(values)]), "fn_index": number}
-  body["session_hash"] = rng.choice(["a", "b", "x" * 3000, str(rng.random())[2:], rng.choice(values)])
-  body["event_data"] = rng.choice([None, {"value": rng.choice(values)}, rng.choice(values)])
-  if rng.random() < 0.2:
-    body[rng.choice(["trigger_id", "batched", "request", "event_id", "simple_format"])] = rng.choice(values)
-  return post(rng.choice(RUNS), json.dumps(body).encode("utf-8", "surrogatepass"))
+  values = [*ODD, *numbers, *lists, server_file(rng), server_file(rng), text(rng), "\ud800", "caf\udce9.jpg", "0" * 32]
+  names = [
+    "image",
+    "upload",
+    "texts",
+    "filters",
+    "limit",
+    "offset",
+    "image_weight",
+    "text_weight",
+    "query",
+    "result",
+    "rating",
+  ]
+  fields = {name: rng.choice(values) for name in rng.sample(names, rng.randrange(len(names)))}
+  if rng.random() < 0.3:
+    fields["filters"] = {rng.choice(["a", text(rng)]): rng.choice(values), "b": {"min": rng.choice(values)}}
+  return post(rng.choice(RUNS), json.dumps(rng.choice([fields, fields, [fields]])).encode("utf-8", "surrogatepass"))
 
 
 def no_http(rng: random.Random) -> bytes:
@@ -130,10 +133,10 @@ def no_http(rng: random.Random) -> bytes:
       + b" HTTP/1.1\r\nHost: a\r\nX: "
       + b"y" * rng.choice([10, 200_000])
       + b"\r\n\r\n",
-      b"POST /gradio_api/run/search HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n{}",
-      b"POST /gradio_api/run/search HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
-      b"POST /gradio_api/run/search HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n{",
-      b"POST /gradio_api/run/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\n",
+      b"POST /v1/search HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n{}",
+      b"POST /v1/search HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
+      b"POST /v1/search HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n{",
+      b"POST /v1/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\n",
       b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n\r\n",
     ]
   )
@@ -141,8 +144,9 @@ def no_http(rng: random.Random) -> bytes:
 
 def broken_json(rng: random.Random) -> bytes:
   """A body that is no JSON, or nested deep, or has a number of many digits."""
-  body = damaged(rng, search_body("a", ["red"], "", 5, 0.0, 0.0))[1]
-  return post(rng.choice(RUNS), rng.choice([body, b'{"data":' + b"[" * 50_000, b'{"data":[' + b"9" * 9000 + b"]}"]))
+  body = damaged(rng, search_body(image="a", texts=["red"], limit=5))[1]
+  others = [b'{"texts":' + b"[" * 1_500, b'{"texts":' + b"[" * 50_000, b'{"limit":' + b"9" * 9000 + b"}"]
+  return post(rng.choice(RUNS), rng.choice([body, *others]))
 
 
 def path(rng: random.Random) -> bytes:
@@ -151,23 +155,16 @@ def path(rng: random.Random) -> bytes:
   return f"{method} {rng.choice(PATHS)} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
 
-def sent_image(rng: random.Random) -> bytes:
-  """A search with an image that was sent."""
-  content = base64.b64encode(image(rng)).decode()
-  return post(SEARCH, search_body("", [], content if rng.random() < 0.9 else content[:-1] + "?", 5, 0.0, 0.0))
-
-
 def odd_search(rng: random.Random, id: str) -> bytes:
-  """A search with one odd argument, or odd texts."""
-  arguments = [id, ["red", text(rng)] if rng.random() < 0.5 else ["red"], "", 5, 0.0, 0.0]
-  return post(SEARCH, json.dumps(changed_json(rng, {"data": arguments})).encode("utf-8", "surrogatepass"))
+  """A search with one odd field, or odd texts."""
+  fields = {"image": id, "texts": ["red", text(rng)] if rng.random() < 0.5 else ["red"], "limit": 5, "offset": 0}
+  return post(SEARCH, json.dumps(changed_json(rng, fields)).encode("utf-8", "surrogatepass"))
 
 
 KINDS: Mapping[str, Callable[[random.Random], bytes]] = {
   "broken JSON": broken_json,
-  "functions by number": by_number,
+  "fields": by_field,
   "no HTTP": no_http,
   "paths": path,
-  "sent images": sent_image,
   "uploads": upload,
 }

@@ -62,7 +62,7 @@ class Server:
 
   def wait(self) -> None:
     """Until it answers."""
-    while not self.ask(b"GET /gradio_api/info HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):
+    while not self.ask(b"GET /v1/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):
       if self.process.poll() is not None:
         raise RuntimeError(self.words())
       time.sleep(0.5)
@@ -105,7 +105,7 @@ def try_page(
   server = Server(bundle, index)
   kinds = {**KINDS, "searches": lambda rng: odd_search(rng, id)}
   known_text = read_info(bundle)[0]["example_texts"][0]  # a text without a known word is refused
-  good = post(SEARCH, search_body(id, [known_text], "", 5, 0.0, 0.0))
+  good = post(SEARCH, search_body(image=id, texts=[known_text], limit=5))
   try:
     server.wait()
     expected = _ids(server.ask(good))
@@ -141,7 +141,6 @@ def _good(server: Server, request: bytes, expected: list, at_once: int) -> str:
 
 def _ids(answer: bytes) -> list[str]:
   try:
-    (rows,) = json.loads(answer.partition(b"\r\n\r\n")[2])["data"]
-    return [row["id"] for row in rows]
+    return [row["id"] for row in json.loads(answer.partition(b"\r\n\r\n")[2])["results"]]
   except (ValueError, KeyError, TypeError):
     return []

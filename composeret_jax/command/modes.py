@@ -67,6 +67,7 @@ MODES = {
       run_flags.DELETE,
       run_flags.PRUNE,
       run_flags.SHARD,
+      run_flags.QUANTISE,
       run_flags.ON_BAD_IMAGE,
     ),
   ),

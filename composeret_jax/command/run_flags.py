@@ -41,6 +41,9 @@ METADATA = flags.DEFINE_string(
 DELETE = flags.DEFINE_multi_string("delete", [], "Id of an image to remove from the index; may be repeated.")
 PRUNE = flags.DEFINE_bool("prune", False, "Removes images from the index that --images no longer has.")
 SHARD = flags.DEFINE_string("shard", None, "NUMBER/COUNT: the part of --images that this process encodes.")
+QUANTISE = flags.DEFINE_bool(
+  "quantise", False, "Keeps 8-bit copies of the features, for faster searches of large indexes; needs the extra faiss."
+)
 ON_BAD_IMAGE = flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "What an unreadable image does.")
 IMAGE = flags.DEFINE_string("image", None, "The reference: an id of the index, or a file.")
 TEXT = flags.DEFINE_multi_string("text", [], "The change to the reference; may be repeated, one turn after the other.")

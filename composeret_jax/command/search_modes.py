@@ -36,6 +36,7 @@ def index() -> None:
     on_bad_image=run_flags.ON_BAD_IMAGE.value,
     prune=run_flags.PRUNE.value,
     shard=shard,
+    quantise=run_flags.QUANTISE.value,
   )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import tqdm
 
 from composeret_jax.serving.bundle import Bundle
+from composeret_jax.serving.index.exact import ExactIndex
 from composeret_jax.serving.index.index import check_same_bundle, Entry, Index, Rows
 from composeret_jax.serving.index.locations import create_index
 from composeret_jax.serving.index.sources import check_shards, Shard, SourceImage
@@ -167,8 +168,11 @@ def fill_index(
   on_bad_image: str = "fail",
   prune: bool = False,
   shard: Shard | None = None,
+  quantise: bool = False,
 ) -> None:
   """Removes the ids of `delete`, brings the index to `images` where they are given (`build`), and prints a summary.
+
+  With `quantise`, or where it was once, an exact index gets 8-bit copies of its features, and their recall is printed.
 
   With a `shard`, other processes do so with the others at the same time. Raises InputError where they cannot.
   """
@@ -183,6 +187,11 @@ def fill_index(
       print(f"Removed: {len(set(delete)):,}")
     if images is not None:
       _build(bundle, index, images, on_bad_image, prune)
+    if quantise and not isinstance(index, ExactIndex):
+      raise InputError("--quantise is for an index in a folder: a Milvus server has its own indexes")
+    if isinstance(index, ExactIndex) and (quantise or index.is_quantised) and len(index):
+      index.tidy()
+      print(f"8-bit copies: recall@10 against exact search {index.quantise():.4f}")
     print(f"Index: {location}, {len(index):,} images")
 
 

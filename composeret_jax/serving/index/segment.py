@@ -24,7 +24,14 @@ MANIFEST = "index.json"
 SEGMENT = re.compile(r"segment-\d{8}", re.ASCII)
 
 
+COPIES = "quantised.json"  # describes the 8-bit copies of the features, where there are any
+
+
 MOST_SEGMENTS = 10**8 - 1
+
+
+class OutOfDate(InputError):
+  """Copies are of segments that are gone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +138,11 @@ class Segment:
   _features: np.ndarray
   _thumbnails: np.ndarray
   _ends: tuple[int, ...]
+
+  @property
+  def dim(self) -> int:
+    """The width of the features."""
+    return self._features.shape[1]
 
   def features(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
     """float32 [len(rows), dim]; raises InputError with the file when it was changed."""
