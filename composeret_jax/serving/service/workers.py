@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import logging
 import os
 import pathlib
 import socket
@@ -48,6 +49,7 @@ class Worker:
   def app(self) -> fastapi.FastAPI:
     """Raises InputError where the bundle or the index cannot be used."""
     keep_compiled()
+    logging.getLogger("composeret_jax.serving.bundle").setLevel(logging.ERROR)  # explains waits; here nobody waits
     searcher = self.open_searcher()
     warming = warm_up(searcher)
     next(warming)
