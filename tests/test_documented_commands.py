@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -47,15 +48,13 @@ def _has(config, field: str) -> bool:
 
 
 # What a test adds to a documented training.
-SHORT = (
-  "--config.num_train_steps=2",
-  "--config.batch_size=4",
+SHORT = ("--config.num_train_steps=2", "--config.batch_size=4")
+TINY = (
   "--config.data.image_size=32",
   "--config.data.num_workers=0",
   "--config.model.image_encoder.width=4",
   "--config.model.image_encoder.stage_sizes=(1,)",
 )
-TAKES_A_CONFIG = ("train", "eval", "submit", "compile")
 
 
 @pytest.fixture
@@ -83,14 +82,18 @@ def desk(tmp_path, monkeypatch):
 def run(mode: str, arguments: list[str]) -> None:
   """Runs a command of a document, trainings for few steps; a server until it answers."""
   arguments = [argument.replace("/path/to/", "") for argument in arguments]
-  trains = mode == "train"
-  command = [sys.executable, "-m", "tests.fakes.composeret", mode, *arguments, *(SHORT if trains else ())]
+  describes_a_model = mode in ("train", "eval", "submit") and any(it.startswith("--config=") for it in arguments)
+  tiny_run = (*(SHORT if mode == "train" else ()), *(TINY if describes_a_model else ()))
+  command = [sys.executable, "-m", "tests.fakes.composeret", mode, *arguments, *tiny_run]
   environment = os.environ | {"PYTHONPATH": str(ROOT)}
   if mode != "serve":
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, f"composeret {mode} {' '.join(arguments)}\n{done.stderr[-3000:]}"
     return
-  with subprocess.Popen([*command, "--port=0"], env=environment, text=True, stdout=subprocess.PIPE) as server:
+  with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+  with subprocess.Popen([*command, f"--port={port}"], env=environment, text=True, stdout=subprocess.PIPE) as server:
     try:
       assert "Page: http://" in next(line for line in server.stdout if line.startswith("Page:"))
     finally:
