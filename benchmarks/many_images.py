@@ -8,17 +8,16 @@ the memory of all its processes four times a second (proportional set size: shar
 
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
-import time
 
 from absl import app, flags
 import numpy as np
 from PIL import Image
 import tqdm
 
-ROOT = pathlib.Path(__file__).parent.parent
+from benchmarks.peak_memory import peak_memory
+
 NUM_NOUNS, NUM_ADJECTIVES = 100, 10
 TEST_NOUN = "armor"  # one of the data set's own
 
@@ -38,42 +37,6 @@ def write_images(folder: pathlib.Path, num_images: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     small = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
     small.resize((96, 72), Image.Resampling.BICUBIC).save(directory / f"{i}.jpg", quality=85)
-
-
-def peak_memory(command: list[str]) -> tuple[int, float]:
-  """The most bytes that a command and its descendants hold, and its seconds; raises RuntimeError when it fails."""
-  start, peak = time.perf_counter(), 0
-  with tempfile.TemporaryFile() as errors:
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)
-    while process.poll() is None:
-      peak = max(peak, sum(map(memory, descendants(process.pid))))
-      time.sleep(0.25)
-    if process.returncode:
-      errors.seek(0)
-      raise RuntimeError(errors.read().decode()[-2000:])
-  return peak, time.perf_counter() - start
-
-
-def descendants(pid: int) -> list[int]:
-  """A process and all below it; those that end meanwhile are left out."""
-  try:
-    children = [
-      int(child)
-      for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
-      for child in (task / "children").read_text().split()
-    ]
-  except OSError:
-    return []
-  return [pid, *(below for child in children for below in descendants(child))]
-
-
-def memory(pid: int) -> int:
-  """Bytes of a process, shared pages divided among those that share them; 0 when it has ended."""
-  try:
-    lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-  except OSError:
-    return 0
-  return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def measure(folder: pathlib.Path) -> dict[str, dict[str, float]]:

@@ -40,7 +40,8 @@ class QueryTable:
   `groups` says which queries belong together; "" where none do. `ids` name queries, `right_labels` are the labels of
   all right images, `subsets` of images to rank apart from all others, and `negatives` of images that training shows as
   wrong answers: () where the data set has none. `variants` are further texts of each query, whose composed features
-  are averaged with the text's own. `captions` are the texts before a template.
+  are averaged with the text's own; of `alternatives` training may show any in place of the text. `captions` are the
+  texts before a template.
   Queries for a test server have the target label "".
   """
 
@@ -54,6 +55,7 @@ class QueryTable:
   negatives: Sequence[Sequence[str]] = ()
   variants: Sequence[Sequence[str]] = ()
   captions: Sequence[str] = ()
+  alternatives: Sequence[Sequence[str]] = ()
 
   def __len__(self) -> int:
     return len(self.texts)

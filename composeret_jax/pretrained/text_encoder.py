@@ -75,10 +75,10 @@ def open_texts(
     return _lstm(encoder_config, vocabulary, [*train_texts, *query_texts])
   texts = tuple(dict.fromkeys([*train_texts, *query_texts, ""]))  # a gallery's images may be composed with the last
   encoder, pieces, fingerprints = (_tower if encoder_config.name == "tower" else _bert)(encoder_config)
-  pieces.warn_of_cuts(texts)
+  longest = pieces.warn_of_cuts(texts)
   if encoder_config.fine_tune:
     trunk: TextEncoder = encoder
-    reader: TextReader = TokenReader(pieces, pieces.longest(texts))
+    reader: TextReader = TokenReader(pieces, longest)
   else:
     made_from = fields_except(encoder_config, "path", "projection_dim", "words")
     made_from |= {"sha256": fingerprints, "texts": texts}

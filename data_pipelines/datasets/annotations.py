@@ -16,20 +16,32 @@ MAX_TEXT_WORDS = 1_000  # a batch is as wide as its longest text; the longest pu
 def read_text(path: pathlib.Path) -> str:
   """The file as UTF-8, without a byte order mark, lines ending in "\\n"; raises InputError with the line at fault."""
   try:
-    content = path.read_bytes()
-    return content.decode("utf-8-sig").replace("\r\n", "\n")
-  except UnicodeDecodeError as error:
-    line = content.count(b"\n", 0, error.start) + 1
-    raise InputError(f"{path}:{line}: not UTF-8 (byte {content[error.start]:#04x}): save the file as UTF-8") from error
+    return _decoded(path.read_bytes(), path).removeprefix("\ufeff").replace("\r\n", "\n")
   except OSError as error:
     raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def numbered_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
-  """The lines that are not blank, counted from 1; raises InputError as `read_text`."""
-  for number, line in enumerate(read_text(path).split("\n"), start=1):
-    if line.strip():
-      yield number, line
+  """The lines that are not blank, counted from 1, read one by one; raises InputError as `read_text`."""
+  try:
+    with path.open("rb") as file:
+      for number, line in enumerate(file, start=1):
+        text = _decoded(line, path, number).removesuffix("\n").removesuffix("\r")
+        if number == 1:
+          text = text.removeprefix("\ufeff")
+        if text.strip():
+          yield number, text
+  except OSError as error:
+    raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _decoded(content: bytes, path: pathlib.Path, first_line: int = 1) -> str:
+  """UTF-8 as text; raises InputError with the line at fault, where `content` begins with line `first_line`."""
+  try:
+    return content.decode()
+  except UnicodeDecodeError as error:
+    line = content.count(b"\n", 0, error.start) + first_line
+    raise InputError(f"{path}:{line}: not UTF-8 (byte {content[error.start]:#04x}): save the file as UTF-8") from error
 
 
 def read_json(path: pathlib.Path, kind: type[Kind]) -> Kind:

@@ -13,6 +13,7 @@ import tqdm
 
 from data_pipelines.datasets.annotations import check_text, check_unicode, excerpt
 from data_pipelines.datasets.beam import beam_rows
+from data_pipelines.datasets.tables.kept_columns import FEWEST, keep_columns, kept_file, read_kept_columns
 from data_pipelines.field_rules import Rule, Together
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
@@ -20,7 +21,7 @@ from data_pipelines.samplers import ListedSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Image:
   """A row of the image table. `content` is an encoded image or the path of one.
 
@@ -33,14 +34,15 @@ class Image:
   group: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Query:
   """A row of the query table: `reference` is a row of the image table, every image labelled `target_label` is right.
 
   `group` says which queries belong together, where that matters (FashionIQ's categories, CSS3D's modifications). Of
   some data sets a query has an `id`, several `right_labels`, the target's among them (CIRCO), a `subset`: labels of a
-  few images to rank apart from all others (CIRR), or `negatives`: labels of wrong answers (catalogues). Queries for a
-  test server have no `target_label`. `fields` are more parts of its text by name, for templates; no table holds them.
+  few images to rank apart from all others (CIRR), or, of catalogues, `negatives`: labels of wrong answers, and
+  `alternatives`: texts any of which may stand for the modification. Queries for a test server have no `target_label`.
+  `fields` are more parts of its text by name, for templates; no table holds them.
   """
 
   reference: int
@@ -52,6 +54,7 @@ class Query:
   right_labels: tuple[str, ...] = ()
   subset: tuple[str, ...] = ()
   negatives: tuple[str, ...] = ()
+  alternatives: tuple[str, ...] = ()
   fields: tuple[tuple[str, str], ...] = ()
 
 
@@ -233,6 +236,10 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     """Queries between some training images, of data sets that list none for training."""
     return ()
 
+  @classmethod
+  def forget(cls) -> None:
+    """Drops what its tables were prepared from; called when all are there."""
+
   def has_split(self, split: str) -> bool:
     """Whether the raw files have what a split needs."""
     return True
@@ -342,14 +349,26 @@ class EncodedImages:
 
 
 def read_columns(builder: TableBuilder, split: str) -> dict[str, list]:
-  """The columns of a prepared table of texts, numbers and lists of texts; raises InputError, as `damage_named`."""
+  """The columns of a prepared table of texts, numbers and lists of texts; raises InputError, as `damage_named`.
+
+  Those of a large table are kept in another form, which later runs read.
+  """
   columns: dict[str, list] = {name: [] for name in builder.info.features}
-  with damage_named(pathlib.Path(builder.data_path)):
+  texts: dict[str, str] = {}  # each once, as names of images are in many rows
+  folder = pathlib.Path(builder.data_path)
+  with damage_named(folder):
+    file = kept_file(folder, split)
+    if file.exists():
+      return read_kept_columns(file)
     for row in builder.as_data_source(split):
       for name, column in columns.items():
         value = row[name]
         if np.ndim(value):
-          column.append(tuple(text.decode() for text in value))
+          column.append(tuple(texts.setdefault(own, own) for own in map(bytes.decode, value)))
+        elif isinstance(value, bytes):
+          column.append(texts.setdefault(text := value.decode(), text))
         else:
-          column.append(value.decode() if isinstance(value, bytes) else int(value))
+          column.append(int(value))
+    if len(next(iter(columns.values()))) >= FEWEST:
+      keep_columns(file, columns)
   return columns

@@ -86,11 +86,14 @@ def open_tables(
   root.mkdir(parents=True, exist_ok=True)
   with one_at_a_time(root / f"{data_dir.name}.lock"):
     missing = _missing(tables())  # anew: another run may have prepared them meanwhile
-    if missing:
-      _list_missing_images(builder_class.missing_images(manual, options), data_dir, options)
-    for name, builder in missing.items():
-      print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
-      _prepare(builder, manual, beam)
+    try:
+      if missing:
+        _list_missing_images(builder_class.missing_images(manual, options), data_dir, options)
+      for name, builder in missing.items():
+        print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
+        _prepare(builder, manual, beam)
+    finally:
+      builder_class.forget()
   return tables()
 
 
@@ -104,8 +107,9 @@ def fingerprint(folder: pathlib.Path | None, options: Mapping[str, Any]) -> str:
   """Eight hexadecimal digits that change with `options` and the name or size of any file that `list_files` finds."""
   digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode() if options else b"")
   if folder:
+    start = len(f"{folder.as_posix().rstrip('/')}/")
     files = list_files(folder).files.values()
-    for path, size in sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files):
+    for path, size in sorted((path.as_posix()[start:], path.stat().st_size) for path in files):
       digest.update(f"{path}\0{size}\n".encode())
   return digest.hexdigest()[:8]
 

@@ -94,7 +94,11 @@ def in_template(queries: QueryTable, fields: Sequence[Mapping[str, str]], templa
   first: list[str] = [own[0] for own in texts]
   variants: Sequence[tuple[str, ...]] = [own[1:] for own in texts]
   variants = variants if len(template.texts) > 1 else ()
-  return dataclasses.replace(queries, texts=first, variants=variants, captions=queries.texts)
+  alternatives = [
+    tuple(template.fill(dict(fields[number]) | {CAPTION: text}, f"query {number}")[0] for text in own)
+    for number, own in enumerate(queries.alternatives)
+  ]
+  return dataclasses.replace(queries, texts=first, variants=variants, captions=queries.texts, alternatives=alternatives)
 
 
 def query_table(queries: Sequence[Query], text_query: str) -> QueryTable:
@@ -104,9 +108,13 @@ def query_table(queries: Sequence[Query], text_query: str) -> QueryTable:
 
 
 def _query_table(columns: Mapping[str, list], text_query: str) -> QueryTable:
-  right_labels, subsets, negatives = (
-    columns[name] if any(columns.get(name, ())) else () for name in ("right_labels", "subset", "negatives")
+  right_labels, subsets, negatives, alternatives = (
+    columns[name] if any(columns.get(name, ())) else ()
+    for name in ("right_labels", "subset", "negatives", "alternatives")
   )
+  if text_query == "complete":  # of catalogues, which have a category for it
+    texts = zip(columns["group"], alternatives, strict=False)
+    alternatives = [tuple(f"{group} {text}".strip() for text in own) for group, own in texts]
   return QueryTable(
     np.array(columns["reference"], np.int64),
     columns[text_query],
@@ -116,4 +124,5 @@ def _query_table(columns: Mapping[str, list], text_query: str) -> QueryTable:
     right_labels,
     subsets,
     negatives,
+    alternatives=alternatives,
   )

@@ -11,7 +11,7 @@ from data_pipelines.tables import MakeRng, QueryTable, Triplet
 
 
 class ListedSampler:
-  """Every listed query once an epoch. Where several images have the target's label, one of them is drawn.
+  """Every listed query once an epoch. Where several images have the target's label, or several texts, one is drawn.
 
   Of given negatives the first stays first, and the others come in random order.
   """
@@ -58,12 +58,15 @@ class ListedSampler:
   def _triplet(self, item: int, make_rng: MakeRng) -> Triplet:
     targets = self._targets[item]
     negatives = self._negatives[item] if self._negatives else []
-    rng = make_rng() if len(targets) > 1 or len(negatives) > 2 else None
+    texts = [self._queries.texts[item], *(self._queries.alternatives[item] if self._queries.alternatives else ())]
+    rng = make_rng() if len(targets) > 1 or len(negatives) > 2 or len(texts) > 1 else None
     target = targets[rng.integers(len(targets))] if rng and len(targets) > 1 else targets[0]
     if rng and len(negatives) > 2:
       negatives = [negatives[0], *(negatives[1 + place] for place in rng.permutation(len(negatives) - 1))]
-    return Triplet(int(self._queries.references[item]), target, self._queries.texts[item], tuple(negatives))
+    text = texts[rng.integers(len(texts))] if rng and len(texts) > 1 else texts[0]
+    return Triplet(int(self._queries.references[item]), target, text, tuple(negatives))
 
   def texts(self) -> Sequence[str]:
-    """The texts of all queries."""
-    return self._queries.texts
+    """The texts of all queries, and what may stand for them."""
+    others = (text for own in self._queries.alternatives for text in own)
+    return [*self._queries.texts, *others] if self._queries.alternatives else self._queries.texts

@@ -1,8 +1,9 @@
 """Word pieces and their ids, as BERT and the towers have them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 import functools
+import itertools
 import json
 import logging
 import pathlib
@@ -14,6 +15,8 @@ from data_pipelines.input_error import InputError
 from data_pipelines.texts.plain_signs import with_plain_signs
 from data_pipelines.texts.tokenizer_limits import check_lengths, check_parts
 from data_pipelines.texts.vocabulary import padded
+
+BLOCK = 4_096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +46,6 @@ class WordPieces:
     """The ids of each text's word pieces; raises InputError when the tokenizer fails on one."""
     return [encoding.ids for encoding in self._encodings(texts)]
 
-  def longest(self, texts: Iterable[str]) -> int:
-    """The most ids in a text, of those that are kept."""
-    return max(map(len, self.ids(texts)))
-
   def unknown(self, text: str) -> list[str]:
     """The parts of a text that no piece stands for, each once; none for a tokenizer whose pieces write any text."""
     text = with_plain_signs(text) if self.plain_signs else text
@@ -68,17 +67,23 @@ class WordPieces:
       return model["unk_id"]
     return self.tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None
 
-  def warn_of_cuts(self, texts: Iterable[str]) -> None:
-    """Logs one warning that counts the texts of which something is cut off, if there are any."""
-    encodings = self._encodings(texts)
-    num_cut = sum(bool(encoding.overflowing) for encoding in encodings)
+  def warn_of_cuts(self, texts: Sequence[str]) -> int:
+    """Logs one warning that counts the texts of which something is cut off, if there are any.
+
+    Returns the most ids in a text, of those that are kept.
+    """
+    longest = num_cut = 0
+    for encoding in self._encodings(texts):
+      longest = max(longest, len(encoding))
+      num_cut += bool(encoding.overflowing)
     if num_cut:
       logging.getLogger(__name__).warning(
         "%d of %d texts have more than the %d word pieces that the text encoder takes; the rest of each is cut off",
         num_cut,
-        len(encodings),
+        len(texts),
         self.max_length,
       )
+    return longest
 
   def encode(self, texts: Sequence[str], length: int | None = None) -> np.ndarray:
     """The ids of each text as int32 [num, length], padded with negative numbers; by default to the longest's.
@@ -87,11 +92,13 @@ class WordPieces:
     """
     return padded(self.ids(texts), length)
 
-  def _encodings(self, texts: Iterable[str]) -> list[tokenizers.Encoding]:
-    read = list(map(with_plain_signs, texts) if self.plain_signs else texts)
+  def _encodings(self, texts: Iterable[str]) -> Iterator[tokenizers.Encoding]:
+    """BLOCK at a time, as an encoding holds a hundred times its ids."""
+    read = map(with_plain_signs, texts) if self.plain_signs else iter(texts)
     try:
-      return self.tokenizer.encode_batch(read)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+      while block := list(itertools.islice(read, BLOCK)):
+        yield from self.tokenizer.encode_batch(block)
+    except (GeneratorExit, KeyboardInterrupt, SystemExit, MemoryError):
       raise
     except BaseException as error:  # the library is Rust, whose panics are no Exceptions
       raise InputError(f"the tokenizer cannot read the texts: {str(error)[:200]}") from error

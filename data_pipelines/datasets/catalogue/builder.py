@@ -52,9 +52,9 @@ class Catalogue(TableBuilder):
 
   @classmethod
   def fingerprinted(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options, and the content of the file of rows; of negatives only whether there are any."""
+    """The options, and the content of the file of rows; of negatives only whether there are any, as their tables."""
     own = {name: value for name, value in options.items() if name != "negatives_per_query"}
-    own |= {"negatives": True} if options["negatives_per_query"] else {}
+    own |= {"negatives": True, "alternatives": True} if options["negatives_per_query"] else {}
     return {**own, "rows": source_fingerprint(options["triplets"] or options["captions"])}
 
   @classmethod
@@ -66,15 +66,20 @@ class Catalogue(TableBuilder):
   @classmethod
   def missing_images(cls, folder: pathlib.Path | None, options: Mapping[str, Any]) -> Sequence[str]:
     """The images that rows name and the folder lacks, sorted."""
-    missing = read_content(folder, options).missing
+    missing = _read_once(folder, tuple(sorted(options.items()))).missing
     if missing and folder is None:
       raise InputError(f"data.dir is not set: {options['triplets'] or options['captions']} names {missing[0]}")
     return missing
 
   def columns(self) -> dict[str, Any]:
-    """Queries have their negatives, where the rows give them."""
+    """Queries have their negatives and the texts that stand for one another, where negatives are asked for."""
     has_negatives = self.builder_config.name == "queries" and self.options["negatives_per_query"]
-    return super().columns() | ({"negatives": NAMES} if has_negatives else {})
+    return super().columns() | ({"negatives": NAMES, "alternatives": NAMES} if has_negatives else {})
+
+  @classmethod
+  def forget(cls) -> None:
+    """Drops the rows, which three tables and a check were made from."""
+    _read_once.cache_clear()
 
   def num_left_out(self) -> Mapping[str, int]:
     """Images and rows that are left out for want of images; says once what else is worth knowing."""
@@ -113,6 +118,12 @@ class Catalogue(TableBuilder):
       return super().sampler(images, queries, text_query)
     return CaptionSampler(images.labels, complete_text=text_query == "complete")
 
-  @functools.cached_property
+  @property
   def _content(self) -> Content:
-    return read_content(self.raw_folder, self.options)
+    return _read_once(self.raw_folder, tuple(sorted(self.options.items())))
+
+
+@functools.lru_cache(maxsize=1)
+def _read_once(folder: pathlib.Path | None, options: tuple[tuple[str, Any], ...]) -> Content:
+  """Of millions of rows there is room for one."""
+  return read_content(folder, dict(options))

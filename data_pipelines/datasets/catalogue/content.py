@@ -95,18 +95,8 @@ def _with_triplets(source: str, read: Source, test_share: float, folder: pathlib
   images = {split: [Image(name, name, found[name]) for name in own] for split, own in names.items()}
   rows = {split: {name: row for row, name in enumerate(own)} for split, own in names.items()}
   queries = {
-    split: [
-      Query(
-        rows[split][reference],
-        text,
-        f"{category} {text}".strip(),
-        target,
-        category,
-        negatives=tuple(negatives) if split == "train" else (),
-      )
-      for (reference, target, *negatives), text, _, category in kept[split]
-    ]
-    for split in SPLITS
+    "train": [_query(rows["train"], example) for example in kept["train"]],
+    "test": [_query(rows["test"], single) for example in kept["test"] for single in _one_for_each_text(example)],
   }
   num_apart = len(examples) - sum(map(len, split.values()))
   notes = [
@@ -118,6 +108,25 @@ def _with_triplets(source: str, read: Source, test_share: float, folder: pathlib
   return Content(images, queries, missing, num_left_out, notes)
 
 
+def _query(rows: Mapping[str, int], example: Example) -> Query:
+  reference, target, *negatives = example.images
+  return Query(
+    rows[reference],
+    example.text,
+    f"{example.category} {example.text}" if example.category else example.text,
+    target,
+    example.category,
+    negatives=tuple(negatives),
+    alternatives=example.alternatives,
+  )
+
+
+def _one_for_each_text(example: Example) -> list[Example]:
+  """Without negatives, as they are tested."""
+  own = example._replace(images=example.images[:2], alternatives=())
+  return [own._replace(text=text) for text in (example.text, *example.alternatives)]
+
+
 def _with_captions(source: str, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:
   """Labels are captions. The gallery has the test images."""
   examples, own_images = read_captions(source)
@@ -125,7 +134,7 @@ def _with_captions(source: str, test_share: float, folder: pathlib.Path | None, 
   split = split_captions(examples, test_share)
   kept, missing, num_left_out = _answerable(split, found)
   images = {
-    name: [Image(image, text, found[image], category) for (image,), text, _, category in sorted(kept[name])]
+    name: [Image(image, text, found[image], category) for (image,), text, _, category, _ in sorted(kept[name])]
     for name in SPLITS
   }
   queries = {"train": (), "test": sibling_queries(images["test"])}

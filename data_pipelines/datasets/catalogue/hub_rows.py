@@ -35,7 +35,7 @@ def read_hub_rows(source: str, columns: Columns) -> tuple[list[Row], Images]:
   for split, part in _splits(source).items():
     found |= dict.fromkeys([*part.column_names, *(["split"] if split else [])])
     rows += _rows(f"{source}{f', {split}' if split else ''}", split, part, columns, images)
-  return checked_rows(source, list(found), rows, columns), images
+  return list(checked_rows(source, list(found), rows, columns)), images
 
 
 def _splits(source: str) -> dict[str, Any]:

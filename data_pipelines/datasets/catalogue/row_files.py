@@ -1,6 +1,9 @@
-"""Files of rows with named columns, CSV, JSONL or Parquet: read strictly, every refusal with file, row and column."""
+"""Files of rows with named columns, CSV, JSONL or Parquet: read strictly, every refusal with file, row and column.
 
-from collections.abc import Iterable, Mapping, Sequence
+Rows are read one by one: of millions no more is in memory than the caller keeps.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import csv
 import io
 import pathlib
@@ -30,23 +33,26 @@ class Columns(NamedTuple):
   lists: Sequence[str] = ()
 
 
+BATCH = 4_096  # rows of Parquet that are Python's at a time
+
+
 # MegaPairs' names of columns, and ours.
 MEGAPAIRS = {"q_img": "reference", "q_text": "text", "t_img": "target", "hns": "negatives"}
 
 
-def read_rows(path: pathlib.Path, columns: Columns) -> list[Row]:
+def read_rows(path: pathlib.Path, columns: Columns) -> Iterator[Row]:
   """All rows, with texts in `columns` and nothing else; raises InputError where a file is not as expected."""
   return checked_rows(str(path), *read_table(path), columns)
 
 
-def read_table(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
+def read_table(path: pathlib.Path) -> tuple[Sequence[str], Iterator[Row]]:
   """A file's columns, and its rows, which `checked_rows` has not seen; raises InputError for what is no such file."""
   if path.suffix.lower() not in READERS:
     raise InputError(f"{path}: expected a file that ends in one of {', '.join(READERS)}")
   return READERS[path.suffix.lower()](path)
 
 
-def checked_rows(source: str, found: Sequence[str], rows: Iterable[Row], columns: Columns) -> list[Row]:
+def checked_rows(source: str, found: Sequence[str], rows: Iterable[Row], columns: Columns) -> Iterator[Row]:
   """The rows with texts in `columns`; raises InputError, beginning with the place, for others and for no rows.
 
   Columns that have MegaPairs' names get ours.
@@ -61,10 +67,12 @@ def checked_rows(source: str, found: Sequence[str], rows: Iterable[Row], columns
   unread = [name for name in found if name not in (*columns.required, *columns.optional)]
   if unread:
     print(f"{source}: columns that are not used: {', '.join(map(str, unread))}", file=sys.stderr)
-  checked = [Row(where, _texts(fields, columns, where)) for where, fields in rows]
-  if not checked:
+  is_empty = True
+  for where, fields in rows:
+    is_empty = False
+    yield Row(where, _texts(fields, columns, where))
+  if is_empty:
     raise InputError(f"{source}: no rows")
-  return checked
 
 
 def _texts(fields: Mapping[str, Any], columns: Columns, where: str) -> dict[str, Any]:
@@ -80,26 +88,40 @@ def _texts(fields: Mapping[str, Any], columns: Columns, where: str) -> dict[str,
   return texts
 
 
-def _read_csv(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
+def _read_csv(path: pathlib.Path) -> tuple[Sequence[str], Iterator[Row]]:
+  lines = _csv_lines(path)
+  _, names = next(lines, (path, []))
+  names = [name.strip() for name in names]
+  if len(set(names)) < len(names):
+    raise InputError(f"{path}:1: {excerpt(', '.join(names))}: a column is there twice")
+  return names, _csv_rows(names, lines)
+
+
+def _csv_lines(path: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
+  """The place and the fields of each line that is not empty, the names of columns first."""
   reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True, skipinitialspace=True)
   try:
-    names = [name.strip() for name in next(reader, [])]
-    if len(set(names)) < len(names):
-      raise InputError(f"{path}:1: {excerpt(', '.join(names))}: a column is there twice")
-    rows = []
-    for fields in filter(None, reader):
-      where = f"{path}:{reader.line_num}"
-      if len(fields) != len(names):
-        found = f"{len(fields)} fields, expected the {len(names)} of line 1: {excerpt(', '.join(fields))}"
-        raise InputError(f"{where}: {found}")
-      rows.append(Row(where, dict(zip(names, fields, strict=True))))
-    return names, rows
+    for number, fields in enumerate(reader):
+      if fields or not number:
+        yield f"{path}:{reader.line_num}", fields
   except csv.Error as error:
     raise InputError(f"{path}:{reader.line_num}: not CSV ({error})") from error
 
 
-def _read_jsonl(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
-  rows = []
+def _csv_rows(names: Sequence[str], lines: Iterable[tuple[str, list[str]]]) -> Iterator[Row]:
+  for where, fields in lines:
+    if len(fields) != len(names):
+      found = f"{len(fields)} fields, expected the {len(names)} of line 1: {excerpt(', '.join(fields))}"
+      raise InputError(f"{where}: {found}")
+    yield Row(where, dict(zip(names, fields, strict=True)))
+
+
+def _read_jsonl(path: pathlib.Path) -> tuple[Sequence[str], Iterator[Row]]:
+  """Reads the file twice, as any row may have another column."""
+  return list(dict.fromkeys(name for row in _jsonl_rows(path) for name in row.fields)), _jsonl_rows(path)
+
+
+def _jsonl_rows(path: pathlib.Path) -> Iterator[Row]:
   for number, line in numbered_lines(path):
     where = f"{path}:{number}"
     try:
@@ -108,20 +130,19 @@ def _read_jsonl(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
       raise InputError(f"{where}: not JSON ({error})") from error
     if not isinstance(fields, dict):
       raise InputError(f"{where}: a JSON {type(fields).__name__}, expected an object with a field for each column")
-    rows.append(Row(where, fields))
-  return list(dict.fromkeys(name for row in rows for name in row.fields)), rows
+    yield Row(where, fields)
 
 
-def _read_parquet(path: pathlib.Path) -> tuple[Sequence[str], list[Row]]:
+def _read_parquet(path: pathlib.Path) -> tuple[Sequence[str], Iterator[Row]]:
   import pyarrow
   from pyarrow import parquet  # comes with TFDS, and takes a while to import
 
   try:
     table = parquet.read_table(path)
-    rows = [Row(f"{path}: row {number}", fields) for number, fields in enumerate(table.to_pylist(), start=1)]
   except (OSError, pyarrow.ArrowException) as error:
     raise InputError(f"{path}: not readable as Parquet ({error})") from error
-  return table.column_names, rows
+  fields = (fields for batch in table.to_batches(max_chunksize=BATCH) for fields in batch.to_pylist())
+  return table.column_names, (Row(f"{path}: row {number}", own) for number, own in enumerate(fields, start=1))
 
 
 READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}

@@ -277,25 +277,51 @@ def write_jsonl(path, rows, splits=("train", "train", "test")):
   return str(path)
 
 
-def test_megapairs_rows_give_a_triplet_for_each_text_and_their_negatives(open_catalogue, tmp_path):
+def test_megapairs_rows_draw_a_text_and_the_order_of_negatives(open_catalogue, tmp_path):
   dataset = open_catalogue(triplets=write_jsonl(tmp_path / "rows.jsonl", megapairs_rows()), negatives_per_query=2)
-  assert dataset.train_triplets.texts() == ["make it red", "in red", "make it long"]
+  assert dataset.train_triplets.num_items == 2
+  assert dataset.train_triplets.texts() == ["make it red", "make it long", "in red"]
   names = dataset.train_images.names
   assert names == sorted(name(i) for i in range(5))
-  orders = set()
+  orders, texts = set(), set()
   for seed in range(20):
     (triplet,) = dataset.train_triplets.sample(0, lambda seed=seed: np.random.default_rng(seed))
     first, *others = (names[row] for row in triplet.negatives)
     assert first == name(0) and sorted(others) == sorted([name(2), name(3), name(4)])
     orders.add(tuple(others))
-  assert len(orders) > 2
+    texts.add(triplet.text)
+  assert len(orders) > 2 and texts == {"make it red", "in red"}
+  assert dataset.train_triplets.sample(1, lambda: pytest.fail("a generator was made"))[0].text == "make it long"
+
+
+@pytest.mark.parametrize(
+  ("text_query", "template", "expected"),
+  [
+    ("complete", (), {"shirt make it red", "shirt in red", "shirt make it long"}),
+    ("modification", ("a photo, {caption}",), {"a photo, make it red", "a photo, in red", "a photo, make it long"}),
+  ],
+)
+def test_texts_that_stand_for_one_another_are_completed_alike(raw, tmp_path, text_query, template, expected):
+  rows = [row | {"category": "shirt"} for row in megapairs_rows()]
+  config = catalogue.get_config().data
+  config.update(dir=str(raw), prepared_dir=str(tmp_path), negatives_per_query=1)
+  config.triplets = write_jsonl(tmp_path / "rows.jsonl", rows)
+  assert set(open_dataset(config, text_query, templates=template).train_triplets.texts()) == expected
+
+
+def test_tested_rows_are_a_query_for_each_text(open_catalogue, tmp_path):
+  rows = write_jsonl(tmp_path / "rows.jsonl", megapairs_rows(), ("test", "train", "train"))
+  queries = open_catalogue(triplets=rows, negatives_per_query=1).queries
+  assert queries.texts == ["make it red", "in red"] and len(set(queries.references.tolist())) == 1
+  with pytest.raises(InputError, match=r"rows\.jsonl:1: text is \[\], expected a text"):
+    open_catalogue(triplets=write_jsonl(tmp_path / "rows.jsonl", [megapairs_rows()[0] | {"q_text": []}], ("train",)))
 
 
 def test_negatives_come_with_their_labels_and_absent_ones_with_none(open_catalogue, tmp_path):
   dataset = open_catalogue(triplets=write_jsonl(tmp_path / "rows.jsonl", megapairs_rows()), negatives_per_query=2)
   labels = label_numbers(dataset.train_images.labels)
   reader = TokenReader(Vocabulary.from_texts(dataset.train_triplets.texts()), 3)
-  batch = LoadRows(TripletStream(dataset.train_triplets, seed=0), reader, labels, 2).map(np.arange(3))
+  batch = LoadRows(TripletStream(dataset.train_triplets, seed=0), reader, labels, 2).map(np.arange(2))
   target, negative = (dataset.train_images.names.index(name(i)) for i in (3, 2))
   (row,) = np.flatnonzero(batch["target"] == target)
   np.testing.assert_array_equal(batch["negative"][row], [negative, target])

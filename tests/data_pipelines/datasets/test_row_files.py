@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 from hypothesis import example, given, HealthCheck, settings
 from hypothesis import strategies as st
@@ -72,19 +73,19 @@ BAD = [
 def test_bad_files_are_refused_with_their_place(tmp_path, name, content, message):
   (tmp_path / name).write_bytes(content)
   with pytest.raises(InputError, match=message):
-    read_rows(tmp_path / name, COLUMNS)
+    list(read_rows(tmp_path / name, COLUMNS))
 
 
 def test_a_number_in_a_parquet_file_is_named_with_its_row(tmp_path):
   write_parquet(tmp_path / "rows.parquet", [{"image": 1, "caption": "red"}])
   with pytest.raises(InputError, match="rows.parquet: row 1: image is 1, expected a text"):
-    read_rows(tmp_path / "rows.parquet", COLUMNS)
+    list(read_rows(tmp_path / "rows.parquet", COLUMNS))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
   for name in ("none.csv", "none.jsonl", "none.parquet"):
     with pytest.raises(InputError, match=name):
-      read_rows(tmp_path / name, COLUMNS)
+      list(read_rows(tmp_path / name, COLUMNS))
 
 
 def test_columns_that_are_not_read_are_said(tmp_path, capsys):
@@ -112,8 +113,19 @@ def test_no_file_ends_in_another_error_than_ours(tmp_path, kind, content):
   path = tmp_path / f"rows.{kind}"
   path.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
   try:
-    rows = read_rows(path, COLUMNS)
+    rows = list(read_rows(path, COLUMNS))
   except InputError as error:
     assert str(path) in str(error)
   else:
     assert all(isinstance(value, str) for row in rows for value in row.fields.values())
+
+
+def test_rows_are_read_one_by_one(tmp_path):
+  """Of many rows no more is in memory than some of them."""
+  path = tmp_path / "rows.jsonl"
+  path.write_text("".join(json.dumps({"image": f"{i}.png", "caption": "red" * 100}) + "\n" for i in range(5_000)))
+  tracemalloc.start()
+  assert sum(1 for _ in read_rows(path, COLUMNS)) == 5_000
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert peak < path.stat().st_size / 4

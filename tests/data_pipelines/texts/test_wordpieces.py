@@ -25,7 +25,7 @@ def test_ids_by_hand(folder):
     ["[CLS]", "[SEP]"],
   ]
   assert pieces.ids(TEXTS) == [[place[word] for word in row] for row in words]
-  assert pieces.longest(TEXTS) == 8
+  assert pieces.warn_of_cuts(TEXTS) == 8
   assert pieces.size == len(place)
   np.testing.assert_array_equal(pieces.encode(["is"], 5), [[2, place["is"], 3, -1, -1]])
 

@@ -1,0 +1,1 @@
+"""How prepared tables are kept."""

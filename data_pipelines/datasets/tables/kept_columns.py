@@ -1,0 +1,60 @@
+"""The columns of a large prepared table in an Arrow file beside it: one by one, a million rows take minutes to read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+import pathlib
+import sys
+from typing import Any
+
+from data_pipelines.files import open_whole
+
+FEWEST = 2**14  # rows; fewer are read in a second
+
+
+BLOCK = 2**13  # rows that are Arrow's and Python's at a time
+
+
+def kept_file(table: pathlib.Path, split: str) -> pathlib.Path:
+  """Where the columns of a split are kept: another file when the table's own have other names or sizes."""
+  files = sorted((path.name, path.stat().st_size) for path in table.glob(f"*-{split}.*"))
+  return table / f"{split}-{hashlib.sha256(repr(files).encode()).hexdigest()[:8]}.arrow"
+
+
+def keep_columns(file: pathlib.Path, columns: Mapping[str, Sequence[Any]]) -> None:
+  """Writes columns of texts, numbers and tuples of texts; says so where the folder cannot be written."""
+  import pyarrow  # takes a while
+
+  types = {int: pyarrow.int64(), str: pyarrow.string(), tuple: pyarrow.list_(pyarrow.string())}
+  schema = pyarrow.schema([(name, types[type(column[0])]) for name, column in columns.items()])
+  (num_rows,) = set(map(len, columns.values()))
+  try:
+    with open_whole(file) as stream, pyarrow.ipc.new_file(stream, schema) as writer:
+      for start in range(0, num_rows, BLOCK):
+        block = {name: column[start : start + BLOCK] for name, column in columns.items()}
+        writer.write_batch(pyarrow.RecordBatch.from_pydict(block, schema))
+  except OSError as error:
+    print(f"{file} cannot be written, the next run reads all rows again: {error.strerror}", file=sys.stderr)
+
+
+def read_kept_columns(file: pathlib.Path) -> dict[str, list]:
+  """What `keep_columns` wrote; texts that are there often, as names of images, are one object."""
+  import pyarrow
+
+  texts: dict[str, str] = {}
+  with pyarrow.memory_map(str(file)) as stream:
+    reader = pyarrow.ipc.open_file(stream)
+    columns: dict[str, list] = {name: [] for name in reader.schema.names}
+    for number in range(reader.num_record_batches):
+      batch = reader.get_batch(number)
+      for name, column in columns.items():
+        values = batch.column(name).to_pylist()
+        if values and isinstance(values[0], list):
+          values = [tuple(_shared(own, texts)) for own in values]
+        elif values and isinstance(values[0], str):
+          values = _shared(values, texts)
+        column.extend(values)
+  return columns
+
+
+def _shared(values: Iterable[str], texts: dict[str, str]) -> list[str]:
+  return [texts.setdefault(value, value) for value in values]
