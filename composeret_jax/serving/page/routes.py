@@ -66,7 +66,7 @@ class Page:
   def html(self, origin: str, query: Mapping[str, str]) -> str:
     """The page's HTML. Where a link to it is previewed, the picture is that of its search, or else the logo."""
     id = query.get("item") or query.get("image")
-    picture = f"v1/images/{quote(id, safe='')}/thumbnail" if id else self._logo
+    picture = f"v1/images/{quote(id)}/thumbnail" if id else self._logo
     address = html.escape(f"{origin}{self._base}{picture}")
     return self._template.substitute(
       self._values, preview=f'<meta property="og:image" content="{address}">' if picture else ""

@@ -24,7 +24,8 @@ async function ask(path, options = {}) {
 const post = (path, body, signal) =>
   ask(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body), signal});
 
-const quoted = encodeURIComponent;
+// Slashes stay: some proxies refuse them quoted.
+const quoted = (id) => id.split("/").map(encodeURIComponent).join("/");
 
 export const PAGE_SIZE = 24;
 
