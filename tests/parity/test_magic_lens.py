@@ -108,11 +108,20 @@ def test_pixels(numbers, name, config):
   assert np.abs(stored / 255 - values).max() <= 0.5 / 255 + 1e-6
 
 
-@pytest.fixture(scope="module")
-def image_features(numbers, model):
+def image_features_of(model, pixels):
   vit = model.image_encoder.trunk
+  return vit.projection(vit.norm(vit.states_of(pixels)[:, 0]))
+
+
+@pytest.fixture(scope="module")
+def pixels(numbers):
   (pixels,) = golden.under(numbers, "in/").values()
-  return vit.projection(vit.norm(vit.states_of(jnp.asarray(pixels))[:, 0]))
+  return jnp.asarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def image_features(model, pixels):
+  return image_features_of(model, pixels)
 
 
 @pytest.mark.parametrize("side", ["query", "gallery"])
@@ -135,11 +144,20 @@ def test_stages(numbers, model, image_features, side):
   close(pool(tokens), expected["multimodal_embed"], STAGE)
 
 
+# As programs are compiled outside tests: the tests' quick compilation rounds twice where the processor could once.
+COMPILED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+
+
 @pytest.fixture(scope="module")
-def unit_features(numbers, model, image_features):
+def unit_features(numbers, model, pixels):
   """Of queries and gallery, from the pictures on."""
-  query = model.compose(image_features, model.encode_texts(jnp.asarray(numbers["query/ids"])))
-  return model.on_sphere(query), model.on_sphere(model.compose_targets(image_features))
+
+  def features(pixels, ids):
+    images = image_features_of(model, pixels)
+    query = model.compose(images, model.encode_texts(ids))
+    return model.on_sphere(query), model.on_sphere(model.compose_targets(images))
+
+  return jax.jit(features, compiler_options=COMPILED)(pixels, jnp.asarray(numbers["query/ids"]))
 
 
 def test_the_composer_from_clips_features(numbers, model):
@@ -150,9 +168,12 @@ def test_the_composer_from_clips_features(numbers, model):
 
 
 def test_the_whole_way(numbers, unit_features):
-  """In float64 the same way ends 1.7e-6 from the original, whose own rounding grows along it too."""
+  """In float64 the same way ends 1.7e-6 from the original, whose own rounding grows along it too.
+
+  Where a processor rounds each product before it is added (x86 before AVX2) the gallery ends 4.2e-6 from it.
+  """
   for features, side in zip(unit_features, ("query", "gallery"), strict=True):
-    close(features, numbers[f"{side}/multimodal_embed_norm"], 2 * UNIT)
+    close(features, numbers[f"{side}/multimodal_embed_norm"], UNIT)
 
 
 def test_similarities(numbers, unit_features):
