@@ -3,7 +3,7 @@
 python -m benchmarks.large_index --num_images=1000000 --output=large_index.json
 
 Features are random unit vectors, which are the hardest for anything approximate. Each query comes alone; recall is
-that of the ten best against exact search. The index is written below --folder: 2 GB for a million features of 512,
+the ten best's against exact search. The index is written below --folder: 2 GB for a million features of 512,
 0.5 GB for the copies.
 """
 

@@ -39,7 +39,7 @@ SETTINGS = {
 
 
 def image_name(number: int) -> str:
-  """Where a made-up image is, below the folder of images."""
+  """The path of a made-up image, below the folder of images."""
   return f"{number // FILES_IN_A_FOLDER:04d}/{number:07d}.jpg"
 
 
@@ -84,7 +84,7 @@ def get_config(folder: pathlib.Path) -> ml_collections.ConfigDict:
 
 
 def load_first_batch(folder: pathlib.Path) -> dict[str, np.ndarray]:
-  """What training of a new run sees first, after all that comes before it but compilation."""
+  """The first batch of a new run's training, after all that comes before it but compilation."""
   from composeret_jax.distributed import data_mesh
   from composeret_jax.train_step.parallel import Parallel
   from composeret_jax.training.batches import train_batches
@@ -112,7 +112,7 @@ def measure(folder: pathlib.Path) -> dict[str, dict[str, float]]:
 
 
 def processor_seconds() -> float:
-  """Of all processes that were started here and have ended."""
+  """The processor time of all processes that were started here and have ended."""
   used = resource.getrusage(resource.RUSAGE_CHILDREN)
   return used.ru_utime + used.ru_stime
 

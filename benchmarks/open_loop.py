@@ -13,7 +13,7 @@ def open_loop(ask: Callable[[int], None], rate: float, seconds: float) -> dict:
   """Milliseconds from when a request was due to its answer, at `rate` requests a second, and how many failed.
 
   `ask(i)` sends the request `i` and waits for its answer; what it raises is an error. Requests come at random moments,
-  as those of people who do not know of each other do (exponential gaps), the same in each run.
+  as from people who do not know of each other (exponential gaps), the same in each run.
   """
   due = np.cumsum(np.random.default_rng(0).exponential(1 / rate, max(1, round(rate * seconds))))
   with concurrent.futures.ThreadPoolExecutor(MOST_WAITING) as senders:

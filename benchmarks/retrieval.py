@@ -5,7 +5,7 @@ OPENBLAS_CORETYPE=SkylakeX python -m benchmarks.retrieval     # FAISS with the k
 
 Ours are rank_gallery and the index's search of features in memory. The contenders take turns, each time in a process
 of its own on the same random vectors, and the shortest time counts; compilation is counted, imports are not. NumPy
-sorts the lists of the first --numpy_queries, and its seconds and those of its cores stand for all. `cpu_seconds` are
+sorts the lists of the first --numpy_queries, and its times for these stand for all. `cpu_seconds` are
 of all cores, which others' work on the machine changes less. `agreement` is the fraction of these queries whose
 whole list is NumPy's; rounding swaps near ties. `blas` names the kernels that OpenBLAS has chosen for the CPU.
 """

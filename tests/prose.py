@@ -9,7 +9,7 @@ import sys
 import tokenize
 
 ROOT = pathlib.Path(__file__).parents[1]
-FOLDERS = ("composeret_jax", "data_pipelines", "configs", "benchmarks", "examples", "tests")
+FOLDERS = ("composeret_jax", "data_pipelines", "configs", "benchmarks", "examples")
 
 HINTS = {
   r"(?<!long )as (it is|they are)": "say `unchanged`, or what happens",

@@ -43,7 +43,7 @@ class DamagedCheckpointError(ValueError):
 
 
 class MadeWith(NamedTuple):
-  """What the checkpoint at `where` was made with: the configuration, and what identifies its words and weights.
+  """The origin of the checkpoint at `where`: the configuration, and the identity of its words and weights.
 
   `data` identifies the content of its data set; {} in checkpoints of older versions.
   """
@@ -112,10 +112,10 @@ class Checkpoints:
 
   @functools.cached_property
   def description(self) -> dict[str, Any]:
-    """What each checkpoint says it was made with; the first process identifies the data before the others do."""
+    """The origin that each checkpoint names; the first process identifies the data before the others do."""
     with first_one_first("identify_data"):
       data = dict(self._identify_data())
-    # On disk the sources are called texts, as in the first checkpoints, which had those of texts alone.
+    # On disk the sources are called texts, as in the first checkpoints, which had only texts' sources.
     return {"config": config_to_json(self._config), "texts": dict(self._sources), "data": data}
 
   def save(self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
@@ -160,25 +160,25 @@ class Checkpoints:
     return self._manager.latest_step()
 
   def describe_latest(self) -> str:
-    """Where the newest checkpoint is, in words."""
+    """The place of the newest checkpoint, in words."""
     self._manager.wait_until_finished()
     step = self.latest_step()
     return "no checkpoint yet" if step is None else f"last good checkpoint: {self.path(step)}"
 
   def path(self, step: int) -> AnyPath:
-    """Where the checkpoint of a step is."""
+    """The folder of a step's checkpoint."""
     return self.folder / str(step)
 
   @_whole
   def metrics(self, step: int) -> Mapping[str, float]:
-    """What was measured at a step; {} where nothing was. Raises DamagedCheckpointError when this part is damaged."""
+    """The metrics of a step; {} where nothing was measured. Raises DamagedCheckpointError when this part is damaged."""
     if changed := changed_files(self.path(step), WRITTEN_LAST, under="metrics/"):
       raise DamagedCheckpointError(f"{changed[0]} is not the file that was saved")
     return self._manager.metrics(step) or {}
 
   @_whole
   def made_with(self, step: int) -> MadeWith:
-    """What the checkpoint of a step was made with; raises DamagedCheckpointError when this part is damaged."""
+    """The origin of a step's checkpoint; raises DamagedCheckpointError when this part is damaged."""
     changed = changed_files(self.path(step), WRITTEN_LAST, under="made_with/")
     if changed:
       raise DamagedCheckpointError(f"{changed[0]} is not the file that was saved")
@@ -212,7 +212,7 @@ class Checkpoints:
 
 
 def newest_made_with(workdir: AnyPath) -> MadeWith | None:
-  """What the newest checkpoint in `workdir` was made with that says so; None where no checkpoint does.
+  """The origin of the newest checkpoint in `workdir` that names one; None where no checkpoint does.
 
   Makes no folder.
   """

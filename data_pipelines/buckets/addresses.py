@@ -56,7 +56,7 @@ def filesystem(path: os.PathLike[str]) -> Any:
 
 
 def objects(folder: os.PathLike[str]) -> dict[str, dict[str, Any]]:
-  """What fsspec knows of each object under a folder of a bucket, by its name from there, sorted; {} for none."""
+  """fsspec's facts about each object under a folder of a bucket, by its name from there, sorted; {} for none."""
   start = str(folder).partition("://")[2].rstrip("/") + "/"
   try:
     found = filesystem(folder).find(str(folder), detail=True)

@@ -351,7 +351,7 @@ class EncodedImages:
 def read_columns(builder: TableBuilder, split: str) -> dict[str, list]:
   """The columns of a prepared table of texts, numbers and lists of texts; raises InputError, as `damage_named`.
 
-  Those of a large table are kept in another form, which later runs read.
+  The columns of a large table are kept in another form, which later runs read.
   """
   columns: dict[str, list] = {name: [] for name in builder.info.features}
   texts: dict[str, str] = {}  # each once, as names of images are in many rows

@@ -39,7 +39,7 @@ class TextTemplate:
     return tuple(text.format_map(stripped) for text in self.texts)
 
   def typed_texts(self) -> tuple[str, ...]:
-    """The templates of what a user types, which have the field CAPTION alone; () where texts stay as they are typed.
+    """The templates of what a user types, which have the field CAPTION alone; () where typed texts do not change.
 
     Raises InputError where there is none.
     """

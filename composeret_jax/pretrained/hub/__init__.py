@@ -1,1 +1,1 @@
-"""What transformers reads of a model's folder: its configuration, its tokenizer and its image processor."""
+"""Reads a model's folder by transformers: its configuration, its tokenizer and its image processor."""

@@ -22,7 +22,7 @@ def read_config(file: pathlib.Path, models: Mapping[str, Any]) -> dict[str, Any]
     raise InputError(f"{file} has model_type {model_type!r}, expected one of {', '.join(models)}")
   try:
     return with_defaults(fields)
-  except Exception as error:  # of many classes, those of huggingface_hub among them
+  except Exception as error:  # of many classes, huggingface_hub's among them
     reason = " ".join(str(error).split())[:300]
     raise InputError(f"{file} is no configuration of a {model_type}: {reason}") from error
 

@@ -71,15 +71,15 @@ def _padding_of(options: dict[str, Any]) -> dict[str, Any]:
 def _load(folder: pathlib.Path, model_type: str | None) -> Any:
   try:
     return transformers().AutoTokenizer.from_pretrained(folder, tokenizer_type=model_type, **FROM_FILES)
-  except Exception as error:  # of many classes, those of the library's parts among them
+  except Exception as error:  # of many classes, the library's parts' among them
     reason = " ".join(str(error).split())[:300]
     raise InputError(f"the files in {folder} cannot be read as a tokenizer: {reason}") from error
 
 
 def _converted(loaded: Any) -> tokenizers.Tokenizer:
-  """What a tokenizer of the library does, but for what `_normalise` adds.
+  """A tokenizer of the library, but for what `_normalise` adds.
 
-  SiglipTokenizer calls sentencepiece; a text's pieces are those of the same model in `tokenizers`, and its end.
+  SiglipTokenizer calls sentencepiece; a text's pieces equal the same model's in `tokenizers`, and its end.
   """
   if loaded.is_fast:
     return tokenizers.Tokenizer.from_str(loaded.backend_tokenizer.to_str())

@@ -10,7 +10,7 @@ from data_pipelines.untrusted_json import parse_json
 
 
 def this_process() -> dict[str, Any]:
-  """What tells this process from all others: where, which, and when it was started."""
+  """The identity of this process: its machine, its number, and the time of its start."""
   return {"host": socket.gethostname(), "process": os.getpid(), "started": _started(os.getpid()), "system": _system()}
 
 
@@ -29,7 +29,7 @@ def describe(owner: Mapping[str, Any]) -> str:
 
 
 def is_running(owner: Mapping[str, Any]) -> bool | None:
-  """Whether the owner still runs; None where this machine cannot know, as it is another one or was started since."""
+  """Whether the owner still runs; None where this machine cannot know, being another one or started since."""
   if not owner.get("system") or owner["system"] != _system():
     return None
   return _started(owner.get("process")) == owner.get("started")

@@ -125,5 +125,5 @@ class Catalogue(TableBuilder):
 
 @functools.lru_cache(maxsize=1)
 def _read_once(folder: pathlib.Path | None, options: tuple[tuple[str, Any], ...]) -> Content:
-  """Of millions of rows there is room for one."""
+  """Holds one of millions of rows at a time."""
   return read_content(folder, dict(options))

@@ -122,7 +122,7 @@ def _query(rows: Mapping[str, int], example: Example) -> Query:
 
 
 def _one_for_each_text(example: Example) -> list[Example]:
-  """Without negatives, as they are tested."""
+  """The test queries of an example: one for each of its texts, without negatives."""
   own = example._replace(images=example.images[:2], alternatives=())
   return [own._replace(text=text) for text in (example.text, *example.alternatives)]
 

@@ -15,7 +15,7 @@ BLOCK = 2**13  # rows that are Arrow's and Python's at a time
 
 
 def kept_file(table: pathlib.Path, split: str) -> pathlib.Path:
-  """Where the columns of a split are kept: another file when the table's own have other names or sizes."""
+  """The file of a split's columns: another one when the table's own have other names or sizes."""
   files = sorted((path.name, path.stat().st_size) for path in table.glob(f"*-{split}.*"))
   return table / f"{split}-{hashlib.sha256(repr(files).encode()).hexdigest()[:8]}.arrow"
 
@@ -37,7 +37,7 @@ def keep_columns(file: pathlib.Path, columns: Mapping[str, Sequence[Any]]) -> No
 
 
 def read_kept_columns(file: pathlib.Path) -> dict[str, list]:
-  """What `keep_columns` wrote; texts that are there often, as names of images, are one object."""
+  """The columns that `keep_columns` wrote; texts that are there often, as names of images, are one object."""
   import pyarrow
 
   texts: dict[str, str] = {}
