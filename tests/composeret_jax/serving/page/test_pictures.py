@@ -6,7 +6,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from tests.fakes.served import encoded_image
+from composeret_jax.serving.page.routes import page_routes
+from composeret_jax.serving.searcher import Searcher
+from composeret_jax.serving.service.app import build_app
+from tests.composeret_jax.serving.page.shopper import Shopper
+from tests.fakes.fake_bundle import fake_bundle
+from tests.fakes.served import encoded_image, served
 
 # Gives a file to the page, as pasting and dropping do.
 PASTE = """([name, type, bytes]) => {
@@ -94,3 +99,18 @@ def test_a_picture_that_the_server_forgot_is_sent_again(shopper, searcher, uploa
   shopper.steps("Start: your picture", "“blue”")
   assert shopper.shows([result.id for result in searcher.search(content, ["blue"], k=24)])
   assert shopper.asked()["upload"] != before
+
+
+def test_a_model_of_one_text_takes_the_new_one_instead(browser, searcher, uploads):
+  images_alone = Searcher(fake_bundle(composes_features=False), searcher.index)
+  content = encoded_image(seed=9)
+  with served(build_app(images_alone, page_routes=page_routes, uploads=uploads)) as address:
+    shopper = Shopper(browser, f"{address}/")
+    shopper.page.set_input_files("#file", file(content))
+    shopper.steps("Start: your picture")
+    shopper.say("red")
+    shopper.say("blue")
+    shopper.steps("Start: your picture", "“blue”")
+    assert shopper.shows([result.id for result in images_alone.search(content, ["blue"], k=24)])
+    shopper.page.context.close()
+  assert shopper.troubles == []
