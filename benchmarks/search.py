@@ -10,10 +10,12 @@ on this machine, where the load comes from, too.
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import functools
 import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +27,7 @@ from absl import app, flags
 from benchmarks.contenders import report
 from benchmarks.open_loop import all_at_once, latencies, open_loop
 from benchmarks.photographs import photograph
+from composeret_jax.serving.bundle.bundle import BATCH_SIZES
 from composeret_jax.serving.searcher import Searcher
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "The bundle's folder.", required=True)
@@ -52,14 +55,15 @@ def main(_) -> None:
     alone("uploaded image", lambda i: searcher.search(photographs[i % 16], _TEXT.value, _K.value)),
   ]
   known = [body(image=id) for id in ids]
-  with served("benchmarks.plain_service") as port:
-    rows += under_load("FastAPI and FAISS", "known reference", asker(port, known))
+  with served("benchmarks.plain_service") as (port, process):
+    rows += under_load("FastAPI and FAISS", "known reference", asker(port, known), process)
   for workers in _WORKERS.value:
-    with served("launch", "--mode=serve", f"--workers={workers}") as port:
+    with served("launch", "--mode=serve", f"--workers={workers}") as (port, process):
+      wait_until_warm(port)
       where = f"service, {workers} process{'es' if workers > 1 else ''}"
-      rows += under_load(where, "known reference", asker(port, known))
+      rows += under_load(where, "known reference", asker(port, known), process)
       sent = [body(upload=uploaded(port, photograph)) for photograph in photographs]
-      rows += under_load(where, "uploaded image", asker(port, sent))
+      rows += under_load(where, "uploaded image", asker(port, sent), process)
   title = f"{len(searcher.index):,} images, features of {searcher.bundle.feature_dim}, the {_K.value} best"
   report(title, rows, _OUTPUT.value)
 
@@ -67,21 +71,36 @@ def main(_) -> None:
 def alone(reference: str, ask: Ask) -> dict:
   """Queries in this process, one after the other."""
   ask(0)
-  seconds = []
+  seconds, start_cpu = [], time.process_time()
   for i in range(_NUM_QUERIES.value):
     start = time.perf_counter()
     ask(i)
     seconds.append(time.perf_counter() - start)
-  return {"where": "Searcher", "reference": reference, "load": "one by one", **latencies(seconds)}
+  used = 1000 * (time.process_time() - start_cpu) / _NUM_QUERIES.value
+  return {"where": "Searcher", "reference": reference, "load": "one by one", **latencies(seconds), "CPU ms": used}
 
 
-def under_load(where: str, reference: str, ask: Ask) -> list[dict]:
-  """Each rate, and all at once; after a few requests to warm up."""
+def under_load(where: str, reference: str, ask: Ask, process: subprocess.Popen) -> list[dict]:
+  """Each rate, and all at once; after a few requests to warm up. "CPU ms" is what the server uses for a request."""
   for size in (1, 8, 32):
     all_at_once(ask, size)
-  loads = {f"{rate:g} a second": open_loop(ask, rate, _SECONDS.value) for rate in _RATES.value}
-  loads[f"{_AT_ONCE.value} at once"] = all_at_once(ask, _AT_ONCE.value)
-  return [{"where": where, "reference": reference, "load": load} | found for load, found in loads.items()]
+  loads = {f"{rate:g} a second": functools.partial(open_loop, ask, rate, _SECONDS.value) for rate in _RATES.value}
+  loads[f"{_AT_ONCE.value} at once"] = functools.partial(all_at_once, ask, _AT_ONCE.value)
+  counts = [max(1, round(rate * _SECONDS.value)) for rate in _RATES.value] + [_AT_ONCE.value]
+  rows = []
+  for (load, run), count in zip(loads.items(), counts, strict=True):
+    start = cpu_seconds(process.pid)
+    found = run()
+    used = 1000 * (cpu_seconds(process.pid) - start) / count
+    rows.append({"where": where, "reference": reference, "load": load, **found, "CPU ms": used})
+  return rows
+
+
+def cpu_seconds(pid: int) -> float:
+  """That a process and its children have used, on Linux."""
+  fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+  children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+  return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(int(child)) for child in children)
 
 
 def body(**start: str) -> bytes:
@@ -114,15 +133,15 @@ def asker(port: int, bodies: Sequence[bytes]) -> Ask:
 
 
 @contextlib.contextmanager
-def served(module: str, *arguments: str) -> Iterator[int]:
-  """The port of a service that answers."""
+def served(module: str, *arguments: str) -> Iterator[tuple[int, subprocess.Popen]]:
+  """The port of a service that answers, and its process."""
   with socket.create_server(("127.0.0.1", 0)) as free:
     port = free.getsockname()[1]
   flags = [*arguments, f"--bundle={_BUNDLE.value}", f"--index={_INDEX.value}", f"--port={port}"]
   process = subprocess.Popen([sys.executable, "-m", module, *flags], cwd=ROOT, stdout=subprocess.DEVNULL)
   try:
     wait_until_served(process, port)
-    yield port
+    yield port, process
   finally:
     os.kill(process.pid, signal.SIGTERM)
     process.wait()
@@ -138,6 +157,18 @@ def wait_until_served(process: subprocess.Popen, port: int) -> None:
       return
     time.sleep(0.2)
   raise RuntimeError(f"the service ended with {process.returncode}")
+
+
+def wait_until_warm(port: int) -> None:
+  """Until the service has compiled what its largest batches need."""
+  while True:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    with contextlib.closing(connection):
+      connection.request("GET", "/metrics")
+      text = connection.getresponse().read().decode()
+    if re.search(rf"^composeret_batch_size(\{{.*\}})? {BATCH_SIZES[-1]}\.0$", text, re.MULTILINE):
+      return
+    time.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ MODES = {
       run_flags.API_KEYS,
       run_flags.RATE_LIMIT,
       run_flags.FEEDBACK,
+      run_flags.SUGGESTIONS,
     ),
   ),
 }

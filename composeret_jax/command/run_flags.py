@@ -72,6 +72,11 @@ PAGE_LOGO = flags.DEFINE_string("page_logo", None, "Picture beside the title: a 
 PAGE_ACCENT = flags.DEFINE_string("page_accent", "", "Colour of the page's buttons and links, as #0a7f5a.")
 API_KEYS = flags.DEFINE_string("api_keys", None, "File with an API key on each line; clients need one of them.")
 RATE_LIMIT = flags.DEFINE_integer("rate_limit", 0, "Requests a minute of each client; 0 for any.", lower_bound=0)
+SUGGESTIONS = flags.DEFINE_string(
+  "suggestions",
+  None,
+  "File of triplets, as a catalogue's: their texts are suggested for pictures like their references.",
+)
 FEEDBACK = flags.DEFINE_string("feedback", None, "JSON lines file for the results that people choose.")
 
 

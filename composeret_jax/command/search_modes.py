@@ -71,6 +71,7 @@ def serve() -> None:
     api_keys=read_api_keys(run_flags.API_KEYS.value) if run_flags.API_KEYS.value else (),
     rate_limit=run_flags.RATE_LIMIT.value,
     feedback=run_flags.path(run_flags.FEEDBACK) if run_flags.FEEDBACK.value else None,
+    suggestions=run_flags.path(run_flags.SUGGESTIONS) if run_flags.SUGGESTIONS.value else None,
   )
   bundle, index = run_flags.required_text(run_flags.BUNDLE), run_flags.required_text(run_flags.INDEX)
   serve(

@@ -27,6 +27,16 @@ class Metrics:
     self._images = Gauge(
       "composeret_images", "Images of the index.", registry=self._registry, multiprocess_mode="mostrecent"
     )
+    self._together = Gauge(
+      "composeret_batch_size",
+      "Most searches answered together; grows while programs are compiled.",
+      registry=self._registry,
+      multiprocess_mode="livemin",
+    )
+
+  def answers_together(self, size: int) -> None:
+    """Notes how many searches may make a batch."""
+    self._together.set(size)
 
   def count(self, scope: Any, status: int, seconds: float) -> None:
     """Counts a request that was answered."""

@@ -1,6 +1,6 @@
 """What the service finds: from checked requests to answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import re
 
@@ -41,10 +41,11 @@ class Retrieval:
     self._encode: Batching = Batching(lambda images: self.live.searcher.from_images(images))
     self._answer: Batching = Batching(lambda questions: answer(self.live.searcher, questions))
 
-  def grow_batches(self, sizes: Iterable[int]) -> None:
+  def grow_batches(self, sizes: Iterable[int], note: Callable[[int], None]) -> None:
     """Answers at most as many together as the newest of the sizes: those for which programs are compiled."""
     for size in sizes:
       self._encode.max_size = self._answer.max_size = size
+      note(size)
 
   def search(self, request: Search) -> Results:
     """Raises InputError for what cannot be searched for, Missing and Expired for a start that is not there."""
@@ -98,12 +99,14 @@ class Retrieval:
     pixels, jpeg = read_upload(encoded, bundle.image_size, bundle.resizing)
     return self.uploads.keep(Sent(self._encode(pixels), jpeg))
 
+  def start_of(self, image: str | None, upload: str | None) -> Query:
+    """The query that starts from an image of the index or an upload; raises Missing and Expired."""
+    if upload is not None:
+      return self.uploads.get(upload).query
+    return self.live.searcher.from_id(self.known(image or ""))
+
   def _question(self, request: Start) -> Question:
-    if request.upload is not None:
-      start = self.uploads.get(request.upload).query
-    else:
-      start = self.live.searcher.from_id(self.known(request.image or ""))
-    return Question(start, tuple(request.texts))
+    return Question(self.start_of(request.image, request.upload), tuple(request.texts))
 
   def _from_texts(self, texts: Sequence[str]) -> Query:
     """The first text with the mean image, turned by the others; raises InputError where no word is known."""

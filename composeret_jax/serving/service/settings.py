@@ -18,7 +18,8 @@ class Settings:
 
   `url_prefix` is the path under which a proxy shows the service, "" for none. `page_logo` is the file of
   a picture. `api_keys` are the keys of which a client needs one; () lets everybody in. `rate_limit` is the number of
-  requests a minute that a client has, 0 for any number. `feedback` is the JSON lines file to which chosen results go.
+  requests a minute that a client has, 0 for any number. `feedback` is the JSON lines file to which chosen results go,
+  `suggestions` a file of triplets whose texts are suggested for images like their references.
   """
 
   url_prefix: str = ""
@@ -28,6 +29,7 @@ class Settings:
   api_keys: tuple[str, ...] = ()
   rate_limit: int = 0
   feedback: pathlib.Path | None = None
+  suggestions: pathlib.Path | None = None
   max_waiting: int = 1_000  # requests at once
 
   def __post_init__(self):

@@ -10,13 +10,10 @@ from composeret_jax.serving.service.messages import (
   Composed,
   FILTERS,
   Gallery,
-  Id,
   NUM_SHOWN,
   Results,
   Search,
   Start,
-  Suggestions,
-  Token,
 )
 from composeret_jax.serving.service.retrieval import Retrieval
 from data_pipelines.input_error import InputError
@@ -49,10 +46,5 @@ def search_routes(retrieval: Retrieval) -> fastapi.APIRouter:
     except pydantic.ValidationError as error:
       raise InputError(f"filter: {error.errors()[0]['msg']}") from None
     return retrieval.gallery(limit, offset, as_filters(chosen))
-
-  @routes.get("/v1/suggestions")
-  def suggestions(image: Id | None = None, upload: Token | None = None, limit: Limit = 6) -> Suggestions:
-    """Texts that fit a picture: none where none are known."""
-    return Suggestions(suggestions=[])
 
   return routes
