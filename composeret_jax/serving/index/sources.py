@@ -75,7 +75,8 @@ def read_metadata(file: pathlib.Path) -> dict[str, dict[str, Value]]:
   In a CSV file, a column is of numbers where every field of it that is not blank is one. Raises InputError with the
   place of a row that cannot be used.
   """
-  found, rows = read_table(file)
+  found, given = read_table(file)
+  rows = list(given)
   key = "image" if "image" in found and "id" not in found else "id"
   if key not in found:
     raise InputError(f"{file}: no column id or image (found: {', '.join(map(str, found)) or 'nothing'})")
