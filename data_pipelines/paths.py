@@ -1,6 +1,7 @@
 """Paths that flags and configurations name."""
 
 import errno
+import hashlib
 import os
 import pathlib
 import re
@@ -71,8 +72,19 @@ def absolute(path: AnyPath) -> AnyPath:
   return path if is_address(path) else path.resolve()
 
 
+def bucket_cache() -> pathlib.Path:
+  """The folder of this machine for copies of what buckets hold, in the user's cache folder."""
+  return prepared_folder("") / "buckets"
+
+
 def prepared_folder(configured: str) -> pathlib.Path:
-  """The folder that the configuration names; by default `composeret_jax` in the user's cache folder."""
+  """The folder that the configuration names; by default `composeret_jax` in the user's cache folder.
+
+  Of one in a bucket it is a folder of this machine, for what is fetched from there and for what no bucket holds: pixel
+  stores are memory-mapped, and partial files are appended to.
+  """
+  if is_address(configured):
+    return bucket_cache() / f"prepared-{hashlib.sha256(configured.rstrip('/').encode()).hexdigest()[:16]}"
   default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "composeret_jax"
   return local_path(configured or default, "config.data.prepared_dir")
 

@@ -73,7 +73,7 @@ def export() -> None:
   export(
     run_flags.CONFIG.value,
     run_flags.path_or_bucket(run_flags.WORKDIR),
-    run_flags.path(run_flags.BUNDLE),
+    run_flags.path_or_bucket(run_flags.BUNDLE),
     onnx=run_flags.ONNX.value,
     checkpoint_step=run_flags.CHECKPOINT_STEP.value,
   )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 import os
-import pathlib
 
 import ml_collections
 import numpy as np
@@ -11,16 +10,15 @@ from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Evaluator
 from composeret_jax.evaluation.report import show_evaluation
 from composeret_jax.export.bundle_files import Content, write_bundle
+from composeret_jax.export.bundle_place import check_replaceable, placed
 from composeret_jax.export.onnx import check_installed
 from composeret_jax.export.serving_model import serving_model, serving_texts
 from composeret_jax.models.retrieval_model import RetrievalModel
-from composeret_jax.serving.bundle import layout
 from composeret_jax.train_step.state import evaluated_variables, TrainState
 from composeret_jax.training.config.same_run import config_to_json
 from composeret_jax.training.resume import trained_state
 from composeret_jax.training.run import Data, open_trained_run
-from data_pipelines.files import AnyPath, replaced
-from data_pipelines.input_error import InputError
+from data_pipelines.paths import absolute, AnyPath, path_or_address
 from data_pipelines.texts.readers import TokenReader
 
 NUM_EXAMPLES = 6
@@ -36,19 +34,19 @@ NUM_SAMPLES = 8
 def export(
   config: ml_collections.ConfigDict,
   workdir: AnyPath,
-  folder: pathlib.Path,
+  folder: AnyPath,
   *,
   onnx: bool = False,
   checkpoint_step: str = "",
 ) -> None:
   """Evaluates a checkpoint in `workdir`, which `trained_state` chooses, and writes it to `folder`, whole or not at all.
 
-  A bundle that is there is replaced. Raises InputError when something else is, or when there is no checkpoint; with
-  `onnx` also when the packages for it are not installed, or a program cannot be converted.
+  A bundle that is there is replaced; in a bucket it is refused. Raises InputError when something else is there, or when
+  there is no checkpoint; with `onnx` also when the packages for it are not installed, or a program cannot be converted.
   """
   if onnx:
     check_installed()
-  folder = folder.resolve()
+  folder = absolute(folder)
   check_replaceable(folder)
   run = open_trained_run(config, workdir)
   write(run.data, run.evaluator, trained_state(run, checkpoint_step), folder, onnx=onnx)
@@ -61,12 +59,12 @@ def save_bundle(data: Data, model: RetrievalModel, state: TrainState, folder: st
 
   A bundle that is there is replaced. Raises InputError when something else is.
   """
-  path = pathlib.Path(folder).resolve()
+  path = absolute(path_or_address(folder, "folder"))
   check_replaceable(path)
   write(data, Evaluator(model, data.dataset, data.texts.reader, data.config), state, path)
 
 
-def write(data: Data, evaluator: Evaluator, state: TrainState, folder: pathlib.Path, *, onnx: bool = False) -> None:
+def write(data: Data, evaluator: Evaluator, state: TrainState, folder: AnyPath, *, onnx: bool = False) -> None:
   """Evaluates the state, prints its recalls, and writes the bundle; all processes call it."""
   config, variables, dataset = data.config, evaluated_variables(state), data.dataset
   templates = dataset.template.typed_texts() if dataset.template else ()
@@ -97,7 +95,7 @@ def write(data: Data, evaluator: Evaluator, state: TrainState, folder: pathlib.P
     },
     samples=sample_queries(data, reader) if onnx else None,
   )
-  with replaced(folder) as partial:
+  with placed(folder) as partial:
     write_bundle(partial, content)
 
 
@@ -112,19 +110,3 @@ def sample_queries(data: Data, reader: TokenReader) -> tuple[np.ndarray, np.ndar
   queries = data.dataset.queries
   references = np.asarray(queries.references[:NUM_SAMPLES])
   return data.dataset.gallery_pixels[references], reader.tokens.encode(queries.texts[:NUM_SAMPLES])
-
-
-def check_replaceable(folder: pathlib.Path) -> None:
-  """Raises InputError when `folder` holds anything but the files that a bundle's own description lists."""
-  if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-    return
-  try:
-    info, _ = layout.read_info(folder)
-  except (InputError, OSError) as error:
-    raise InputError(f"--bundle={folder} is there and is no bundle: it is not overwritten ({error})") from error
-  others = sorted({path.name for path in folder.iterdir()} - {layout.INFO, layout.CHECKSUM, *info["files"]})
-  if others:
-    raise InputError(
-      f"--bundle={folder} has files that its bundle does not list: {', '.join(others[:5])}. It is not overwritten; "
-      "move them elsewhere, or choose another folder."
-    )

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
+from data_pipelines.buckets.raw_files import RawFiles
 from data_pipelines.datasets.annotations import check_text, check_unicode, excerpt
 from data_pipelines.datasets.beam import beam_rows
 from data_pipelines.datasets.tables.kept_columns import FEWEST, keep_columns, kept_file, read_kept_columns
@@ -159,18 +160,24 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     self,
     *,
     options: Mapping[str, Any] | None = None,
-    raw_folder: pathlib.Path | None = None,
+    raw_folder: pathlib.Path | RawFiles | None = None,
     on_beam: bool = False,
     **arguments,
   ):
     """`options`, `raw_folder` and `on_beam` are needed to prepare, not to open what is prepared.
 
-    `on_beam` says whether Apache Beam writes the tables. `arguments` are TFDS's.
+    Files in a bucket are fetched when they are first read. `on_beam` says whether Apache Beam writes the tables.
+    `arguments` are TFDS's.
     """
     self.options = options or {}
-    self.raw_folder = raw_folder
+    self._raw_folder = raw_folder
     self.on_beam = on_beam
     super().__init__(**arguments)
+
+  @property
+  def raw_folder(self) -> pathlib.Path | None:
+    """The raw files' folder on this machine, where the data set has one."""
+    return self._raw_folder.folder if isinstance(self._raw_folder, RawFiles) else self._raw_folder
 
   @property
   def folder(self) -> pathlib.Path:

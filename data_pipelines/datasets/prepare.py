@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
-import hashlib
 import io
-import json
 import pathlib
 import sys
 from typing import Any
@@ -12,6 +10,8 @@ from typing import Any
 from absl import logging
 import tensorflow_datasets as tfds
 
+from data_pipelines.buckets.raw_files import fingerprint, RawFiles
+from data_pipelines.buckets.shared_tables import PreparedPlace
 from data_pipelines.datasets.beam import Beam
 from data_pipelines.datasets.builder import damage_named, FEATURES, TableBuilder
 from data_pipelines.datasets.catalogue.builder import Catalogue
@@ -23,10 +23,8 @@ from data_pipelines.datasets.fashion_iq import FashionIQ
 from data_pipelines.datasets.mit_states import MitStates
 from data_pipelines.datasets.shapes import Shapes
 from data_pipelines.datasets.zero_shot import ZERO_SHOT
-from data_pipelines.folders import list_files
 from data_pipelines.input_error import InputError
 from data_pipelines.locks import one_at_a_time
-from data_pipelines.paths import check_apart, local_path, prepared_folder
 
 BUILDERS: dict[str, type[TableBuilder]] = {
   "catalogue": Catalogue,
@@ -59,12 +57,15 @@ def open_tables(
   files are not as expected.
   """
   builder_class, options = BUILDERS[dataset], options or {}
-  root = prepared_folder(prepared_dir)
-  manual = _raw_folder(builder_class, dataset, raw_folder, options)
-  if manual:
-    check_apart(root, "config.data.prepared_dir", manual, "config.data.dir")
-  version = f"-{fingerprint(manual, builder_class.fingerprinted(options))}" if manual or options else ""
-  data_dir = root / f"{dataset}{version}"
+  place = PreparedPlace(prepared_dir)
+  raw = _raw_files(builder_class, dataset, raw_folder, options)
+  if raw:
+    place.check_apart(raw.where)
+  version = (
+    f"-{fingerprint(raw.where if raw else None, builder_class.fingerprinted(options))}" if raw or options else ""
+  )
+  data_dir = place.root / f"{dataset}{version}"
+  tables_name = f"{data_dir.name}/{dataset}"
 
   def tables() -> dict[str, TableBuilder]:
     opened = {}
@@ -75,25 +76,28 @@ def open_tables(
           data_dir=str(data_dir),
           file_format="array_record",
           options=options,
-          raw_folder=manual,
+          raw_folder=raw,
           on_beam=beam is not None,
         )
     return opened
 
   found = tables()
-  if not _missing(found):
+  if not _missing(found) and not place.is_shared:
     return found
-  root.mkdir(parents=True, exist_ok=True)
-  with one_at_a_time(root / f"{data_dir.name}.lock"):
+  place.root.mkdir(parents=True, exist_ok=True)
+  with one_at_a_time(place.root / f"{data_dir.name}.lock"):
+    is_in_bucket = place.take(tables_name)
     missing = _missing(tables())  # anew: another run may have prepared them meanwhile
     try:
       if missing:
-        _list_missing_images(builder_class.missing_images(manual, options), data_dir, options)
+        _list_missing_images(builder_class.missing_images(raw.folder if raw else None, options), data_dir, options)
       for name, builder in missing.items():
         print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
-        _prepare(builder, manual, beam)
+        _prepare(builder, raw.folder if raw else None, beam)
     finally:
       builder_class.forget()
+    if not is_in_bucket:
+      place.give(tables_name)
   return tables()
 
 
@@ -103,20 +107,9 @@ def _missing(tables: Mapping[str, TableBuilder]) -> dict[str, TableBuilder]:
     return {name: builder for name, builder in tables.items() if not builder.is_prepared()}
 
 
-def fingerprint(folder: pathlib.Path | None, options: Mapping[str, Any]) -> str:
-  """Eight hexadecimal digits that change with `options` and the name or size of any file that `list_files` finds."""
-  digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode() if options else b"")
-  if folder:
-    start = len(f"{folder.as_posix().rstrip('/')}/")
-    files = list_files(folder).files.values()
-    for path, size in sorted((path.as_posix()[start:], path.stat().st_size) for path in files):
-      digest.update(f"{path}\0{size}\n".encode())
-  return digest.hexdigest()[:8]
-
-
-def _raw_folder(
+def _raw_files(
   builder_class: type[TableBuilder], dataset: str, raw_folder: str, options: Mapping[str, Any]
-) -> pathlib.Path | None:
+) -> RawFiles | None:
   instructions = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS
   if not instructions:
     return None
@@ -124,9 +117,7 @@ def _raw_folder(
     return None
   if not raw_folder:
     raise InputError(f"data.dir is not set: {dataset} is not downloaded for you\n{instructions}")
-  folder = local_path(raw_folder, "config.data.dir").resolve()
-  builder_class.check_raw_files(folder, options)
-  return folder
+  return RawFiles(raw_folder, lambda folder: builder_class.check_raw_files(folder, options))
 
 
 def _list_missing_images(missing: Sequence[str], data_dir: pathlib.Path, options: Mapping[str, Any]) -> None:

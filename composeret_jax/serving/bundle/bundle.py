@@ -23,6 +23,7 @@ from composeret_jax.serving.bundle.layout import (
   WEIGHTS,
 )
 from composeret_jax.serving.bundle.programs import read_program
+from data_pipelines.buckets.addresses import is_address
 from data_pipelines.input_error import InputError
 from data_pipelines.paths import local_path
 from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
@@ -192,6 +193,10 @@ def load(folder: str | os.PathLike) -> Bundle:
   Programs only compute, but for how long and in how much memory is theirs: open bundles of people you trust.
   """
   address = os.fspath(folder)
+  if is_address(address):
+    from data_pipelines.buckets.fetched import local_copy  # needs more packages than a bundle does
+
+    address = os.fspath(local_copy(address, "--bundle"))
   folder = fetch(address) if address.startswith(PREFIX) else local_path(address, "--bundle")
   info, fingerprint = read_info(folder)
   version = info["decoder_version"]

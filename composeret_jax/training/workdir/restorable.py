@@ -15,6 +15,11 @@ GLOB_SIGNS = "*?[\\"
 def check_savable(workdir: AnyPath) -> None:
   """Raises InputError with path, reason and what to do where Orbax cannot restore what it saves in `workdir`."""
   path = absolute(workdir)
+  if str(path).startswith("s3://"):
+    raise InputError(
+      f"--workdir={path} cannot be used: Orbax completes a checkpoint by renaming its folder there, which S3 does not "
+      "have. Choose a gs:// address or a local folder"
+    )
   try:
     os.fspath(path).encode()
   except UnicodeEncodeError as error:

@@ -5,12 +5,12 @@ import hashlib
 import sys
 from typing import Any, NamedTuple
 
+from data_pipelines.buckets.fetched import local_copy
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt
 from data_pipelines.datasets.catalogue.hub_rows import FIELDS, PREFIX, read_hub_rows
 from data_pipelines.datasets.catalogue.row_files import Columns, read_rows, Row
 from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
-from data_pipelines.paths import local_path
 from data_pipelines.texts.words import unicode_words
 
 SPLITS = ("train", "test")
@@ -72,7 +72,7 @@ def read_captions(source: str) -> Source:
 
 def source_fingerprint(source: str) -> str:
   """Changes with the rows of a file or a saved data set. Of one on the hub the name has to do."""
-  path = local_path(source.removeprefix(PREFIX), FIELDS)
+  path = local_copy(source.removeprefix(PREFIX), FIELDS)
   files = sorted(path.rglob("state.json")) if is_hub(source) else [path] if source else []
   try:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
@@ -90,7 +90,7 @@ def _read(source: str, columns: Columns, image_columns: Sequence[str], text_colu
   if is_hub(source):
     rows, images = read_hub_rows(source, columns)
   else:
-    rows, images = read_rows(local_path(source, FIELDS), columns), {}
+    rows, images = read_rows(local_copy(source, FIELDS), columns), {}
   examples: list[Example] = []
   wordless: list[str] = []
   without_split = ""  # the first row

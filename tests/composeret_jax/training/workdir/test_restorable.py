@@ -1,5 +1,6 @@
 """What is saved can be restored, or is refused: where a path is Orbax' glob, and where its merge merges nothing."""
 
+from etils import epath
 import pytest
 
 from composeret_jax.training.checkpoints import Checkpoints
@@ -42,3 +43,10 @@ def test_a_checkpoint_that_cannot_be_restored_gets_no_name(config, tmp_path):
   with pytest.raises(InputError, match=r"cannot be restored: \w+ lacks (\d) of \1 entries .*another --workdir"):
     save(workdir, config, {3: None})
   assert not (workdir / "checkpoints" / "3").exists()
+
+
+def test_a_workdir_in_s3_is_refused_by_name():
+  with pytest.raises(
+    InputError, match="--workdir=s3://bucket/run cannot be used: Orbax completes a checkpoint by renaming"
+  ):
+    restorable.check_savable(epath.Path("s3://bucket/run"))
