@@ -125,7 +125,7 @@ def test_the_readme_runs(desk):
 
 @pytest.mark.slow  # a training, an export, an index and a server
 def test_getting_started_runs(desk):
-  assert run_all(ROOT / "docs" / "getting_started.md") == 4
+  assert run_all(ROOT / "docs" / "getting_started.md") == 6
 
 
 @pytest.mark.slow  # three trainings
