@@ -134,6 +134,7 @@ setup(
     "cloud": [*CLOUD, *S3],
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
+    "lincir": ["spacy>=3.8"],  # finds keywords of captions
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
     "serve": SERVE,
     "milvus": MILVUS,

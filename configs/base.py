@@ -28,7 +28,9 @@ def set_run(config: ml_collections.ConfigDict) -> None:
   # Or "split", under jit: each device keeps a part of large parameters, of the optimiser's state and of averages.
   config.parallel_state = "replicated"
 
-  config.loss = "batch_based_classification"  # or "soft_triplet", "info_nce", "sigmoid"
+  config.loss = (
+    "batch_based_classification"  # or "soft_triplet", "info_nce", "sigmoid", "mean_squared_error" (of raw features)
+  )
   # Every query's own image stands against every target too; images of the same label as a target never do, the batch's
   # other targets with the second option.
   config.loss_reference_as_negative = False

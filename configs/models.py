@@ -80,6 +80,21 @@ def magic_lens() -> ml_collections.ConfigDict:
   return model
 
 
+def inversion(composer: str, path: str) -> ml_collections.ConfigDict:
+  """`composer` ("pic2word", "searle" or "lincir") over the two towers of one CLIP, which stay as they are."""
+  model = _model(composer)
+  towers(model, path, train=False)
+  model.radius = 10.0  # logits are cosines times 100
+  model.train_radius = False
+  if composer == "pic2word":
+    model.composer_options.num_layers = 2
+    model.composer_options.hidden_dim = 512
+  if composer == "lincir":
+    model.composer_options.normalise = False  # True: of images' features the direction alone is read
+  model.composer_options.dropout = 0.1 if composer == "pic2word" else 0.5
+  return model
+
+
 def image_only() -> ml_collections.ConfigDict:
   """Baseline: the image alone."""
   return _model("image_only")

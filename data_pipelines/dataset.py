@@ -37,7 +37,8 @@ class Dataset:
   the split of the queries on tables, `prepared` is what all of it was read from, and `validation` is the same training
   data with the gallery and the queries that `config.data.validation_share` holds out. `label_separator` stands between
   the words of the gallery's labels; "" where these say nothing of what images share. `text_names` is the template of
-  the texts, or which of the data set's texts they are, and `template` the template where there is one.
+  the texts, or which of the data set's texts they are, and `template` the template where there is one. Where
+  `images_are_texts` there are no pixels: labels are texts, whose features stand for images'.
   """
 
   train_images: ImageTable
@@ -52,6 +53,7 @@ class Dataset:
   label_separator: str = ""
   text_names: str = "modification"
   template: TextTemplate | None = None
+  images_are_texts: bool = False
   validation: "Dataset | None" = None
 
   @functools.cached_property
@@ -70,6 +72,8 @@ class Dataset:
 
   def open_all_pixels(self) -> None:
     """Opens both, so that stores that are missing are built now."""
+    if self.images_are_texts:
+      return
     _ = self.gallery_pixels
     if len(self.train_images):
       _ = self.train_pixels
@@ -127,6 +131,7 @@ def open_dataset(
     prepared=data,
     text_names=str(template or text_query),
     template=template,
+    images_are_texts=BUILDERS[data_config.dataset].images_are_texts,
     label_separator=BUILDERS[data_config.dataset].label_separator(_options(data_config)),
   )
   if held_out is None:

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 
 import jax
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 import ml_collections
 import numpy as np
 import tqdm
@@ -51,8 +51,8 @@ class Features:
   """The vectors that an evaluation compares. Queries and what they rank are on the sphere of the model's radius.
 
   `images` are the gallery's raw features, `text_only` the texts composed with `mean_reference`, the mean of what the
-  composer takes of the gallery's images. `texts` are the raw features of the queries' first texts, and `read_texts`
-  those that the text decoder reads from the gallery's images, where ranks are reranked by them.
+  composer takes of the gallery's images. `texts` is what it takes of the queries' first texts, and `read_texts` are the
+  features that the text decoder reads from the gallery's images, where ranks are reranked by them.
   """
 
   images: Float[np.ndarray, "num_gallery dim"]
@@ -60,7 +60,7 @@ class Features:
   composed: Float[np.ndarray, "num_queries dim"]
   text_only: Float[np.ndarray, "num_queries dim"]
   mean_reference: Float[np.ndarray, "..."]
-  texts: Float[np.ndarray, "num_queries text_dim"]
+  texts: Num[np.ndarray, "num_queries text_dim"]
   read_texts: Float[np.ndarray, "num_gallery text_dim"] | None
 
 
@@ -188,7 +188,7 @@ class Evaluator:
     return self._rank(features.composed, gallery=features.gallery)[0]
 
   def _encode_and_compose(
-    self, variables: Variables, texts: Sequence[Float[np.ndarray, "own_queries text_dim"]]
+    self, variables: Variables, texts: Sequence[Num[np.ndarray, "own_queries text_dim"]]
   ) -> tuple[Float[np.ndarray, "own_images dim"], Float[np.ndarray, "own_queries dim"], Float[np.ndarray, "..."]]:
     """Raw features of this process's images, its composed queries on the sphere, and the mean reference of all.
 
@@ -215,7 +215,7 @@ class Evaluator:
     return np.concatenate(images), np.concatenate(composed), (totals.sum(axis=0) / len(self._pixels)).astype(np.float32)
 
   def _mean_composed(
-    self, variables: Variables, most: int, references: np.ndarray, texts: Sequence[Float[np.ndarray, "num text_dim"]]
+    self, variables: Variables, most: int, references: np.ndarray, texts: Sequence[Num[np.ndarray, "num text_dim"]]
   ) -> Float[np.ndarray, "num dim"]:
     """The composed queries; with several texts of each their mean, on the sphere again."""
     composed = [self._in_batches(self._compose, variables, most, references, own) for own in texts]
@@ -225,7 +225,7 @@ class Evaluator:
 
   def _in_batches(
     self, function: Callable, variables: Variables, most: int, *arrays: np.ndarray
-  ) -> Float[np.ndarray, "num ..."]:
+  ) -> Num[np.ndarray, "num ..."]:
     """`function` of this process's rows; `most` is the most that a process has."""
     if not most:
       row = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in arrays]

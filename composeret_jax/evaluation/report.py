@@ -80,13 +80,13 @@ def results_picture(
 def _draw_row(canvas, pen, font, dataset: Dataset, query: int, found: np.ndarray, y: int) -> bool:
   """Draws the query and what it found; returns whether a right image is among it."""
   queries, gallery = dataset.queries, dataset.gallery
-  canvas.paste(Image.fromarray(load_pixels(gallery, int(queries.references[query]), TILE)), (GAP, y))
+  canvas.paste(_tile(dataset, int(queries.references[query])), (GAP, y))
   text = textwrap.fill(queries.texts[query], 22)
   pen.multiline_text((GAP + TILE + GAP, y + TILE / 2), text, fill=INK, font=font, anchor="lm")
   right = _right_labels(dataset, query)
   for place, row in enumerate(found[found != NO_ROW]):
     x = GAP + TILE + TEXT_WIDTH + place * (TILE + GAP)
-    canvas.paste(Image.fromarray(load_pixels(gallery, int(row), TILE)), (x, y))
+    canvas.paste(_tile(dataset, int(row)), (x, y))
     if gallery.labels[row] in right:
       box = (x - FRAME, y - FRAME, x + TILE + FRAME - 1, y + TILE + FRAME - 1)
       pen.rectangle(box, outline=RIGHT, width=FRAME)
@@ -105,7 +105,7 @@ def _draw_missed(canvas, pen, dataset: Dataset, query: int, ranks: np.ndarray, p
     pen.text((x, y + TILE / 2), "none in the gallery", fill=INK, font=font, anchor="lm")
     return
   row = ranks[ranked[0] - 1] if ranked else others[0]
-  canvas.paste(Image.fromarray(load_pixels(dataset.gallery, int(row), TILE)), place)
+  canvas.paste(_tile(dataset, int(row)), place)
   rank = f"rank {ranked[0]}" if ranked else f"rank above\n{len(ranks)}"
   pen.multiline_text((x + TILE + GAP, y + TILE / 2), rank, fill=INK, font=font, anchor="lm")
 
@@ -113,6 +113,15 @@ def _draw_missed(canvas, pen, dataset: Dataset, query: int, ranks: np.ndarray, p
 def _right_labels(dataset: Dataset, query: int) -> Collection[str]:
   queries = dataset.queries
   return queries.right_labels[query] if queries.right_labels else (queries.target_labels[query],)
+
+
+def _tile(dataset: Dataset, row: int) -> Image.Image:
+  """An image of the gallery or, where there are only captions, the caption."""
+  if not dataset.images_are_texts:
+    return Image.fromarray(load_pixels(dataset.gallery, row, TILE))
+  tile, label = Image.new("RGB", (TILE, TILE), PAPER), dataset.gallery.labels[row]
+  ImageDraw.Draw(tile).multiline_text((0, 0), textwrap.fill(label, 12), fill=INK, font=font_for([label], 12))
+  return tile
 
 
 def show_evaluation(step: int, evaluation: Evaluation, dataset: Dataset) -> None:

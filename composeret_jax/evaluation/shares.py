@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 import numpy as np
 
 from composeret_jax.distributed import gather, largest_share, own_share, share_sizes
@@ -47,7 +47,7 @@ class Shares:
     """A row for each image, from each process's own."""
     return gather(rows, share_sizes(self.num_images))
 
-  def gather_queries(self, rows: Float[np.ndarray, "own ..."]) -> Float[np.ndarray, "num_queries ..."]:
+  def gather_queries(self, rows: Num[np.ndarray, "own ..."]) -> Num[np.ndarray, "num_queries ..."]:
     """A row for each query, in the queries' own order, from each process's own as they stand in `order`."""
     counts = [len(self.queries(self.images(process))) for process in range(jax.process_count())]
     gathered = gather(rows, counts)

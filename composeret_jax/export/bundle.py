@@ -12,7 +12,7 @@ from composeret_jax.evaluation.report import show_evaluation
 from composeret_jax.export.bundle_files import Content, write_bundle
 from composeret_jax.export.bundle_place import check_replaceable, placed
 from composeret_jax.export.onnx import check_installed
-from composeret_jax.export.serving_model import serving_model, serving_texts
+from composeret_jax.export.serving_model import serving_model, serving_texts, typed_templates
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.state import evaluated_variables, TrainState
 from composeret_jax.training.config.same_run import config_to_json
@@ -67,7 +67,7 @@ def save_bundle(data: Data, model: RetrievalModel, state: TrainState, folder: st
 def write(data: Data, evaluator: Evaluator, state: TrainState, folder: AnyPath, *, onnx: bool = False) -> None:
   """Evaluates the state, prints its recalls, and writes the bundle; all processes call it."""
   config, variables, dataset = data.config, evaluated_variables(state), data.dataset
-  templates = dataset.template.typed_texts() if dataset.template else ()
+  templates = typed_templates(data)
   features = evaluator.features(variables)
   evaluation = evaluator.count(features)
   show_evaluation(int(state.step), evaluation, dataset)
@@ -90,7 +90,7 @@ def write(data: Data, evaluator: Evaluator, state: TrainState, folder: AnyPath, 
       "split": dataset.gallery_split,
       "texts": dataset.text_names,
       "config": config_to_json(config),
-      "example_texts": example_texts(dataset.queries.captions or dataset.queries.texts),
+      "example_texts": example_texts(dataset.queries.captions or ([] if templates else dataset.queries.texts)),
       **({"text_templates": list(templates)} if templates else {}),
     },
     samples=sample_queries(data, reader) if onnx else None,

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import ml_collections
 
+from composeret_jax.models.composers import COMPOSERS
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import Variables, variables_of
 from composeret_jax.pretrained.image_encoder import load_pretrained
 from composeret_jax.pretrained.text_encoder import open_texts, Texts
-from composeret_jax.training.model import build_model
+from composeret_jax.training.model import build_model, placeholder_of
 from composeret_jax.training.run import Data
 
 
@@ -16,8 +17,22 @@ def serving_texts(data: Data) -> Texts:
   """As the run's own, but where the features of a frozen BERT or tower were looked up in a table, itself."""
   config = data.config.model.text_encoder.copy_and_resolve_references()
   config.fine_tune = True
-  train_texts, words = data.dataset.train_triplets.texts(), data.texts.made_with.get("words")
-  return open_texts(config, train_texts, data.dataset.queries.texts, data.config.eval.batch_size, words=words)
+  return open_texts(
+    config,
+    data.dataset.train_triplets.texts(),
+    data.dataset.queries.texts,
+    data.config.eval.batch_size,
+    words=data.texts.made_with.get("words"),
+    placeholder=placeholder_of(data.config.model),
+  )
+
+
+def typed_templates(data: Data) -> tuple[str, ...]:
+  """What a bundle puts typed texts into: the evaluation's templates, or the prompt of a composer that needs one."""
+  if data.dataset.template:
+    return data.dataset.template.typed_texts()
+  prompt = COMPOSERS[data.config.model.composer].prompt
+  return (prompt,) if prompt else ()
 
 
 def serving_model(
@@ -26,8 +41,14 @@ def serving_model(
   """The model that reads pixels and token ids, and its variables, among them those that were trained."""
   whole_encoder = config.model.copy_and_resolve_references()
   whole_encoder.image_encoder.frozen = False
-  image_size, empty_text = config.data.image_size, texts.empty_text()
-  model = build_model(whole_encoder, texts.build_encoder, config.seed, image_size, empty_text=empty_text)
+  model = build_model(
+    whole_encoder,
+    texts.build_encoder,
+    config.seed,
+    config.data.image_size,
+    empty_text=texts.empty_text(),
+    placeholder_id=texts.placeholder_id,
+  )
   if config.model.image_encoder.frozen:
     load_pretrained(config.model.image_encoder, model.image_encoder.trunk)
   whole = variables_of(model)

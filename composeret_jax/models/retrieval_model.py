@@ -20,6 +20,7 @@ class RetrievalModel(nnx.Module):
   comparable by inner product. `encode_references` gives what `compose` takes: the images' features or, where the
   composer composes maps, the image encoder's maps. Dropout and batch statistics follow nnx's train() and eval().
   The square of `radius`, which is learned with `train_radius`, is the inverse temperature of the losses on the sphere.
+  Where the composer has a placeholder, a text's raw feature is its token ids, and `compose` calls the text encoder.
   With `has_bias` there is a learned number, `bias`, for the sigmoid loss to add to inner products.
   `encode_targets` gives what stands in a gallery: the image's feature or, where the composer composes targets, what it
   makes of the image and the empty text.
@@ -64,19 +65,20 @@ class RetrievalModel(nnx.Module):
 
   def encode_texts(
     self, texts: Int[Array, "batch ..."], *, rngs: RowKeys | None = None
-  ) -> Float[Array, "batch text_dim"]:
-    """The raw features of texts, given as what the text encoder reads; `rngs` feeds dropout in training mode."""
-    return self.text_encoder(texts, rngs=rngs)
+  ) -> Num[Array, "batch text_dim"]:
+    """What `compose` takes of texts, given as what the text encoder reads; `rngs` feeds dropout in training mode."""
+    return texts if self.composer.placeholder else self.text_encoder(texts, rngs=rngs)
 
   def compose(
     self,
     references: Float[Array, "batch ..."],
-    text: Float[Array, "batch text_dim"],
+    text: Num[Array, "batch text_dim"],
     *,
     rngs: RowKeys | None = None,
   ) -> Float[Array, "batch image_dim"]:
     """The raw feature of what the text makes of the image."""
-    composed = self.composer(references, text, rngs=rngs).astype(jnp.float32)
+    reader = {"text_encoder": self.text_encoder} if self.composer.placeholder else {}
+    composed = self.composer(references, text, rngs=rngs, **reader).astype(jnp.float32)
     return self.pool_references(composed)
 
   def compose_targets(

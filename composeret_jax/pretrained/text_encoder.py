@@ -17,7 +17,7 @@ import tqdm
 from composeret_jax.distributed import gather, largest_share
 from composeret_jax.models.encoders.encoder import TextEncoder
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
-from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
+from composeret_jax.models.encoders.projected import FeatureTable, freeze, ProjectedTextEncoder
 from composeret_jax.pretrained.bert import load_bert, MODEL_TYPE, read_bert_config
 from composeret_jax.pretrained.files import find_folder, WEIGHT_FILES, weight_files
 from composeret_jax.pretrained.frozen_features import fields_except, FrozenEncoder, kept_features
@@ -30,6 +30,10 @@ from data_pipelines.texts.readers import RowReader, TextReader, TokenReader
 from data_pipelines.texts.vocabulary import padded, PADDING, Vocabulary
 from data_pipelines.texts.wordpieces import WordPieces
 
+# LinCIR's tokenizer of captions takes each "!" for padding, whose token is another one than that of a word "!".
+LINCIR_PADDING = "!"
+
+
 # Batches of texts are padded to a multiple of this, so that few lengths are compiled.
 LENGTH_STEP = 16
 
@@ -39,12 +43,15 @@ class Texts:
   """From strings to features, in two halves: `reader` in the loader, and the module of `build_encoder` in the model.
 
   `made_with` identifies what was read: the LSTM's `words`, or the `path` of a BERT or a tower and the `sha256` of each
-  file there. A run goes on only with the same.
+  file there. A run goes on only with the same. `placeholder_id` is the token of a composer's placeholder. `features`
+  gives those of texts, where these stand for images.
   """
 
   reader: TextReader
   build_encoder: Callable[[nnx.Rngs], nnx.Module]
   made_with: Mapping[str, Any]
+  placeholder_id: int | None = None
+  features: Callable[[Sequence[str]], Float[np.ndarray, "num feature_dim"]] | None = None
 
   def empty_text(self) -> tuple[int, ...] | int:
     """The encoder's input for the empty text: ids without padding at the end, or a table's row."""
@@ -62,12 +69,16 @@ def open_texts(
   *,
   words: Sequence[str] | None = None,
   kept_in: pathlib.Path | None = None,
+  placeholder: str = "",
+  are_captions: bool = False,
 ) -> Texts:
   """The encoder that `encoder_config` (a run's `model.text_encoder`) names, for these texts.
 
   A frozen BERT or tower encodes them here, `batch_size` at a time, unless their features are in the folder `kept_in`.
-  `words` are those that an LSTM knows, where it was trained on other texts than `train_texts`. Raises InputError when
-  files cannot be used.
+  `words` are those that an LSTM knows, where it was trained on other texts than `train_texts`. With a composer's
+  `placeholder` a frozen tower is part of the model and reads the tokens, as a word of each text is the image's.
+  `are_captions` says that texts are of captions alone, which are read as LinCIR trains on them. Raises InputError when
+  files cannot be used, and for texts without the placeholder.
   """
   if encoder_config.name == "lstm":
     splitter = encoder_config.words
@@ -75,22 +86,65 @@ def open_texts(
     return _lstm(encoder_config, vocabulary, [*train_texts, *query_texts])
   texts = tuple(dict.fromkeys([*train_texts, *query_texts, ""]))  # a gallery's images may be composed with the last
   encoder, pieces, fingerprints = (_tower if encoder_config.name == "tower" else _bert)(encoder_config)
+  if are_captions:
+    pieces.tokenizer.add_special_tokens([LINCIR_PADDING])
   longest = pieces.warn_of_cuts(texts)
-  if encoder_config.fine_tune:
-    trunk: TextEncoder = encoder
+  placeholder_id = number_of_placeholder(pieces, placeholder, [*train_texts, *query_texts]) if placeholder else None
+  made_from = fields_except(encoder_config, "path", "projection_dim", "words") | {"sha256": fingerprints}
+  made_from |= {"special": LINCIR_PADDING} if are_captions else {}
+  features_of = functools.partial(_features, encoder, pieces, batch_size, made_from, kept_in)
+  if encoder_config.fine_tune or placeholder:
+    trunk: Any = encoder
     reader: TextReader = TokenReader(pieces, longest)
+    if not encoder_config.fine_tune:
+      freeze(trunk)
   else:
-    made_from = fields_except(encoder_config, "path", "projection_dim", "words")
-    made_from |= {"sha256": fingerprints, "texts": texts}
-    encode = functools.partial(encode_texts, encoder, pieces, texts, batch_size)
-    features = kept_features(kept_in, "texts", made_from, encode) if kept_in else encode()
-    trunk = FeatureTable(features)
+    trunk = FeatureTable(features_of(texts))
     reader = RowReader(texts)
 
   def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
     return ProjectedTextEncoder(trunk, encoder_config.projection_dim, rngs=rngs)
 
-  return Texts(reader, build_encoder, {"path": encoder_config.path, "sha256": fingerprints})
+  made_with = {"path": encoder_config.path, "sha256": fingerprints}
+  return Texts(reader, build_encoder, made_with, placeholder_id, features_of)
+
+
+def _features(
+  encoder: TextEncoder,
+  pieces: WordPieces,
+  batch_size: int,
+  made_from: Mapping[str, Any],
+  kept_in: pathlib.Path | None,
+  texts: Sequence[str],
+) -> Float[np.ndarray, "num_texts feature_dim"]:
+  """The features of texts by a frozen encoder; in the folder `kept_in` where there is one."""
+  encode = functools.partial(encode_texts, encoder, pieces, texts, batch_size)
+  return kept_features(kept_in, "texts", {**made_from, "texts": texts}, encode) if kept_in else encode()
+
+
+def number_of_placeholder(pieces: WordPieces, placeholder: str, texts: Sequence[str]) -> int:
+  """The id of the one token that the placeholder is; raises InputError where it is several, and where a text lacks it.
+
+  It has to be among the tokens that are kept of each text.
+  """
+  around, alone = pieces.ids(["", placeholder])
+  numbers = [number for number in alone if number not in around]
+  if len(numbers) != 1:
+    raise InputError(
+      f"the tokenizer makes {len(numbers)} tokens of {placeholder!r}, expected one, for the image's word"
+    )
+  distinct = list(dict.fromkeys(texts))
+  lacking = [
+    text
+    for text, ids in zip(distinct, pieces.ids(distinct), strict=True)
+    if numbers[0] not in ids and len(ids) < pieces.max_length
+  ]
+  if lacking:
+    raise InputError(
+      f"{len(lacking):,} of {len(distinct):,} texts have no {placeholder!r} among the tokens that are read, expected "
+      f"one for the image's word: {', '.join(map(repr, lacking[:NUM_SHOWN]))}. config.text_template can add it"
+    )
+  return numbers[0]
 
 
 NUM_SHOWN, WORDS_FIELD = 5, "config.model.text_encoder.words"

@@ -14,7 +14,7 @@ PairLoss = Callable[..., Float[Array, ""]]  # (composed, targets), and `negative
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-  """A loss, and what it takes beside composed features [rows, dim] and their targets [rows, dim], both on the sphere.
+  """A loss, and what it takes beside composed features [rows, dim] and their targets [rows, dim].
 
   Attributes:
     function: (composed, targets, block_rows=..., shard=..., ...) -> [], the mean over the rows that it is given: a
@@ -25,12 +25,14 @@ class Loss:
     draws_triplets: takes `triplets` [num, 3], rows of [composed; targets] of the whole batch that are drawn anew in
       each step, for the own rows.
     takes_hard_negatives: takes `negatives`, the HardNegatives of the targets, or None.
+    on_sphere: takes features on the sphere of the model's radius; otherwise raw ones.
   """
 
   function: Callable[..., Float[Array, ""]]
   has_bias: bool = False
   draws_triplets: bool = False
   takes_hard_negatives: bool = False
+  on_sphere: bool = True
 
   def pair_loss(
     self,

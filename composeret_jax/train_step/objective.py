@@ -16,10 +16,11 @@ def weighted_losses(
   model: RetrievalModel,
   reference: Float[Array, "batch ..."],
   target: Float[Array, "batch image_dim"],
-  text: Float[Array, "batch text_dim"],
+  text: Num[Array, "batch text_dim"],
   *,
   loss: PairLoss,
   weights: Mapping[str, float],
+  on_sphere: bool = True,
   rngs: RowKeys | None = None,
   negatives: HardNegatives | None = None,
 ) -> dict[str, Float[Array, ""]]:
@@ -28,20 +29,22 @@ def weighted_losses(
   `reference` is what the model's `encode_references` gives. `weights` has the keys main, image_reconstruction,
   text_reconstruction and rotational_symmetry; the last is ComposeAE's (Anwaar et al., WACV 2021): `loss` between
   targets that their texts turned back and the references that they should give. `negatives` are the main loss's.
+  `loss` compares features on the sphere or, without `on_sphere`, raw ones.
   """
+  compared = model.on_sphere if on_sphere else lambda features: features
   if weights["rotational_symmetry"]:
     composed, turned_back = model.both_ways(reference, target, text, rngs=rngs)
   else:
     composed = model.compose(reference, text, rngs=rngs)
   mined = {} if negatives is None else {"negatives": negatives}
-  targets = model.on_sphere(model.compose_targets(target, rngs=rngs))
-  terms = {"main": loss(model.on_sphere(composed), targets, **mined)}
+  targets = compared(model.compose_targets(target, rngs=rngs))
+  terms = {"main": loss(compared(composed), targets, **mined)}
   if weights["image_reconstruction"]:
     terms["image_reconstruction"] = reconstruction_loss(model.composer.decode_image(composed, text), reference)
   if weights["text_reconstruction"]:
     terms["text_reconstruction"] = reconstruction_loss(model.composer.decode_text(composed), text)
   if weights["rotational_symmetry"]:
-    terms["rotational_symmetry"] = loss(model.on_sphere(turned_back), model.on_sphere(reference))
+    terms["rotational_symmetry"] = loss(compared(turned_back), compared(reference))
   total = jnp.asarray(sum(weights[name] * value for name, value in terms.items()))
   return {"total": total, **terms}
 
@@ -57,7 +60,7 @@ def encode_batch(
   images: Num[Array, "num_images ..."] | SplitRows | None,
   augment: Callable[[Num[Array, "batch ..."], RowKeys], Num[Array, "batch ..."]],
   rngs: RowKeys,
-) -> tuple[Float[Array, "batch ..."], Float[Array, "batch image_dim"], Float[Array, "batch text_dim"]]:
+) -> tuple[Float[Array, "batch ..."], Float[Array, "batch image_dim"], Num[Array, "batch text_dim"]]:
   """References, targets and texts as `weighted_losses` takes them; `batch` and `images` are as for the train step.
 
   `augment` changes references and targets before they are encoded. Texts are `tokens` [batch, length] or `text_rows`

@@ -158,7 +158,8 @@ def _make_loss(
       negatives.append(reference_negatives(trained, features[0], batch, rngs=rngs))
     if config.loss_label_mask:
       negatives.append(no_negatives(batch, features[1].shape[1]))
-    loss = LOSSES[config.loss].pair_loss(
+    main = LOSSES[config.loss]
+    loss = main.pair_loss(
       loss_key,
       config.batch_size,
       parallel,
@@ -166,7 +167,13 @@ def _make_loss(
       block_rows=config.loss_block_rows,
     )
     losses = weighted_losses(
-      trained, *features, loss=loss, weights=weights, rngs=RowKeys(composer_key, rows), negatives=joined(negatives)
+      trained,
+      *features,
+      loss=loss,
+      weights=weights,
+      on_sphere=main.on_sphere,
+      rngs=RowKeys(composer_key, rows),
+      negatives=joined(negatives),
     )
     return losses["total"], (losses, nnx.as_pure(nnx.state(trained, nnx.BatchStat)))
 

@@ -1,7 +1,8 @@
-"""Turns a checkpoint of the original programs, in PyTorch or of MagicLens, into the first checkpoint of a run."""
+"""Turns a checkpoint of the original programs into the first checkpoint of a run."""
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,13 @@ import optax
 
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
 from composeret_jax.pretrained import original
+from composeret_jax.pretrained.inversion import phi_slots, read_phi
 from composeret_jax.pretrained.magic_lens import model_slots as magic_lens_slots
 from composeret_jax.pretrained.magic_lens import read_magic_lens
 from composeret_jax.pretrained.original import OriginalCheckpoint, read_checkpoint
 from composeret_jax.pretrained.slots import fill
 from composeret_jax.training.config.check import check_config
+from composeret_jax.training.model import placeholder_of
 from composeret_jax.training.reports.reporter import write_config
 from composeret_jax.training.resume import model_state
 from composeret_jax.training.run import open_run, Run
@@ -32,23 +35,28 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: AnyPath, path:
   and when its weights do not fit the model that `config` describes.
   """
   check_config(config, jax.device_count())
-  is_magic_lens = config.model.composer == "magic_lens"
-  if not is_magic_lens:
+  starts_anew = config.model.composer == "magic_lens" or placeholder_of(config.model)
+  if not starts_anew:
     check_importable(config)
   with locked(workdir):
-    if is_magic_lens:
-      save_magic_lens(open_run(config, workdir), path)
+    if starts_anew:
+      save_first(open_run(config, workdir), path)
     else:
       save_checkpoint(open_run(config, workdir), read_checkpoint(path))
     write_config(workdir, config)
   print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
 
 
-def save_magic_lens(run: Run, path: pathlib.Path) -> None:
-  """Saves a published checkpoint as step 0 of the run; CLIP's weights are replaced too."""
-  arrays = read_magic_lens(path)
+def save_first(run: Run, path: pathlib.Path) -> None:
+  """Saves a published checkpoint as step 0 of the run.
+
+  MagicLens' replaces CLIP's weights too; LinCIR's, SEARLE's and Pic2Word's have the composer's alone.
+  """
+  composer: Any = run.model.composer
+  arrays = read_phi(path, composer) if composer.placeholder else read_magic_lens(path)
   check_empty(run)
-  fill(arrays, magic_lens_slots(run.model), f"the arrays of {path}")
+  slots = phi_slots(composer) if composer.placeholder else magic_lens_slots(run.model)
+  fill(arrays, slots, f"the arrays of {path}")
   state = model_state(run)
   with run.checkpoints as checkpoints:
     checkpoints.save(0, state)

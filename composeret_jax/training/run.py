@@ -10,13 +10,13 @@ import optax
 from composeret_jax.distributed import first_one_first
 from composeret_jax.evaluation.evaluator import Evaluator
 from composeret_jax.models.retrieval_model import RetrievalModel
-from composeret_jax.pretrained.image_encoder import check_image_trunk, trunk_made_with, with_features
+from composeret_jax.pretrained.image_encoder import check_image_trunk, ImageFeatures, trunk_made_with, with_features
 from composeret_jax.pretrained.text_encoder import open_texts, Texts
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.training.checkpoints import Checkpoints, MadeWith, newest_made_with
 from composeret_jax.training.hard_negatives import NegativesMiner
-from composeret_jax.training.model import build_model
+from composeret_jax.training.model import build_model, placeholder_of
 from composeret_jax.training.workdir.compiled_programs import keep_compiled_programs
 from composeret_jax.training.workdir.made_with import check_resumes, config_to_evaluate, kept_words, trained_with
 from composeret_jax.training.workdir.same_data import check_same_data
@@ -127,7 +127,8 @@ def open_checked_data(
     if check:
       check(dataset)
     dataset.open_all_pixels()
-  dataset = with_features(dataset, config) if config.model.image_encoder.frozen else dataset
+  if config.model.image_encoder.frozen and not dataset.images_are_texts:
+    dataset = with_features(dataset, config)
   texts = open_texts(
     config.model.text_encoder,
     dataset.train_triplets.texts(),
@@ -135,7 +136,12 @@ def open_checked_data(
     config.eval.batch_size,
     words=words,
     kept_in=prepared_folder(config.data.prepared_dir) / "text_features",
+    placeholder=placeholder_of(config.model),
+    are_captions=dataset.images_are_texts,
   )
+  if dataset.images_are_texts:
+    encode: Any = texts.features  # of a tower, which check_config asks for
+    dataset = dataset.with_pixels(lambda images, split: ImageFeatures(encode(images.labels)))
   return Data(config, dataset, texts)
 
 
@@ -148,4 +154,5 @@ def build_model_of(data: Data) -> RetrievalModel:
     data.config.data.image_size,
     has_bias=LOSSES[data.config.loss].has_bias,
     empty_text=data.texts.empty_text(),
+    placeholder_id=data.texts.placeholder_id,
   )

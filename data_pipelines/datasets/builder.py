@@ -151,6 +151,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
   PROTOCOLS: ClassVar[Mapping[str, Protocol]] = {"same_label": Protocol()}  # by the names that config.protocol takes
   OPTIONS: ClassVar[Mapping[str, Rule]] = {}  # the fields of config.data that change what is prepared
   TOGETHER: ClassVar[tuple[Together, ...]] = ()  # rules for several of OPTIONS
+  images_are_texts: ClassVar[bool] = False  # rows of the image table are texts, whose features stand for images'
 
   def __init_subclass__(cls, skip_registration: bool = True, **arguments: Any):
     """Keeps data sets out of TFDS's registry, whose names BUILDERS does not use."""
@@ -353,6 +354,19 @@ class EncodedImages:
       if not isinstance(encoded, bytes):  # of a file that was cut
         raise ValueError(f"row {row} is empty")
       return encoded
+
+
+class EncodedTexts:
+  """The texts of a data set without images, in UTF-8, in place of encoded images."""
+
+  def __init__(self, texts: Sequence[str]):
+    self._texts = texts
+
+  def __len__(self) -> int:
+    return len(self._texts)
+
+  def __getitem__(self, row: int) -> bytes:
+    return self._texts[row].encode()
 
 
 def read_columns(builder: TableBuilder, split: str) -> dict[str, list]:

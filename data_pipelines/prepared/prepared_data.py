@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from data_pipelines.datasets.builder import EncodedImages, Query, read_columns, TableBuilder
+from data_pipelines.datasets.builder import EncodedImages, EncodedTexts, Query, read_columns, TableBuilder
 from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.tables import ImageTable, QueryTable
@@ -54,7 +54,9 @@ class PreparedData:
     """All images of a split; raises InputError where the tables are damaged."""
     columns = self.columns("labels", split)
     self._say_names_that_are_not_normal(columns["name"])
-    return ImageTable(columns["name"], columns["label"], EncodedImages(self._tables["images"], split), columns["group"])
+    labels, builder = columns["label"], self._tables["images"]
+    encoded = EncodedTexts(labels) if builder.images_are_texts else EncodedImages(builder, split)
+    return ImageTable(columns["name"], labels, encoded, columns["group"])
 
   def _say_names_that_are_not_normal(self, names: Sequence[str]) -> None:
     """Older versions took `./a.jpg` and `a.jpg` of a catalogue's rows for two images."""

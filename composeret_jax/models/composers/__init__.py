@@ -4,6 +4,7 @@ from composeret_jax.models.composers.baselines import Concat, ImageOnly, Sum, Te
 from composeret_jax.models.composers.combiner import Combiner
 from composeret_jax.models.composers.compose_ae import ComposeAE, RealSpaceConcatAE
 from composeret_jax.models.composers.composer import Composer
+from composeret_jax.models.composers.inversion import LinCir, Pic2Word, Searle
 from composeret_jax.models.composers.magic_lens import MagicLens
 from composeret_jax.models.composers.rotor import Rotor
 from composeret_jax.models.composers.tirg import Tirg, TirgLastConv
@@ -16,6 +17,9 @@ COMPOSERS: dict[str, type[Composer]] = {
   "real_space_concat_ae": RealSpaceConcatAE,
   "combiner": Combiner,
   "magic_lens": MagicLens,
+  "pic2word": Pic2Word,
+  "searle": Searle,
+  "lincir": LinCir,
   "concat": Concat,
   "sum": Sum,
   "image_only": ImageOnly,

@@ -18,6 +18,8 @@ class Composer(nnx.Module):
   Built with (image_dim, text_dim, rngs=...), and its `options` as keywords. A composer that gives
   `image_reconstruction` has `decode_image(composed, text)`, one that gives `text_reconstruction` has
   `decode_text(composed)`, and one that gives `rotational_symmetry` has `both_ways(reference, target, text, rngs=...)`.
+  A composer with a `placeholder` takes token ids in place of a text's feature, and the text tower that reads them:
+  (image, tokens, text_encoder=..., rngs=...). It is built with (image_dim, word_dim, placeholder_id=..., rngs=...).
   """
 
   # Only composers that give the loss have these.
@@ -36,6 +38,12 @@ class Composer(nnx.Module):
 
   composes_targets: ClassVar[bool] = False
   """Whether an image of the gallery is composed too, with the empty text."""
+
+  placeholder: ClassVar[str] = ""
+  """The word of a text that stands for the image, where the composer makes a word of it; "" where it does not."""
+
+  prompt: ClassVar[str] = ""
+  """Where there is a placeholder: the text around a caption without one, which stands for `{caption}`."""
 
   def compute_in(self, dtype: jnp.dtype) -> None:
     """From now on matrix products and convolutions, and what runs between them, are in `dtype`; parameters stay."""

@@ -6,12 +6,21 @@ from jaxtyping import Array, Float, Int, UInt8
 import numpy as np
 
 from composeret_jax.models.encoders.encoder import ImageEncoder, TextEncoder
+from composeret_jax.models.encoders.text_tower import Replacement
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.layers.linear import linear
 
 
 class Frozen(nnx.Variable):
   """An array that no step changes: neither trained nor kept in checkpoints."""
+
+
+def freeze(module: nnx.Module) -> None:
+  """From now on no step changes the parameters of the module and of its parts."""
+  for _, part in nnx.iter_modules(module):
+    for name, value in list(vars(part).items()):
+      if isinstance(value, nnx.Param):
+        setattr(part, name, Frozen(value[...]))
 
 
 class FeatureTable(nnx.Module):
@@ -41,10 +50,11 @@ class ProjectedTextEncoder(nnx.Module):
     self.reads = trunk.reads
 
   def __call__(
-    self, texts: Int[Array, "batch ..."], *, rngs: RowKeys | None = None
+    self, texts: Int[Array, "batch ..."], *, replaced: Replacement | None = None, rngs: RowKeys | None = None
   ) -> Float[Array, "batch feature_dim"]:
-    """`texts` is what the trunk reads; `rngs` feeds its dropout."""
-    features = self.trunk(texts, rngs=rngs)
+    """`texts` is what the trunk reads, with words that a tower takes in place of its own; `rngs` feeds dropout."""
+    words = {} if replaced is None else {"replaced": replaced}
+    features = self.trunk(texts, rngs=rngs, **words)
     return self.projection(features) if self.projection else features
 
 

@@ -1,6 +1,7 @@
 """The text towers of CLIP and SigLIP: token ids to one feature a text."""
 
 import dataclasses
+from typing import NamedTuple
 
 from flax import nnx
 import jax.numpy as jnp
@@ -21,6 +22,13 @@ class TextTowerConfig(Sizes):
   max_position_embeddings: int
 
 
+class Replacement(NamedTuple):
+  """A word for each text, in place of the words of some of its tokens: those at which `at` is true."""
+
+  words: Float[Array, "batch hidden"]
+  at: Bool[Array, "batch length"]
+
+
 class TextTower(nnx.Module):
   """The base class of both families; `__call__` of each gives its feature, in float32, from the normalised states."""
 
@@ -34,13 +42,18 @@ class TextTower(nnx.Module):
     self.norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs=rngs)
 
   def states(
-    self, tokens: Int[Array, "batch length"], mask: Bool[Array, "batch 1 1 length"] | None = None, *, causal: bool
+    self,
+    tokens: Int[Array, "batch length"],
+    mask: Bool[Array, "batch 1 1 length"] | None = None,
+    *,
+    causal: bool,
+    replaced: Replacement | None = None,
   ) -> Float[Array, "batch length hidden"]:
     """After the layers, normalised.
 
     Tokens see the tokens in the `mask`; with `causal`, only themselves and earlier ones.
     """
-    embedded = self.embeddings(jnp.maximum(tokens, 0)).astype(self.dtype)
+    embedded = self.embeddings(jnp.maximum(tokens, 0), replaced).astype(self.dtype)
     return self.norm(apply_layers(self.layers, embedded, mask, causal=causal, remat=self.remat))
 
 
@@ -51,9 +64,14 @@ class Embeddings(nnx.Module):
     self.words = nnx.Param(jnp.zeros((config.vocab_size, config.hidden_size)))
     self.positions = nnx.Param(jnp.zeros((config.max_position_embeddings, config.hidden_size)))
 
-  def __call__(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length hidden"]:
+  def __call__(
+    self, tokens: Int[Array, "batch length"], replaced: Replacement | None = None
+  ) -> Float[Array, "batch length hidden"]:
     """Takes no negative ids."""
-    return self.words[tokens] + self.positions[: tokens.shape[1]]
+    words = self.words[tokens]
+    if replaced is not None:
+      words = jnp.where(replaced.at[..., None], replaced.words[:, None], words)
+    return words + self.positions[: tokens.shape[1]]
 
 
 class ClipText(TextTower):
@@ -71,11 +89,11 @@ class ClipText(TextTower):
     self.feature_dim = projection_dim
 
   def __call__(
-    self, tokens: Int[Array, "batch length"], *, rngs: RowKeys | None = None
+    self, tokens: Int[Array, "batch length"], *, replaced: Replacement | None = None, rngs: RowKeys | None = None
   ) -> Float[Array, "batch feature_dim"]:
     """Negative ids are padding at the end. Has no dropout to feed."""
     mask = None if self.unseen_id is None else (tokens != self.unseen_id)[:, None, None]
-    states = self.states(tokens, mask, causal=True)
+    states = self.states(tokens, mask, causal=True, replaced=replaced)
     ends = jnp.argmax(tokens if self.end_id == NO_END else tokens == self.end_id, axis=1)
     at_end = jnp.take_along_axis(states, ends[:, None, None], axis=1)[:, 0]
     return self.projection(at_end).astype(jnp.float32)
@@ -95,7 +113,8 @@ class SiglipText(TextTower):
     self.feature_dim = projection_dim
 
   def __call__(
-    self, tokens: Int[Array, "batch length"], *, rngs: RowKeys | None = None
+    self, tokens: Int[Array, "batch length"], *, replaced: Replacement | None = None, rngs: RowKeys | None = None
   ) -> Float[Array, "batch feature_dim"]:
     """Has no dropout to feed."""
-    return self.projection(self.states(tokens, causal=False)[:, -1]).astype(jnp.float32)
+    states = self.states(tokens, causal=False, replaced=replaced)
+    return self.projection(states[:, -1]).astype(jnp.float32)

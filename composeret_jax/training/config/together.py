@@ -29,6 +29,17 @@ WEIGHT = "model.loss_weights."
 IMAGE, TEXT = "model.image_encoder.", "model.text_encoder."
 
 
+# What a composer needs that makes a word of a text of the image: the two towers of one model, as they are.
+WITH_PLACEHOLDER = {
+  f"{IMAGE}name": "tower",
+  f"{IMAGE}frozen": True,
+  f"{IMAGE}feature_dim": 0,
+  f"{TEXT}name": "tower",
+  f"{TEXT}fine_tune": False,
+  f"{TEXT}projection_dim": 0,
+}
+
+
 FROZEN = "with config.model.image_encoder.frozen"
 
 
@@ -64,6 +75,13 @@ def _no_maps(composer: str, image_encoder: str, frozen: bool) -> str:
   if not COMPOSERS[composer].composes_maps or image_encoder == "resnet" and not frozen:
     return ""
   return "one that composes features: of a tower, and of a frozen encoder, there are no maps"
+
+
+def _composer_of_texts(composer: str, dataset: str) -> str:
+  if not BUILDERS[dataset].images_are_texts or COMPOSERS[composer].placeholder:
+    return ""
+  words = " or ".join(name for name, own in COMPOSERS.items() if own.placeholder)
+  return f"{words}, which can do without images: {dataset} has none"
 
 
 def _text_encoder_folder(path: str, name: str) -> str:
@@ -196,6 +214,14 @@ TOGETHER: tuple[Together, ...] = (
       "" if any(weights) else "above 0, as all other config.model.loss_weights are 0: there is nothing to learn"
     ),
   ),
+  *(
+    Together(
+      field,
+      ("model.composer",),
+      only(right, when=lambda composer: bool(COMPOSERS[composer].placeholder), why="with a composer of words"),
+    )
+    for field, right in WITH_PLACEHOLDER.items()
+  ),
   Together(f"{TEXT}path", (f"{TEXT}name",), _text_encoder_folder),
   Together(f"{TEXT}dtype", (f"{TEXT}name",), only("float32", when=lambda name: name == "lstm", why="with the lstm")),
   Together(f"{TEXT}unseen_id", (f"{TEXT}name",), only(-1, when=lambda name: name != "tower", why="without a tower")),
@@ -214,6 +240,7 @@ TOGETHER: tuple[Together, ...] = (
     (f"{IMAGE}name",),
     lambda pretrained, name: "the tower's folder or hub repository" if name == "tower" and not pretrained else "",
   ),
+  Together("model.composer", ("data.dataset",), _composer_of_texts),
   Together("text_query", ("data.dataset",), _text_of_dataset),
   Together("text_query", ("text_template",), only("modification", when=bool, why="with config.text_template")),
   Together(

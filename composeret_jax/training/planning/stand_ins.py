@@ -14,7 +14,7 @@ import numpy as np
 from composeret_jax.distributed import on_every_device, rows_split, SplitRows
 from composeret_jax.models.encoders.bert import Bert
 from composeret_jax.models.encoders.lstm import LstmTextEncoder
-from composeret_jax.models.encoders.projected import FeatureTable, ProjectedTextEncoder
+from composeret_jax.models.encoders.projected import FeatureTable, freeze, ProjectedTextEncoder
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.pretrained.bert import read_bert_config
 from composeret_jax.pretrained.files import find_folder
@@ -23,7 +23,7 @@ from composeret_jax.pretrained.image_encoder import build_trunk
 from composeret_jax.pretrained.towers.tower_folder import build_text_tower, compute_of, TEXT_FIELD
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.training.batches import resident_placement
-from composeret_jax.training.model import build_model
+from composeret_jax.training.model import build_model, placeholder_of
 from data_pipelines.input_error import InputError
 
 
@@ -45,19 +45,21 @@ def model_shapes(config: ml_collections.ConfigDict, sizes: DataSizes) -> Retriev
 
   Raises InputError where the description of a tower or a BERT, its config.json, cannot be read.
   """
-  text_encoder = config.model.text_encoder
+  text_encoder, is_in_model = config.model.text_encoder, bool(placeholder_of(config.model))
 
   def build_text_encoder(rngs: nnx.Rngs) -> Any:
     if text_encoder.name == "lstm":
       dims = {name: text_encoder[name] for name in ("embedding_dim", "feature_dim")}
       return LstmTextEncoder(vocabulary_size=sizes.vocabulary_size + 1, **dims, rngs=rngs)  # and unknown words
     trunk: Any = _text_trunk(text_encoder)
-    if not text_encoder.fine_tune:
+    if is_in_model:
+      freeze(trunk)
+    elif not text_encoder.fine_tune:
       num_texts = sizes.vocabulary_size + 1  # and the empty one
       trunk = FeatureTable(np.broadcast_to(np.float32(0), (num_texts, trunk.feature_dim)))
     return ProjectedTextEncoder(trunk, text_encoder.projection_dim, rngs=rngs)
 
-  reads_tokens = text_encoder.name == "lstm" or text_encoder.fine_tune
+  reads_tokens = text_encoder.name == "lstm" or text_encoder.fine_tune or is_in_model
   return nnx.eval_shape(
     lambda: build_model(
       config.model,
@@ -66,6 +68,7 @@ def model_shapes(config: ml_collections.ConfigDict, sizes: DataSizes) -> Retriev
       config.data.image_size,
       has_bias=LOSSES[config.loss].has_bias,
       empty_text=(0,) if reads_tokens else 0,
+      placeholder_id=0,
     )
   )
 

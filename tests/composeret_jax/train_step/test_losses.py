@@ -127,7 +127,7 @@ def test_each_devices_own_rows_give_the_loss_and_gradients_of_the_batch(name, nu
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", [name for name, loss in losses.LOSSES.items() if loss.on_sphere])
 def test_every_product_is_in_full_precision_and_every_gather_in_float32(name):
   """Products of 8-bit fractions, the default of some devices, have errors up to 0.05 where logits are 100."""
   loss = losses.LOSSES[name]
@@ -333,7 +333,17 @@ def test_blocks_never_hold_the_big_arrays(name):
 
 def test_each_loss_is_a_module_that_its_name_names():
   modules = {path.stem for path in pathlib.Path(losses.__file__).parent.glob("*.py")} - {"__init__"}
-  assert set(losses.LOSSES) == modules == {"batch_based_classification", "info_nce", "sigmoid", "soft_triplet"}
+  assert (
+    set(losses.LOSSES)
+    == modules
+    == {
+      "batch_based_classification",
+      "info_nce",
+      "mean_squared_error",
+      "sigmoid",
+      "soft_triplet",
+    }
+  )
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)

@@ -49,8 +49,8 @@ def test_all_mistakes_are_named_at_once(config):
   config.batch_size = 9
   config.profile_steps = "15:10"
   expected = {
-    "config.loss is 'triplet', expected one of batch_based_classification, info_nce, sigmoid, soft_triplet "
-    "(did you mean 'soft_triplet'?)",
+    "config.loss is 'triplet', expected one of batch_based_classification, info_nce, mean_squared_error, "
+    "sigmoid, soft_triplet (did you mean 'soft_triplet'?)",
     "config.data.image_size is 0, expected at least 1",
     "config.profile_steps is '15:10', expected FIRST:STOP, as 10:15 for steps 10 to 14",
     "config.batch_size is 9, expected a multiple of the 2 devices",

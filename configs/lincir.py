@@ -1,0 +1,24 @@
+"""LinCIR: `--config=configs/lincir.py:large,captions` trains on captions alone; or base.
+
+`large,cirr` (or another data set) evaluates: `--mode=eval` what was trained, with that run's
+--workdir, or `--mode=import --checkpoint=FILE.pt` a published checkpoint.
+"""
+
+import ml_collections
+
+from configs import inversion
+
+
+def get_config(size_and_dataset: str = "large,captions") -> ml_collections.ConfigDict:
+  """The published loss, rates and batch size."""
+  size, dataset = inversion.parse(size_and_dataset, ["captions", *inversion.EVALUATED])
+  if dataset != "captions":
+    return inversion.evaluated("lincir", size, dataset)
+  config = inversion.trained("lincir", size, "captions")
+  # One caption a line (.txt), or the column caption of .csv, .jsonl, .parquet, hf:FOLDER or hf:OWNER/NAME. A column
+  # keywords names the words that are replaced, with | between them or as a list; without it the tagger finds them.
+  config.data.captions = ""
+  config.data.tagger = "en_core_web_sm"  # spaCy's, by its name or folder
+  config.loss = "mean_squared_error"
+  config.weight_decay = 0.01
+  return config

@@ -1,0 +1,22 @@
+"""Pic2Word: `--config=configs/pic2word.py:large,images` trains on any folder of images; or base.
+
+`large,cirr` (or another data set) evaluates: `--mode=eval` what was trained, with that run's
+--workdir, or `--mode=import --checkpoint=FILE.pt` a published checkpoint.
+"""
+
+import ml_collections
+
+from configs import inversion
+
+
+def get_config(size_and_dataset: str = "large,images") -> ml_collections.ConfigDict:
+  """The published loss and rates; the batch size is ours."""
+  size, dataset = inversion.parse(size_and_dataset, ["images", *inversion.EVALUATED])
+  if dataset != "images":
+    return inversion.evaluated("pic2word", size, dataset)
+  config = inversion.trained("pic2word", size, "images")
+  config.data.prompt = "a photo of *"  # the text of every image, which the star stands for
+  config.loss = "info_nce"
+  config.weight_decay = 0.1
+  config.num_warmup_steps = 1_000
+  return config

@@ -1,0 +1,13 @@
+"""SEARLE: `--config=configs/searle.py:large,cirr` evaluates a checkpoint (`--mode=import --checkpoint=FILE.pt`).
+
+Or base, or another data set. Its training is not part of this project.
+"""
+
+import ml_collections
+
+from configs import inversion
+
+
+def get_config(size_and_dataset: str = "large,cirr") -> ml_collections.ConfigDict:
+  """The published texts."""
+  return inversion.evaluated("searle", *inversion.parse(size_and_dataset, list(inversion.EVALUATED)))
