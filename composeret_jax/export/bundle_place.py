@@ -1,4 +1,4 @@
-"""Where a bundle is written: a folder that it takes at once, or one of a bucket, where its description comes last."""
+"""The place of a new bundle: a folder that it takes at once, or one of a bucket, where its description comes last."""
 
 from collections.abc import Iterator
 import contextlib

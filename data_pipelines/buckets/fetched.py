@@ -38,7 +38,7 @@ def local_copy(text: str | os.PathLike[str], name: str) -> pathlib.Path:
 def fetched(folder: AnyPath, found: Objects) -> pathlib.Path:
   """A local folder with these objects of a bucket's folder, known again by their names, sizes and checksums.
 
-  Whoever comes while another process fetches them waits. Raises InputError with the object whose copy is not what the
+  A process that comes while another fetches them waits. Raises InputError with the object whose copy is not what the
   bucket says of it.
   """
   content = json.dumps([[name, info["size"], _checksum(info)] for name, info in sorted(found.items())])
@@ -70,5 +70,5 @@ def fetch(folder: AnyPath, found: Objects, target: pathlib.Path) -> None:
 
 
 def _checksum(info: Mapping[str, Any]) -> str:
-  """What the server says of an object's content; S3 says it in the tag."""
+  """The server's digest of an object's content; S3 has it in the tag."""
   return next((str(info[name]) for name in ("md5Hash", "crc32c", "ETag", "etag") if info.get(name)), "")

@@ -1,4 +1,4 @@
-"""Where prepared tables are kept. Those in a bucket are prepared by one machine, and fetched by the others."""
+"""The place of prepared tables. One machine prepares tables in a bucket, and the others fetch them."""
 
 import pathlib
 
