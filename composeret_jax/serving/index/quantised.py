@@ -61,6 +61,17 @@ def _features(segment: Segment, rows: np.ndarray) -> np.ndarray:
   return np.ascontiguousarray(segment.features(rows), np.float32)
 
 
+class Marks:
+  """Which rows may be found: a bit for each copy, None where all may, and the numbers of rows that have no copy."""
+
+  def __init__(self, rows: np.ndarray, num_rows: int, num_copies: int):
+    mask = np.zeros(num_rows, bool)
+    mask[rows] = True
+    copies = mask[:num_copies]
+    self.bits = None if copies.all() else np.packbits(copies, bitorder="little")
+    self.new = np.flatnonzero(mask[num_copies:]) + num_copies
+
+
 class Quantised:
   """Searches copies in `folder` and the features themselves of segments that have none yet."""
 
@@ -93,6 +104,7 @@ class Quantised:
     self._rows = np.array([start_of[name] + row for name, row in places], np.int64)  # by the order of the ids
     self._order = np.full(self._starts[-1], -1, np.int64)  # and back
     self._order[self._rows] = np.arange(len(self._rows))
+    self._all = Marks(self._rows, len(self._order), self._num_copies)
     self._threads = concurrent.futures.ThreadPoolExecutor(NUM_THREADS, "quantised")
 
   def __call__(
@@ -102,29 +114,25 @@ class Quantised:
 
     Only places of `allowed`, bool, are found. Scores are exact; equal ones are in the order of the ids.
     """
-    rows = self._rows if allowed is None else self._rows[allowed]
-    mask = np.zeros(self._starts[-1], bool)
-    mask[rows] = True
-    candidates = self._candidates(np.ascontiguousarray(queries, np.float32), max(CANDIDATES * k, MIN_CANDIDATES), mask)
-    new = np.flatnonzero(mask[self._num_copies :]) + self._num_copies
+    marks = self._all if allowed is None else Marks(self._rows[allowed], len(self._order), self._num_copies)
+    candidates = self._candidates(np.ascontiguousarray(queries, np.float32), max(CANDIDATES * k, MIN_CANDIDATES), marks)
     scores, places = [], []
     for query, own in zip(queries, candidates, strict=True):
-      chosen = np.concatenate([own[own >= 0], new])
+      chosen = np.concatenate([own[own >= 0], marks.new])
       exact = self._exact(chosen, query)
       best = np.lexsort((self._order[chosen], -exact))[:k]
       scores.append(exact[best])
       places.append(self._order[chosen[best]])
     return scores, places
 
-  def _candidates(self, queries: np.ndarray, num: int, mask: np.ndarray) -> np.ndarray:
+  def _candidates(self, queries: np.ndarray, num: int, marks: Marks) -> np.ndarray:
     """Rows int64 [num queries, ...] whose copies are the best, -1 where there are fewer; threads share the rows."""
-    bits = np.packbits(mask[: self._num_copies], bitorder="little")
-    marked = faiss.IDSelectorBitmap(bits)
+    marked = None if marks.bits is None else faiss.IDSelectorBitmap(marks.bits)
 
     def search(start: int, stop: int) -> np.ndarray:
       part = faiss.IDSelectorRange(start, stop)
-      both = faiss.IDSelectorAnd(part, marked)
-      return self._copies.search(queries, num, params=faiss.SearchParameters(sel=both))[1]
+      chosen = faiss.IDSelectorAnd(part, marked) if marked else part
+      return self._copies.search(queries, num, params=faiss.SearchParameters(sel=chosen))[1]
 
     ends = np.linspace(0, self._num_copies, NUM_THREADS + 1).astype(int).tolist()
     return np.concatenate(list(self._threads.map(search, ends[:-1], ends[1:])), axis=1)
