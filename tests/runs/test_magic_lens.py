@@ -3,6 +3,7 @@
 import pickle
 
 from flax import serialization, traverse_util
+import jax
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from composeret_jax.training.config.check import check_config
 from composeret_jax.training.import_original import import_checkpoint
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
+from composeret_jax.training.train import train
 from configs import magic_lens, models
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.templates import PRESETS
@@ -54,6 +56,19 @@ def test_a_bundle_its_index_and_a_search_follow_the_gallery_rule(config, tmp_pat
   found = searcher.search(sources[0].id, "light", 3)
   expected = bundle.compose([sources[0].path], ["light"]) @ bundle.encode([image.path for image in sources[1:]]).T
   np.testing.assert_allclose([result.score for result in found], -np.sort(-expected[0])[:3], atol=1e-5)
+
+
+def test_a_run_goes_on_to_the_bit(config, tmp_path):
+  """With every query's own image as a negative: towers, composer and optimiser are those of a run that went on."""
+  config.loss_reference_as_negative = True
+  states = []
+  for name, ends in (("whole", [3]), ("parts", [1, 3])):
+    for config.num_train_steps in ends:
+      train(config, tmp_path / name)
+    state = newest_state(open_run(config, tmp_path / name))
+    states.append((state.step, state.variables.params, state.optimizer_state))
+  jax.tree.map(np.testing.assert_array_equal, *states)
+  assert int(states[0][0]) == 3
 
 
 def test_frozen_towers_give_the_same_gallery(config, tmp_path):
