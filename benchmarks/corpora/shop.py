@@ -97,7 +97,7 @@ def triplets(products: list[dict]) -> list[dict]:
   choices = {field: sorted({product[field] for product in products}) for field in LOOK}
   rows: list[dict] = []
   while len(rows) < NUM_TRIPLETS:
-    reference, changed = rng.choice(products), rng.choices(list(CHANGES), CHANGES.values())[0]
+    reference, changed = rng.choice(products), rng.choices(list(CHANGES), list(CHANGES.values()))[0]
     look = {field: rng.choice(choices[field]) if field in changed else reference[field] for field in LOOK}
     target = by_look[tuple(look.values())]
     splits = {"test" if number_of(product) < TEST_SHARE else "train" for product in (reference, target)}
@@ -126,7 +126,7 @@ def centred(picture: Image.Image) -> Image.Image:
   """The opaque part, in the middle of a picture of the same size."""
   seen = picture.crop(picture.getbbox())
   middle = Image.new("RGBA", picture.size)
-  middle.paste(seen, tuple((whole - part) // 2 for whole, part in zip(picture.size, seen.size, strict=True)))
+  middle.paste(seen, ((picture.width - seen.width) // 2, (picture.height - seen.height) // 2))
   return middle
 
 

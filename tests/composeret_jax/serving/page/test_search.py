@@ -241,4 +241,4 @@ def test_hostile_names_and_texts_are_shown_as_they_are(shopper):
   shopper.steps(f"Start: {HOSTILE}", f"“red {HOSTILE}”")
   shopper.page.reload()
   shopper.steps(f"Start: {HOSTILE}", f"“red {HOSTILE}”")
-  assert shopper.page.title() == f"red {HOSTILE} · Marble & Co."
+  shopper.expect(shopper.page).to_have_title(f"red {HOSTILE} · Marble & Co.")
