@@ -127,12 +127,14 @@ class Quantised:
 
   def _candidates(self, queries: np.ndarray, num: int, marks: Marks) -> np.ndarray:
     """Rows int64 [num queries, ...] whose copies are the best, -1 where there are fewer; threads share the rows."""
-    marked = None if marks.bits is None else faiss.IDSelectorBitmap(marks.bits)
+    # FAISS's annotations are those of its C++ functions.
+    marked = None if marks.bits is None else faiss.IDSelectorBitmap(marks.bits)  # type: ignore[call-arg, arg-type]
 
     def search(start: int, stop: int) -> np.ndarray:
       part = faiss.IDSelectorRange(start, stop)
       chosen = faiss.IDSelectorAnd(part, marked) if marked else part
-      return self._copies.search(queries, num, params=faiss.SearchParameters(sel=chosen))[1]
+      parameters = faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
+      return self._copies.search(queries, num, params=parameters)[1]
 
     ends = np.linspace(0, self._num_copies, NUM_THREADS + 1).astype(int).tolist()
     return np.concatenate(list(self._threads.map(search, ends[:-1], ends[1:])), axis=1)
