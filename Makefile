@@ -20,6 +20,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.prose  # phrases that have to be read twice
 
 # The tests look for barriers on the search page by it, and skip where it is not there.
 axe: .venv/axe/node_modules/axe-core/axe.min.js  ## axe-core, by npm.

@@ -1,4 +1,4 @@
-"""What the configurations of textual inversion share: towers, and the data sets that they are evaluated on."""
+"""Parts of the configurations of textual inversion: towers, and the data sets that they are evaluated on."""
 
 import ml_collections
 

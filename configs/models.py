@@ -81,7 +81,7 @@ def magic_lens() -> ml_collections.ConfigDict:
 
 
 def inversion(composer: str, path: str) -> ml_collections.ConfigDict:
-  """`composer` ("pic2word", "searle" or "lincir") over the two towers of one CLIP, which stay as they are."""
+  """`composer` ("pic2word", "searle" or "lincir") over the two towers of one CLIP, which are frozen."""
   model = _model(composer)
   towers(model, path, train=False)
   model.radius = 10.0  # logits are cosines times 100

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FOLDERS = ("composeret_jax", "data_pipelines", "configs", "benchmarks", "examples")
 
 HINTS = {
-  r"(?<!long )as (it is|they are)": "say `unchanged`, or what happens",
+  r"(?<!long\s)as (it is|they are)": "say `unchanged`, or what happens",
   r"(that|those) of": "repeat the noun",
   r"one's own": "say `your`, or leave it out",
   r"(is|are) (said|told)": "say who reports it: `is reported`",
@@ -20,7 +20,7 @@ HINTS = {
   r"what (is|are) to be": "name it",
   r"(has|have) a say": "say what it changes",
 }
-PHRASES = {re.compile(rf"\b{phrase}\b", re.IGNORECASE): hint for phrase, hint in HINTS.items()}
+PHRASES = {re.compile(rf"\b{phrase}\b".replace(" ", r"\s+"), re.IGNORECASE): hint for phrase, hint in HINTS.items()}
 RIDDLE = re.compile(r"(What|Where|Who|Of)\b")  # at the start of a docstring
 
 Found = tuple[int, str, str]  # line, phrase, hint

@@ -28,7 +28,7 @@ def serving_texts(data: Data) -> Texts:
 
 
 def typed_templates(data: Data) -> tuple[str, ...]:
-  """What a bundle puts typed texts into: the evaluation's templates, or the prompt of a composer that needs one."""
+  """The templates for a bundle's typed texts: the evaluation's, or the prompt of a composer that needs one."""
   if data.dataset.template:
     return data.dataset.template.typed_texts()
   prompt = COMPOSERS[data.config.model.composer].prompt

@@ -66,7 +66,7 @@ class RetrievalModel(nnx.Module):
   def encode_texts(
     self, texts: Int[Array, "batch ..."], *, rngs: RowKeys | None = None
   ) -> Num[Array, "batch text_dim"]:
-    """What `compose` takes of texts, given as what the text encoder reads; `rngs` feeds dropout in training mode."""
+    """The text features that `compose` takes, from the text encoder's input; `rngs` feeds dropout in training mode."""
     return texts if self.composer.placeholder else self.text_encoder(texts, rngs=rngs)
 
   def compose(

@@ -30,7 +30,7 @@ from data_pipelines.texts.readers import RowReader, TextReader, TokenReader
 from data_pipelines.texts.vocabulary import padded, PADDING, Vocabulary
 from data_pipelines.texts.wordpieces import WordPieces
 
-# LinCIR's tokenizer of captions takes each "!" for padding, whose token is another one than that of a word "!".
+# LinCIR's tokenizer of captions takes each "!" for padding, whose token differs from the token of a word "!".
 LINCIR_PADDING = "!"
 
 
@@ -44,7 +44,7 @@ class Texts:
 
   `made_with` identifies what was read: the LSTM's `words`, or the `path` of a BERT or a tower and the `sha256` of each
   file there. A run goes on only with the same. `placeholder_id` is the token of a composer's placeholder. `features`
-  gives those of texts, where these stand for images.
+  gives the texts' features, where texts stand for images.
   """
 
   reader: TextReader

@@ -46,7 +46,7 @@ class Inversion(Composer):
   def phi_input(
     self, image: Float[Array, "batch image_dim"], *, rngs: RowKeys | None
   ) -> Float[Array, "batch image_dim"]:
-    """What `phi` reads of images: their raw features."""
+    """The raw features of images, which `phi` reads."""
     return image
 
   def places(self, tokens: Int[Array, "batch length"]) -> Bool[Array, "batch length"]:

@@ -142,7 +142,7 @@ class Bundle:
   def _composed(
     self, program: str, texts: Sequence[str], inputs: Callable[[slice], list[np.ndarray]]
   ) -> FeaturesAndNorms:
-    """A program over all texts in each template: the mean of the features, at length 1 again, and that of the norms."""
+    """A program over all texts in each template: the mean of the features, at length 1 again, and the mean norm."""
 
     def in_template(template: str) -> FeaturesAndNorms:
       return self._run(program, len(texts), lambda rows: [*inputs(rows), self._tokens(texts[rows], template)])

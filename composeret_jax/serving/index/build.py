@@ -38,7 +38,7 @@ BAD_IMAGE = ("fail", "skip")
 
 @dataclasses.dataclass
 class Summary:
-  """What a build did: how many images were encoded, had only their caption, path or metadata changed, were there
+  """The counts of a build: how many images were encoded, had only their caption, path or metadata changed, were there
   already or were removed, and the messages of those that could not be read.
   """
 
@@ -65,7 +65,7 @@ def build(
 
   An image is encoded unless the index has one with its id and its content. Written are whole batches, now and then: a
   build that was killed goes on there. Raises InputError with the path of an image that cannot be read, unless
-  `on_bad_image` is "skip": then it is left as it is in the index, and listed.
+  `on_bad_image` is "skip": then the index keeps its old entry, and it is listed.
   """
   check_same_bundle(index, bundle)
   known, summary = index.entries(), Summary()
@@ -92,7 +92,7 @@ def build(
 def _sort_out(
   images: Iterable[_New | Entry], index: Index, known: Mapping[str, Entry], summary: Summary
 ) -> Iterator[_New]:
-  """The images that have to be encoded; those of which only the description has changed are put back with it."""
+  """The images that have to be encoded; images with only a new description are put back with it."""
   described = []
   for image in images:
     if isinstance(image, _New):

@@ -38,7 +38,7 @@ Filters = tuple[OneOf | Between, ...]  # all of them hold
 
 @dataclasses.dataclass(frozen=True)
 class ColumnInfo:
-  """A column that filters can name; `values` are those of a choice, `low` and `high` those of numbers."""
+  """A column that filters can name; `values` belong to a choice, `low` and `high` to numbers."""
 
   name: str
   kind: Literal["choice", "number", "text"]
@@ -63,7 +63,7 @@ class Columns:
   """All columns of an index, by row. Memory: a row's number for each value."""
 
   def __init__(self, metadata: Iterable[Mapping[str, Value]]):
-    """`metadata` are those of the rows, in their order; a field that a row lacks fits no filter."""
+    """`metadata` belong to the rows, in their order; a field that a row lacks fits no filter."""
     rows: dict[str, dict[str | float, list[int]]] = {}
     self._num_rows = 0
     for row, fields in enumerate(metadata):
@@ -109,7 +109,7 @@ def check_known(column: str, known: Iterable[str]) -> None:
 
 
 def no_numbers(column: str) -> InputError:
-  """What is wrong with a range of a column that has texts."""
+  """The message for a range of a column that has texts."""
   return InputError(f"The column {column[:50]!r} is not of numbers: filter it by its values.")
 
 

@@ -140,11 +140,11 @@ class ExactIndex:
       del self._places[id]
 
   def get(self, ids: Sequence[str]) -> Rows:
-    """What is kept of these images, in this order; raises InputError with the ids that are not there."""
+    """The rows of these images, in this order; raises InputError with the ids that are not there."""
     return self._rows(self._find(ids))
 
   def newest(self) -> "ExactIndex":
-    """What the folder holds now; the parts that both have stay open."""
+    """The folder's present index; the parts that both have stay open."""
     if self._lock is not None or _stamp(self._folder) == self._stamp:
       return self
     return self.open(self._folder, self._segments)
@@ -252,18 +252,18 @@ class ExactIndex:
       return None
 
   def _forget(self) -> None:
-    """What was made of the segments that there were."""
+    """Forgets what was made from earlier segments."""
     for name in ("_ids", "_nearest", "_quantised", "_words", "_columns"):
       self.__dict__.pop(name, None)
 
   @functools.cached_property
   def _words(self) -> CaptionWords:
-    """Of all images, in the order of their ids."""
+    """For all images, in the order of their ids."""
     return CaptionWords(f"{entry.caption}\n{entry.id}" for entry in self._in_order())
 
   @functools.cached_property
   def _columns(self) -> Columns:
-    """Of all images, in the order of their ids."""
+    """For all images, in the order of their ids."""
     return Columns(entry.metadata for entry in self._in_order())
 
   def _in_order(self) -> Iterator[Entry]:

@@ -1,4 +1,4 @@
-"""What every index can do."""
+"""The interface of every index."""
 
 import collections
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ class Index(Protocol):
     ...
 
   def get(self, ids: Sequence[str]) -> Rows:
-    """What is kept of these images, in this order; raises InputError with the ids that are not there."""
+    """The rows of these images, in this order; raises InputError with the ids that are not there."""
     ...
 
   @property

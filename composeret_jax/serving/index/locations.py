@@ -1,4 +1,4 @@
-"""Where an index is: a folder, or a collection in Milvus."""
+"""Locations of indexes: a folder, or a collection in Milvus."""
 
 import os
 import pathlib

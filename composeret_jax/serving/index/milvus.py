@@ -1,7 +1,7 @@
 """An index in Milvus: a server or a cluster, or Milvus Lite, which runs in this process and keeps a local file.
 
-Rows go by the SHA-256 of their id, as the client puts keys into expressions as they are. Milvus Lite keeps neither a
-collection's description nor its properties, so that the collection's name says whose features it holds.
+Rows go by the SHA-256 of their id, because the client puts keys into expressions unquoted. Milvus Lite keeps neither
+a collection's description nor its properties, so that the collection's name says whose features it holds.
 """
 
 import base64
@@ -145,7 +145,7 @@ class MilvusIndex:
 
   @_as_input_error()
   def get(self, ids: Sequence[str]) -> Rows:
-    """What is kept of these images, in this order; raises InputError with the ids that are not there."""
+    """The rows of these images, in this order; raises InputError with the ids that are not there."""
     rows = self._fetch(ids, [*self._known, "feature", "norm", "thumbnail"])
     return Rows(
       [_entry(row) for row in rows],

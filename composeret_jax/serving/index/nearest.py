@@ -35,7 +35,7 @@ class Nearest:
   def __call__(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Scores and rows, float32 and int32 [num, min(k, num)], best first; ties keep the order of the rows.
 
-    Only rows of `allowed`, bool [num_rows], are found; `num` is their number, or without it that of all rows.
+    Only rows of `allowed`, bool [num_rows], are found; `num` is their number, or without it the number of all rows.
     """
     num = self._num_rows if allowed is None else int(allowed.sum())
     masks = self._all if allowed is None else self._split(allowed)

@@ -127,7 +127,7 @@ class Quantised:
 
   def _candidates(self, queries: np.ndarray, num: int, marks: Marks) -> np.ndarray:
     """Rows int64 [num queries, ...] whose copies are the best, -1 where there are fewer; threads share the rows."""
-    # FAISS's annotations are those of its C++ functions.
+    # FAISS's annotations describe its C++ functions.
     marked = None if marks.bits is None else faiss.IDSelectorBitmap(marks.bits)  # type: ignore[call-arg, arg-type]
 
     def search(start: int, stop: int) -> np.ndarray:

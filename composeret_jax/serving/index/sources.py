@@ -37,7 +37,7 @@ def folder_images(
 ) -> list[SourceImage]:
   """All images under a folder, by id: the path from there, as `list_files` finds and names them.
 
-  Captions are those of the file (CSV, JSON lines or Parquet with columns caption and id, or image), and for the others
+  Captions come from the file (CSV, JSON lines or Parquet with columns caption and id, or image), and for the others
   the name of the folder that the image is in, or in `folder` itself its own name. Metadata are all columns of their
   file beside id or image; its column caption stands for a file of captions. Prints how many files are left out.
   Raises InputError when there are no images, one cannot be found, or the captions are wrong or name others.

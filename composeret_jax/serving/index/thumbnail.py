@@ -23,7 +23,7 @@ def thumbnail(encoded: bytes, name: str) -> bytes:
 
 
 def open_thumbnail(jpeg: bytes, name: str) -> Image.Image:
-  """What an index keeps as the thumbnail of `name`, decoded small; raises InputError when it is no whole JPEG."""
+  """The thumbnail that an index keeps of `name`, decoded small; raises InputError when it is no whole JPEG."""
   with readable(f"the thumbnail of {name}"):
     image = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
     image.draft("RGB", (SIDE, SIDE))

@@ -14,7 +14,7 @@ TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 @dataclasses.dataclass(frozen=True)
 class Asset:
-  """A file's content, as it is and compressed, and its media type."""
+  """A file's content, plain and compressed, and its media type."""
 
   content: bytes
   compressed: bytes

@@ -1,4 +1,4 @@
-"""What serves the page: its HTML, with the shop's name and a preview for links, and its files."""
+"""Serves the page: its HTML, with the shop's name and a preview for links, and its files."""
 
 from collections.abc import Mapping
 import html
@@ -64,7 +64,7 @@ class Page:
     self._template = string.Template((FOLDER / "index.html").read_text())
 
   def html(self, origin: str, query: Mapping[str, str]) -> str:
-    """The page's HTML. Where a link to it is previewed, the picture is that of its search, or else the logo."""
+    """The page's HTML. Where a link to it is previewed, the preview shows its search's picture, or else the logo."""
     id = query.get("item") or query.get("image")
     picture = f"v1/images/{quote(id)}/thumbnail" if id else self._logo
     address = html.escape(f"{origin}{self._base}{picture}")

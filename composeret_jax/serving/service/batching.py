@@ -1,4 +1,4 @@
-"""What several threads ask at the same time, answered in one call."""
+"""Answers several threads that ask at the same time in one call."""
 
 from collections.abc import Callable, Sequence
 import concurrent.futures
@@ -30,8 +30,8 @@ class Batching(Generic[Item, Answer]):
     with self._changing:
       self._waiting.append((item, future))
     with self._running:
-      # Whoever is here runs what is waiting, perhaps without its own item: that one is done then, or its turn is with
-      # one of those whose items are taken here.
+      # This thread runs what is waiting, perhaps without its own item: that one is done then, or its turn is with
+      # one of the threads whose items are taken here.
       with self._changing:
         taken, self._waiting = self._waiting[: self.max_size], self._waiting[self.max_size :]
       self._run(taken)

@@ -57,7 +57,7 @@ def as_filters(filters: dict[str, Any]) -> columns.Filters:
 
 
 class Start(Message):
-  """Where a query starts: an image of the index, an upload, or neither; and what is said of it, turn by turn."""
+  """A query: it starts from an image of the index, an upload, or neither; the texts follow, turn by turn."""
 
   image: Id | None = None
   upload: Token | None = None
@@ -160,7 +160,7 @@ class Composed(pydantic.BaseModel):
 
 
 class Column(pydantic.BaseModel):
-  """A column of metadata that filters can name; `values` are those of a choice, `min` and `max` those of numbers."""
+  """A column of metadata that filters can name; `values` belong to a choice, `min` and `max` to numbers."""
 
   name: str
   kind: Literal["choice", "number", "text"]
@@ -176,7 +176,7 @@ class Columns(pydantic.BaseModel):
 
 
 class Page(pydantic.BaseModel):
-  """What a page shows around the search."""
+  """The texts, logo and colour that a page shows around the search."""
 
   title: str
   logo: str | None

@@ -1,4 +1,4 @@
-"""What the service finds: from checked requests to answers."""
+"""Searches for the service: from checked requests to answers."""
 
 from collections.abc import Callable, Iterable, Sequence
 import dataclasses
@@ -149,7 +149,7 @@ def _page(ranked: list[Result], request: Search, kind: Kind, unknown_words: list
 
 
 def _no_caption(unfound: dict[str, str | None]) -> tuple[str, str | None]:
-  """What to say where no caption has all words, and the word that may be meant."""
+  """The message where no caption has all words, and the word that may be meant."""
   if not unfound:
     return "No caption has all of these words.", None
   lacking = ", ".join(f"“{word}”" for word in unfound)[:MAX_MESSAGE]

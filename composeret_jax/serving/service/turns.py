@@ -25,7 +25,7 @@ class Question:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answer:
-  """What the texts made of the query, and the images closest to it, best first."""
+  """The query that the texts made, and the images closest to it, best first."""
 
   query: Query
   results: list[Result]

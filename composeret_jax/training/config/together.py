@@ -29,7 +29,7 @@ WEIGHT = "model.loss_weights."
 IMAGE, TEXT = "model.image_encoder.", "model.text_encoder."
 
 
-# What a composer needs that makes a word of a text of the image: the two towers of one model, as they are.
+# A composer that makes a word of a text from the image needs the two towers of one model, frozen.
 WITH_PLACEHOLDER = {
   f"{IMAGE}name": "tower",
   f"{IMAGE}frozen": True,

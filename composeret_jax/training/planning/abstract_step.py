@@ -29,8 +29,8 @@ from composeret_jax.training.profiling import program_flops, repeated_flops
 class AbstractStep:
   """A step of `config`, a run's whole configuration, on a mesh. `state`, `batches` and `images` hold shapes alone.
 
-  They have the shardings that arrays have in training. `state` has a TrainState's fields by name; `batches` are those
-  of one call.
+  They have the shardings that arrays have in training. `state` has a TrainState's fields by name; `batches` belong
+  to one call.
   """
 
   config: ml_collections.ConfigDict

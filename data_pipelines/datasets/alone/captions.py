@@ -27,7 +27,7 @@ class Caption(NamedTuple):
 
 
 class CaptionsAlone(TableBuilder):
-  """A row of the image table is a caption: its feature stands for that of an image.
+  """A row of the image table is a caption: its feature stands for an image's.
 
   A query leads from a caption's feature, by the caption with a placeholder for its keywords, back to the caption.
   Recall says how well a word that is made of the feature stands for the keywords.
@@ -77,7 +77,7 @@ class CaptionsAlone(TableBuilder):
 
 
 def read_captions_alone(source: str) -> list[Caption]:
-  """Those of a text file, one a line, or of the column `caption` of a file of rows or a Hugging Face data set.
+  """The captions of a text file, one a line, or of the column `caption` of a file of rows or a Hugging Face data set.
 
   A column `keywords`, a list or a text with BETWEEN_NAMES between them, gives a caption its own. Blank lines are left
   out, and captions of which cleaning leaves nothing. Raises InputError where there is no file, no caption, or one that

@@ -1,1 +1,1 @@
-"""What bounds the work that strangers can cause."""
+"""Bounds of the work that strangers can cause."""

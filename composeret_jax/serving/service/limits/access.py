@@ -1,4 +1,4 @@
-"""Who may ask, and how often: API keys, and a number of requests a minute for each client."""
+"""Access: API keys, and a number of requests a minute for each client."""
 
 from collections.abc import Iterable
 import hashlib
@@ -39,7 +39,7 @@ class Counters:
     self._places = memoryview(self._bytes)[16:].cast("I")
 
   def count(self, client: str) -> int:
-    """The number of this request among those of the client in this minute, from 1."""
+    """The number of this request among the client's in this minute, from 1."""
     digest = hashlib.blake2b(client.encode("utf-8", "replace"), key=self._key, digest_size=4).digest()
     place = 2 * (int.from_bytes(digest, "big") % NUM_COUNTERS)
     minute = int(time.time() // MINUTE)

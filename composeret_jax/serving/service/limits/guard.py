@@ -1,4 +1,4 @@
-"""What reaches the service at all: bodies of bounded size that arrive in time, and so many requests at once."""
+"""Limits of requests: bodies of bounded size that arrive in time, and so many requests at once."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Where pictures that people send lie, as what a search needs of them: never for long, and never many."""
+"""The folder of uploaded pictures, as a search needs them: never for long, and never many."""
 
 import asyncio
 import contextlib
@@ -72,7 +72,7 @@ class UploadFolder:
     return token
 
   def get(self, token: str) -> Sent:
-    """What was kept; raises Expired where there is no such thing."""
+    """The picture that was kept; raises Expired where there is no such thing."""
     file = self.path / f"{token}.npz"
     try:
       if not TOKEN.fullmatch(token) or time.time() - file.stat().st_mtime > MAX_AGE:

@@ -13,7 +13,7 @@ from composeret_jax.serving.service.settings import Settings
 from data_pipelines.datasets.annotations import check_inside, check_text
 from data_pipelines.texts.words import unicode_words
 
-REMEMBERED = 1_000_000  # bytes at the end of the file of wrong results, in which those of a query are looked for
+REMEMBERED = 1_000_000  # bytes at the end of the file of wrong results, in which a query's are looked for
 MOST_NEGATIVES = 20
 
 

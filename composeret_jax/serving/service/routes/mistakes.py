@@ -1,4 +1,4 @@
-"""What is answered where nothing else can be: a reason for each mistake, and no traceback."""
+"""Answers to mistakes: a reason for each, and no traceback."""
 
 import fastapi
 from fastapi.exceptions import RequestValidationError

@@ -25,7 +25,7 @@ def status_routes(retrieval: Retrieval, settings: Settings, metrics: Metrics) ->
 
   @routes.get("/v1/page")
   def page() -> Page:
-    """What a page shows around the search."""
+    """The texts, logo and colour that a page shows around the search."""
     return Page(
       title=settings.page_title,
       logo=LOGO if settings.page_logo else None,
