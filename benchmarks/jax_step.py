@@ -16,6 +16,7 @@ from composeret_jax.models.encoders.projected import ProjectedImageEncoder, Proj
 from composeret_jax.models.encoders.transformer import Compute
 from composeret_jax.models.encoders.vit import Colours
 from composeret_jax.models.retrieval_model import RetrievalModel
+from composeret_jax.pretrained.hub.config import with_defaults
 from composeret_jax.pretrained.towers import clip
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel
@@ -60,8 +61,9 @@ def build_towers(
   config.batch_size, config.train.num_microbatches = len(batch["reference"]), num_microbatches
   dim, compute, rngs = towers.projection_dim, Compute(jax.numpy.dtype(dtype)), nnx.Rngs(0)
   shared = {"projection_dim": dim}
-  image_tower = clip.build_vit({**towers.vision, **shared}, towers.vision["image_size"], COLOURS, compute)
-  text_tower = clip.build_text({**towers.text, **shared}, compute)
+  vision = with_defaults({"model_type": "clip_vision_model", **towers.vision, **shared})
+  image_tower = clip.build_vit(vision, towers.vision["image_size"], COLOURS, compute)
+  text_tower = clip.build_text(with_defaults({"model_type": "clip_text_model", **towers.text, **shared}), compute)
   model = RetrievalModel(
     ProjectedImageEncoder(image_tower, 0, rngs=rngs),
     ProjectedTextEncoder(text_tower, 0, rngs=rngs),

@@ -92,7 +92,7 @@ def load_first_batch(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
   run = open_run(get_config(folder), folder / "run")
   _ = run.checkpoints.description  # what identifies the data
-  return dict(next(train_batches(run, Parallel("jit", data_mesh(), 1, False), 0, as_rows=False)))
+  return dict(next(train_batches(run.data, Parallel("jit", data_mesh(), 1, False), 0, as_rows=False)))
 
 
 def measure(folder: pathlib.Path) -> dict[str, dict[str, float]]:

@@ -34,9 +34,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def builder(folder, tmp_path_factory):
   Circo.check_raw_files(folder, {})
-  builder = Circo(config="queries", data_dir=str(tmp_path_factory.mktemp("prepared")))
-  builder.raw_folder = folder
-  return builder
+  return Circo(config="queries", data_dir=str(tmp_path_factory.mktemp("prepared")), raw_folder=folder)
 
 
 def test_queries(builder):

@@ -28,9 +28,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def builder(folder, tmp_path_factory):
   FashionIQ.check_raw_files(folder, OPTIONS)
-  builder = FashionIQ(config="queries", data_dir=str(tmp_path_factory.mktemp("prepared")), options=OPTIONS)
-  builder.raw_folder = folder
-  return builder
+  data_dir = str(tmp_path_factory.mktemp("prepared"))
+  return FashionIQ(config="queries", data_dir=data_dir, options=OPTIONS, raw_folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +82,8 @@ def test_nothing_is_left_out(builder):
 @pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_a_category_alone(folder, tmp_path, category):
-  builder = FashionIQ(config="queries", data_dir=str(tmp_path), options={"categories": (category,)})
-  builder.raw_folder = folder
+  options = {"categories": (category,)}
+  builder = FashionIQ(config="queries", data_dir=str(tmp_path), options=options, raw_folder=folder)
   assert len(builder.read_images("test")) == GALLERIES[category]
   assert len(builder.read_queries("test")) == QUERIES[category]
 

@@ -265,7 +265,7 @@ def test_an_export_that_fails_half_way_leaves_what_was_there(original, folder, c
 KILLED = """
 import os, pathlib, signal, sys
 from composeret_jax.export import bundle as export
-with export.replaced(pathlib.Path(sys.argv[1])) as partial:
+with export.placed(pathlib.Path(sys.argv[1])) as partial:
   (partial / "weights.safetensors").write_bytes(b"half")
   os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -65,8 +65,7 @@ def read_tables(dataset: str, folder: pathlib.Path, prepared: pathlib.Path) -> M
   tables = {}
   for table in ("images", "queries"):
     arguments = {"config": table, "data_dir": str(prepared), "file_format": "array_record", "options": options}
-    builder = BUILDERS[dataset](**arguments)
-    builder.raw_folder = folder
+    builder = BUILDERS[dataset](**arguments, raw_folder=folder)
     for split in BUILDERS[dataset].QUERY_SPLITS if table == "queries" else BUILDERS[dataset].IMAGE_SPLITS:
       tables[table, split] = builder.checked_rows(split)
   return tables

@@ -15,6 +15,7 @@ from composeret_jax.export.towers import Trained, write_folder
 from composeret_jax.models.encoders.text_tower import NO_END
 from composeret_jax.models.encoders.transformer import DEFAULT_COMPUTE
 from composeret_jax.models.encoders.vit import Colours
+from composeret_jax.pretrained.hub.config import with_defaults
 from composeret_jax.pretrained.hub.tokenizer import read_pieces
 from composeret_jax.pretrained.towers.tower_folder import (
   build_image_tower,
@@ -281,7 +282,8 @@ PUBLISHED = {
 def published_slots(name):
   """The slots of both towers, built without their weights."""
   kind, width, vision, text = PUBLISHED[name]
-  whole = {"projection_dim": width, "vision_config": vision, "text_config": text}
+  fields = {"projection_dim": width, "vision_config": vision, "text_config": text}
+  whole = with_defaults(fields | {"model_type": kind})
   slots = {}
   for families, arguments in (
     (IMAGE_FAMILIES, (vision.get("image_size", 224), Colours((), ()), DEFAULT_COMPUTE)),
