@@ -13,6 +13,7 @@ def test_growth_is_seen_after_the_warm_up():
   assert slope(grows, "device") == pytest.approx(0)
 
 
+@pytest.mark.slow  # a run in a process of its own
 def test_a_short_run_is_watched(config, tmp_path):
   tiny = tiny_config(20)
   tiny.data.prepared_dir = config.data.prepared_dir

@@ -25,6 +25,7 @@ def test_seeds_and_siblings_are_of_one_program():
   assert [[(run.title, run.seeds) for run in program.runs] for program in found] == [[("a", (0,)), ("b", (0,))]]
 
 
+@pytest.mark.slow  # several trainings
 @pytest.mark.parametrize("num_siblings", [0, 4])
 def test_a_run_is_what_launch_trains(raw_mit_states, prepared, tmp_path, num_siblings):
   own = f"--config.data.dir={raw_mit_states} --config.data.prepared_dir={prepared}"

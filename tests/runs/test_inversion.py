@@ -69,6 +69,7 @@ def parameters(config, workdir):
   return newest_state(open_run(config, workdir)).variables.params
 
 
+@pytest.mark.slow  # trainings, an export and an index
 @pytest.mark.parametrize(("composer", "dataset"), [("pic2word", "images"), ("lincir", "captions")])
 def test_trains_resumes_and_answers_from_a_bundle(composer, dataset, small, tmp_path, raw_mit_states):
   config = small(composer, dataset)

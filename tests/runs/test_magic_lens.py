@@ -38,6 +38,7 @@ def config(config, tmp_path):
   return config
 
 
+@pytest.mark.slow  # an export and an index
 def test_a_bundle_its_index_and_a_search_follow_the_gallery_rule(config, tmp_path, raw_mit_states):
   bundle, run, features = exported(config, tmp_path)
   queries, images = run.dataset.queries, [run.dataset.gallery.encoded[row] for row in range(len(run.dataset.gallery))]
@@ -58,6 +59,7 @@ def test_a_bundle_its_index_and_a_search_follow_the_gallery_rule(config, tmp_pat
   np.testing.assert_allclose([result.score for result in found], -np.sort(-expected[0])[:3], atol=1e-5)
 
 
+@pytest.mark.slow  # two trainings
 def test_a_run_goes_on_to_the_bit(config, tmp_path):
   """With every query's own image as a negative: towers, composer and optimiser are those of a run that went on."""
   config.loss_reference_as_negative = True

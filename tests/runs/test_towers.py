@@ -78,6 +78,7 @@ def test_frozen_towers_train_resume_and_answer_from_a_bundle(tower_config, tmp_p
   np.testing.assert_allclose(bundle.encode([encoded]), unit(features.images)[:1], atol=1e-5)
 
 
+@pytest.mark.slow  # a training and an export
 @pytest.mark.parametrize("kind", ["clip", slow("siglip")])
 def test_fine_tuned_towers_move_and_answer_from_a_bundle(tower_config, tmp_path, kind):
   config = fine_tuned(tiny_tower.use(tower_config, tiny_tower.make(tmp_path / "tower", kind), kind))

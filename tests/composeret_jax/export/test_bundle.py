@@ -105,6 +105,7 @@ def test_every_composer(config, tmp_path, model):
       bundle.compose_features(unit(features.gallery)[:1], ["dark"])
 
 
+@pytest.mark.slow  # a training and an export
 @pytest.mark.parametrize("fine_tune", [False, slow(True)])
 @pytest.mark.parametrize("projection_dim", [slow(0), 6])
 def test_bert_answers_texts_that_the_run_never_saw(config, tmp_path, fine_tune, projection_dim, caplog):
@@ -119,11 +120,13 @@ def test_bert_answers_texts_that_the_run_never_saw(config, tmp_path, fine_tune, 
   assert "1 of 1 texts have more than the 12 word pieces" in caplog.text
 
 
+@pytest.mark.slow  # a training and an export
 def test_the_average_of_the_parameters_is_exported(config, tmp_path):
   config.ema_decay = 0.9
   check_equals_evaluation(*exported(config, tmp_path))
 
 
+@pytest.mark.slow  # a training and an export
 def test_a_frozen_trunk_is_whole_in_the_bundle(config, tmp_path):
   file = tmp_path / "trunk.safetensors"
   tiny.write_trunk(config, file, seed=0)

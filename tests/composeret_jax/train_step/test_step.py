@@ -223,6 +223,7 @@ def test_the_evaluated_statistics_are_an_average_like_the_parameters(config, kin
   assert jax.tree.leaves(found.batch_stats)  # there are some
 
 
+@pytest.mark.slow  # compiles several steps
 def test_skipping_changes_no_step_that_is_finite(config):
   ((expected, _),) = run_steps(config, "jit", [batch()])
   config.train.on_nonfinite = "skip"

@@ -57,6 +57,7 @@ def stopped(process):
   return errors
 
 
+@pytest.mark.slow  # runs in processes of their own
 @pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
 def test_a_run_that_is_asked_to_end_saves_its_step_and_goes_on_to_the_bit(
   raw_mit_states, prepared, config, tmp_path, number
@@ -135,6 +136,7 @@ def decoding(raw_mit_states, prepared, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow  # a run in a process of its own
 @pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
 def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(decoding, tmp_path, number):
   wait_for_steps(tmp_path / "run", decoding)

@@ -34,6 +34,7 @@ def leave_as_killed(workdir):
     (workdir / "checkpoints" / "4" / name).write_bytes((workdir / "checkpoints" / "2" / name).read_bytes())
 
 
+@pytest.mark.slow  # runs in processes of their own
 def test_a_killed_run_in_a_bucket_goes_on_and_is_evaluated(config, workdir, monkeypatch, capsys):
   monkeypatch.setattr("composeret_jax.training.workdir.bucket_lock.PATIENCE_SECONDS", 0.1)
   for num_steps in (2, 4):

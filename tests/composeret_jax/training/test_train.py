@@ -164,6 +164,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(finished, config, 
   assert [line["step"] for line in lines(tmp_path) if "train/total" in line] == list(range(1, 9))
 
 
+@pytest.mark.slow  # two trainings
 def test_the_average_is_saved_and_evaluated(config, tmp_path, capsys):
   config.ema_decay = 0.5
   train(config, tmp_path)

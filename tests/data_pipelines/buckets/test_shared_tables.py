@@ -36,6 +36,7 @@ def rows(tables):
   return images.names, images.labels, [images.encoded[row] for row in range(len(images))]
 
 
+@pytest.mark.slow  # prepares in processes of their own
 def test_tables_are_prepared_once_and_fetched_elsewhere(
   raw, bucket, raw_mit_states, machine, tmp_path, capsys, monkeypatch
 ):
@@ -65,6 +66,7 @@ def test_tables_that_were_not_put_there_whole_are_put_there_again(raw, bucket, m
   assert checksums in objects(shared)
 
 
+@pytest.mark.slow  # prepares in processes of their own
 def test_damaged_tables_in_a_bucket_are_named(raw, bucket, machine):
   shared = path_or_address(f"{bucket}/prepared", "config.data.prepared_dir")
   machine("first")

@@ -77,6 +77,7 @@ def test_what_validates_is_not_trained_on(name, tmp_path):
   )  # of the test split
 
 
+@pytest.mark.slow  # draws all shapes
 def test_the_shapes_of_the_quickstart_hold_out_a_tenth(tmp_path):
   dataset = opened(shapes, "", tmp_path, validation_share=0.1)
   check_held_out(dataset, str)
