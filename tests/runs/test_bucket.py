@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from composeret_jax.serving.bundle import load
 from composeret_jax.training.workdir.saved_arrays import saved_arrays
 from data_pipelines.buckets.addresses import is_address, objects
 from data_pipelines.paths import path_or_address
@@ -87,8 +88,8 @@ class Run:
     return saved_arrays(self.workdir / "checkpoints" / str(NUM_STEPS) / "state", "params.")
 
 
-@pytest.mark.slow  # seven starts of the program, and two more to evaluate
-def test_five_kills_of_a_run_in_a_bucket_change_nothing(raw_mit_states, tmp_path, bucket):
+@pytest.mark.slow  # seven starts of the program, and three more to evaluate and export
+def test_five_kills_of_a_run_in_a_bucket_change_nothing(raw_mit_states, tmp_path, bucket, monkeypatch):
   undisturbed = Run(tmp_path / "run", tmp_path / "undisturbed", raw_mit_states)
   table = undisturbed.end()
   killed = Run(f"{bucket}/run", tmp_path / "killed", raw_mit_states)
@@ -105,3 +106,10 @@ def test_five_kills_of_a_run_in_a_bucket_change_nothing(raw_mit_states, tmp_path
   assert killed.steps() == undisturbed.steps()
   assert not (killed.workdir / ".lock").exists()
   assert killed.end("--mode=eval") == table
+
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  places = f"{bucket}/bundle", str(tmp_path / "bundle")
+  for run, place in zip((killed, undisturbed), places, strict=True):
+    run.end("--mode=export", f"--bundle={place}")
+  image = np.full((20, 20, 3), 100, np.uint8)
+  np.testing.assert_array_equal(*(load(place).compose([image], ["dark"]) for place in places))
