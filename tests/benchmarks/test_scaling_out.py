@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from composeret_jax.train_step.losses import LOSSES
+
 ROOT = pathlib.Path(__file__).parents[2]
 BATCH, DIM, BLOCK_ROWS = 128, 16, 4
 
@@ -44,7 +46,7 @@ def test_a_devices_work_falls_as_devices_are_added(tmp_path):
 
 @pytest.mark.slow
 def test_it_falls_for_every_loss_and_kind(tmp_path):
-  """Slow, for it compiles 32 steps."""
+  """Slow, for it compiles 40 steps."""
   rows = rows_of(tmp_path)
-  assert len(rows) == 4 * 2 * 2 * 2
+  assert len(rows) == len(LOSSES) * 2 * 2 * 2
   check(rows)
