@@ -27,15 +27,15 @@ if TYPE_CHECKING:
   from composeret_jax.train_step.loss import Loss as Loss
   from composeret_jax.train_step.losses import LOSSES as LOSSES
   from composeret_jax.train_step.state import TrainState as TrainState
-  from composeret_jax.training.library import build_model as build_model
-  from composeret_jax.training.library import evaluate as evaluate
-  from composeret_jax.training.library import first_state as first_state
-  from composeret_jax.training.library import make_train_step as make_train_step
-  from composeret_jax.training.library import open_data as open_data
-  from composeret_jax.training.library import results_picture as results_picture
-  from composeret_jax.training.library import train_batches as train_batches
   from composeret_jax.training.run import Data as Data
   from composeret_jax.training.train import train as train
+  from composeret_jax.training.without_workdir import build_model as build_model
+  from composeret_jax.training.without_workdir import evaluate as evaluate
+  from composeret_jax.training.without_workdir import first_state as first_state
+  from composeret_jax.training.without_workdir import make_train_step as make_train_step
+  from composeret_jax.training.without_workdir import open_data as open_data
+  from composeret_jax.training.without_workdir import results_picture as results_picture
+  from composeret_jax.training.without_workdir import train_batches as train_batches
   from data_pipelines.input_error import InputError as InputError
 
 __version__ = "0.1.0"
@@ -55,22 +55,22 @@ _FACE = {
   "RetrievalModel": "composeret_jax.models.retrieval_model",
   "Searcher": "composeret_jax.serving.searcher",
   "TrainState": "composeret_jax.train_step.state",
-  "build_model": "composeret_jax.training.library",
-  "evaluate": "composeret_jax.training.library",
+  "build_model": "composeret_jax.training.without_workdir",
+  "evaluate": "composeret_jax.training.without_workdir",
   "export_bundle": "composeret_jax.export.bundle:export",
   "fill_index": "composeret_jax.serving.index.build",
-  "first_state": "composeret_jax.training.library",
+  "first_state": "composeret_jax.training.without_workdir",
   "folder_images": "composeret_jax.serving.index.sources",
   "gallery_images": "composeret_jax.export.gallery_images",
   "load_bundle": "composeret_jax.serving.bundle:load",
   "load_config": "composeret_jax.command.config_files",
-  "make_train_step": "composeret_jax.training.library",
-  "open_data": "composeret_jax.training.library",
+  "make_train_step": "composeret_jax.training.without_workdir",
+  "open_data": "composeret_jax.training.without_workdir",
   "push_bundle": "composeret_jax.export.push",
-  "results_picture": "composeret_jax.training.library",
+  "results_picture": "composeret_jax.training.without_workdir",
   "save_bundle": "composeret_jax.export.bundle",
   "train": "composeret_jax.training.train",
-  "train_batches": "composeret_jax.training.library",
+  "train_batches": "composeret_jax.training.without_workdir",
 }
 
 __all__ = [*_FACE]

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from composeret_jax.pretrained.files import read_json
-from composeret_jax.pretrained.hub.library import transformers
+from composeret_jax.pretrained.hub.quiet_transformers import transformers
 from data_pipelines.input_error import InputError
 
 CONFIG = "config.json"

@@ -7,7 +7,7 @@ from typing import Any
 import tokenizers
 from tokenizers import normalizers, processors, Regex
 
-from composeret_jax.pretrained.hub.library import FROM_FILES, transformers
+from composeret_jax.pretrained.hub.quiet_transformers import FROM_FILES, transformers
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.tokenizer_limits import check_parts
 from data_pipelines.texts.wordpieces import open_tokenizer, WordPieces

@@ -10,7 +10,7 @@ import ml_collections
 
 from composeret_jax.models.encoders.vit import Colours
 from composeret_jax.pretrained.files import required
-from composeret_jax.pretrained.hub.library import FROM_FILES, transformers
+from composeret_jax.pretrained.hub.quiet_transformers import FROM_FILES, transformers
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import INTERPOLATIONS, Resizing, WHOLE_FIRST
 
