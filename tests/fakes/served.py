@@ -69,7 +69,7 @@ def served(app):
 
 
 def ask(address, path, body=None, method=None, headers=None):
-  """Status, headers and content of an answer; `body` is sent as it is where it is bytes, else as JSON.
+  """Status, headers and content of an answer; bytes in `body` are sent unchanged, anything else as JSON.
 
   The content is what the JSON says, or else bytes.
   """

@@ -21,7 +21,7 @@ ICON = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 @pytest.fixture(scope="module")
 def plain(searcher, uploads):
-  """The page as it is without flags."""
+  """The page without flags."""
   with served(build_app(searcher, Settings(), page_routes, uploads)) as address:
     yield address
 
