@@ -203,6 +203,11 @@ TOGETHER: tuple[Together, ...] = (
   Together("model.composer", (f"{IMAGE}name", f"{IMAGE}frozen"), _no_maps),
   *(Together(WEIGHT + loss, ("model.composer",), _weight_of(loss)) for loss in LOSS_WEIGHTS),
   Together(
+    f"{IMAGE}feature_dim",  # 0: the tower's own
+    ("model.composer_options.num_heads",),
+    lambda dim, heads: f"a multiple of config.model.composer_options.num_heads = {heads}" if dim % heads else "",
+  ),
+  Together(
     f"{IMAGE}feature_dim",
     ("model.composer",),
     lambda feature_dim, composer: COMPOSERS[composer].expected_image_dim(feature_dim),
