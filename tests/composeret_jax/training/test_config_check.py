@@ -295,7 +295,8 @@ def test_no_configuration_ends_in_another_error_than_ours(name, changes, num_dev
 SIZES = strategies.integers(1, 9)
 TRAINABLE = strategies.fixed_dictionaries(
   {
-    "model.composer": strategies.sampled_from(sorted(COMPOSERS)),
+    # Composers of words are refused without towers.
+    "model.composer": strategies.sampled_from(sorted(name for name, own in COMPOSERS.items() if not own.placeholder)),
     "model.radius": strategies.sampled_from([1.0, 10.0]),
     "model.train_radius": strategies.booleans(),
     "model.image_encoder.width": SIZES,
@@ -332,7 +333,7 @@ def test_what_passes_can_be_trained(changes):
   config.model.loss_weights = ml_collections.ConfigDict(dict.fromkeys(config.model.loss_weights, 0.0) | {"main": 1.0})
   config.update_from_flattened_dict(changes)
   if config.model.composer == "magic_lens":
-    config.model.composer_options = ml_collections.ConfigDict({"num_layers": 1, "num_heads": 2})
+    config.model.composer_options = ml_collections.ConfigDict({"num_layers": 1, "num_heads": 1})
   assume(not mistakes(config))
   texts = open_texts(config.model.text_encoder, ["old red"], ["old red"], batch_size=1)
   options = {"has_bias": LOSSES[config.loss].has_bias, "empty_text": texts.empty_text()}
