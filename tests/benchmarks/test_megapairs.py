@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
+
 from benchmarks import megapairs
 
 NUM_ROWS = 4_800  # of which two are test rows
 
 
+@pytest.mark.slow  # prepares 4,800 rows
 def test_a_batch_has_the_rows_own_image_as_its_first_negative(tmp_path):
   megapairs.write_catalogue(tmp_path, NUM_ROWS)
   rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]

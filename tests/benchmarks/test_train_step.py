@@ -54,6 +54,7 @@ def test_towers_and_their_texts_have_clips_sizes():
   assert (batch["text"][:, :-1] < TOWERS["tiny"].end_id).all()
 
 
+@pytest.mark.slow  # a program of its own
 def test_our_towers_are_fine_tuned_in_microbatches():
   done = compare("--tower=tiny", "--contender=jax", "--num_microbatches=2")
   assert done.returncode == 0, done.stderr

@@ -75,6 +75,7 @@ def described(dataset):
   return list(zip(names, queries.texts, queries.target_labels, strict=True))
 
 
+@pytest.mark.slow  # a training
 def test_every_result_says_what_was_left_out(skipping, tmp_path, capsys):
   train(skipping, tmp_path / "run")
   said = "num_bad_images 3, num_bad_queries 10, num_bad_train_images 1, num_bad_train_queries 1"

@@ -36,6 +36,7 @@ def trained(tmp_path_factory):
   return folder
 
 
+@pytest.mark.slow  # two trainings
 def test_data_that_has_moved_is_the_same_data(trained, capsys):
   config = config_at(trained / "moved")
   evaluate(config, trained / "run")

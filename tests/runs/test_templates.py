@@ -55,6 +55,7 @@ def in_templates(config, folder, template, *variants):
   return load(folder / "bundle"), open_run(config, folder / "run"), features(config, folder / "run")
 
 
+@pytest.mark.slow  # a training and an export
 @pytest.mark.parametrize("variants", [(), ("hat {caption}",)])
 def test_a_bundle_puts_typed_texts_into_the_templates(config, tmp_path, variants):
   bundle, run, expected = in_templates(config, tmp_path, "now {caption} and cat", *variants)

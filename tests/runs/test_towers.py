@@ -45,6 +45,7 @@ def features_of(run):
   return run.evaluator.features(evaluated_variables(state))
 
 
+@pytest.mark.slow  # two trainings and an export
 @pytest.mark.parametrize("kind", ["clip", slow("siglip")])
 def test_frozen_towers_train_resume_and_answer_from_a_bundle(tower_config, tmp_path, kind):
   folder = tiny_tower.make(tmp_path / "tower", kind)
@@ -105,6 +106,7 @@ def test_remat_changes_no_loss(tower_config, tmp_path):
   assert list(remat.values()) == pytest.approx(list(plain.values()), rel=1e-5)
 
 
+@pytest.mark.slow  # a training
 def test_written_towers_are_what_was_trained(tower_config, tmp_path):
   folder = tiny_tower.make(tmp_path / "tower")
   config = fine_tuned(tiny_tower.use(tower_config, folder))

@@ -33,6 +33,7 @@ def test_cosines_are_of_a_query_with_its_own_rows():
   np.testing.assert_allclose(found, np.tile([[-1.0, 0.6, 0.0], [0.0, 0.0, 0.0]], (150, 1)), atol=1e-7)
 
 
+@pytest.mark.slow  # a training
 def test_a_run_reports_both_orders_and_can_keep_the_best_by_the_second(config, tmp_path):
   config.eval.rerank, config.best_metric, config.num_train_steps = 3, "rerank/R@1", 1
   train(config, tmp_path)

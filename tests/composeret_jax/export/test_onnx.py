@@ -55,6 +55,7 @@ def check_equals_bundle(folder, bundle, num):
       np.testing.assert_allclose(array, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow  # an export, traced again
 @pytest.mark.parametrize("model", [slow("compose_ae"), "tirg", slow("tirg_last_conv")])
 def test_it_answers_as_the_bundle_does(config, tmp_path, model):
   fields = models.get_config(model)

@@ -45,6 +45,7 @@ def test_features_and_head_are_the_whole_encoder(frozen, tmp_path):
   np.testing.assert_allclose(run.model.encode_images(jnp.asarray(features)), whole(jnp.asarray(pixels)), rtol=1e-5)
 
 
+@pytest.mark.slow  # a training
 def test_it_trains_and_keeps_no_trunk_in_its_state(frozen, tmp_path):
   train(frozen, tmp_path / "run")
   state = newest_state(open_run(frozen, tmp_path / "run"))

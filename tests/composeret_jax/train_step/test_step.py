@@ -211,6 +211,7 @@ def test_a_poisoned_batch_is_skipped_and_counted(with_poison, config, kind, num_
   assert np.mean(jax.tree.leaves(moved)) > 0.9
 
 
+@pytest.mark.slow  # compiles several steps
 @pytest.mark.parametrize("kind", ["jit", slow("pmap")])
 def test_the_evaluated_statistics_are_an_average_like_the_parameters(config, kind):
   config.ema_decay = 0.75

@@ -148,6 +148,7 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(decoding, tmp
   assert_gone(decoding)
 
 
+@pytest.mark.slow  # a run in a process of its own
 def test_the_workers_of_a_killed_run_leave(decoding, tmp_path):
   wait_for_steps(tmp_path / "run", decoding)
   decoding.kill()
@@ -181,6 +182,7 @@ def test_two_processes_stop_at_one_step_and_go_on(raw_mit_states, prepared, tmp_
   assert losses(tmp_path / "run") == losses(tmp_path / "whole")
 
 
+@pytest.mark.slow  # runs in processes of their own
 def test_a_second_run_in_a_workdir_is_refused(raw_mit_states, prepared, tmp_path):
   arguments = command(raw_mit_states, prepared, *LONG, workdir=tmp_path / "run")
   process = start(arguments)

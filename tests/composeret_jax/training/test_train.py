@@ -147,6 +147,7 @@ def test_no_steps_evaluate_and_save_the_model_as_it_is_built(config, tmp_path, c
   assert load(tmp_path / "bundle").info["metrics"]["R@1"] == evaluation["eval/R@1"]
 
 
+@pytest.mark.slow  # two trainings
 def test_training_goes_on_from_no_steps(finished, config, tmp_path):
   config.num_train_steps = 0
   train(config, tmp_path)
@@ -198,6 +199,7 @@ def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(config, tmp_pa
     train(config, tmp_path)
 
 
+@pytest.mark.slow  # a training
 def test_a_diverging_run_that_skips_stops_after_so_many_steps(config, tmp_path, capsys):
   config.learning_rate = 1e20
   config.checkpoint_every_steps = 1
@@ -218,6 +220,7 @@ def test_features_that_are_not_finite_are_not_evaluated(finished, config):
     run.evaluator(state.variables._replace(params=params))
 
 
+@pytest.mark.slow  # two trainings
 def test_a_call_of_steps_that_does_not_meet_the_checkpoint_is_refused(config, tmp_path):
   config.num_train_steps = 4
   train(config, tmp_path)
@@ -238,6 +241,7 @@ def damaged(config, tmp_path):
   return tmp_path
 
 
+@pytest.mark.slow  # several trainings
 def test_a_damaged_checkpoint_is_said_and_the_one_before_goes_on_to_the_bit(finished, config, damaged, capsys):
   train(config, damaged)
   said = capsys.readouterr().err

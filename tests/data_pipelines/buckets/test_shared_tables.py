@@ -56,6 +56,7 @@ def test_tables_are_prepared_once_and_fetched_elsewhere(
   assert "Fetching" not in capsys.readouterr().err  # of raw files nothing
 
 
+@pytest.mark.slow  # prepares in processes of their own
 def test_tables_that_were_not_put_there_whole_are_put_there_again(raw, bucket, machine):
   machine("first")
   shared = path_or_address(f"{bucket}/prepared", "config.data.prepared_dir")

@@ -52,6 +52,7 @@ def test_catalogues_and_shapes_are_split_by_unicode_and_published_data_as_publis
   }
 
 
+@pytest.mark.slow  # draws all shapes
 def test_the_embedded_datas_texts_are_split_alike_by_both():
   texts = [text for changes in all_changes().values() for _, text, _ in changes]
   assert list(map(ascii_words, texts)) == list(map(unicode_words, texts))
