@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 import ml_collections
 import optax
 
@@ -17,7 +17,7 @@ from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.models.variables import Variables
 from composeret_jax.train_step.augment import augment
-from composeret_jax.train_step.hard_negatives import joined, no_negatives
+from composeret_jax.train_step.hard_negatives import HardNegatives, joined, no_negatives
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import (
   encode_batch,
@@ -116,6 +116,25 @@ def make_train_step(
   return train_step
 
 
+def _mined_and_given(
+  model: RetrievalModel,
+  table: Mapping[str, Array],
+  batch: Mapping[str, Array],
+  images: Any,
+  augmented: Callable,
+  key: PRNGKeyArray,
+  rows: Int[Array, " rows"],
+) -> list[HardNegatives]:
+  """The negatives that `table` and the batch name, encoded; `rows` are the batch's numbers in the global batch."""
+  negatives = []
+  if table:
+    negatives.append(encode_negatives(model, table, batch["target"], images, augmented, RowKeys(key, rows)))
+  if "negative" in batch:
+    own_keys = RowKeys(jax.random.fold_in(key, GIVEN), rows)
+    negatives.append(encode_given_negatives(model, batch, images, augmented, own_keys))
+  return negatives
+
+
 def _make_loss(
   model: RetrievalModel, config: ml_collections.ConfigDict, parallel: Parallel | None
 ) -> Callable[..., tuple[Float[Array, ""], tuple[Losses, Mapping[str, Any]]]]:
@@ -140,13 +159,7 @@ def _make_loss(
     def encode(batch_stats, rows, batch):
       trained = in_training(params, batch_stats, frozen)
       features = encode_batch(trained, batch, images, augmented, RowKeys(text_key, rows))
-      negatives = []
-      if table:
-        own_keys = RowKeys(loss_key, rows)
-        negatives.append(encode_negatives(trained, table, batch["target"], images, augmented, own_keys))
-      if "negative" in batch:
-        own_keys = RowKeys(jax.random.fold_in(loss_key, GIVEN), rows)
-        negatives.append(encode_given_negatives(trained, batch, images, augmented, own_keys))
+      negatives = _mined_and_given(trained, table, batch, images, augmented, loss_key, rows)
       return nnx.as_pure(nnx.state(trained, nnx.BatchStat)), (features, negatives)
 
     batch_stats, (features, negatives) = in_microbatches(
