@@ -8,6 +8,7 @@ published weights.
 import ml_collections
 
 from configs import catalogue, circo, cirr, coco_objects, fashion_iq, genecis, imagenet_domains, lasco, models
+from configs.size_and_dataset import parse
 
 TOWERS = {"base": "BAAI/BGE-VL-base", "large": "BAAI/BGE-VL-large"}
 
@@ -26,10 +27,7 @@ DATASETS = {
 
 def get_config(size_and_dataset: str = "base,circo") -> ml_collections.ConfigDict:
   """The texts come from the published evaluation, where it has some. Steps, batch size and rates are ours."""
-  size, _, dataset = size_and_dataset.partition(",")
-  if size not in TOWERS or dataset not in DATASETS:
-    expected = f"{' or '.join(TOWERS)}, a comma, and one of {', '.join(DATASETS)}"
-    raise ValueError(f"no configuration is called {size_and_dataset!r}; expected {expected}")
+  size, dataset = parse(size_and_dataset, TOWERS, DATASETS)
   config = DATASETS[dataset].get_config("sum")
   models.towers(config.model, TOWERS[size], train=config.num_train_steps > 0)
   config.model.radius = 7.07  # its square, the inverse temperature, is about 50

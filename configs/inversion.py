@@ -45,15 +45,6 @@ PUBLISHED = {
 }
 
 
-def parse(size_and_dataset: str, datasets: list[str]) -> tuple[str, str]:
-  """The size of the towers and the data set of "large,cirr"; raises ValueError for others."""
-  size, _, dataset = size_and_dataset.partition(",")
-  if size not in TOWERS or dataset not in datasets:
-    expected = f"{' or '.join(TOWERS)}, a comma, and one of {', '.join(datasets)}"
-    raise ValueError(f"no configuration is called {size_and_dataset!r}; expected {expected}")
-  return size, dataset
-
-
 def evaluated(composer: str, size: str, dataset: str) -> ml_collections.ConfigDict:
   """A data set with images, to evaluate on what was trained or imported; the texts are the published ones."""
   config = EVALUATED[dataset].get_config("zero_shot")

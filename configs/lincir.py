@@ -7,11 +7,12 @@
 import ml_collections
 
 from configs import inversion
+from configs.size_and_dataset import parse
 
 
 def get_config(size_and_dataset: str = "large,captions") -> ml_collections.ConfigDict:
   """The published loss, rates and batch size."""
-  size, dataset = inversion.parse(size_and_dataset, ["captions", *inversion.EVALUATED])
+  size, dataset = parse(size_and_dataset, inversion.TOWERS, ["captions", *inversion.EVALUATED])
   if dataset != "captions":
     return inversion.evaluated("lincir", size, dataset)
   config = inversion.trained("lincir", size, "captions")

@@ -7,6 +7,7 @@ CLIP's folder or hub repository is needed in both: it has the tokenizer.
 import ml_collections
 
 from configs import catalogue, circo, cirr, coco_objects, fashion_iq, genecis, imagenet_domains, lasco, models
+from configs.size_and_dataset import parse
 
 CLIP = {"base": "openai/clip-vit-base-patch16", "large": "openai/clip-vit-large-patch14"}
 
@@ -28,10 +29,7 @@ WITH_TEXTS = ("fashion_iq", "circo", "imagenet_domains")  # the published progra
 
 def get_config(size_and_dataset: str = "base,fashion_iq") -> ml_collections.ConfigDict:
   """The published rates and texts; batch size and steps are for one device of 80 GB."""
-  size, _, dataset = size_and_dataset.partition(",")
-  if size not in CLIP or dataset not in DATASETS:
-    expected = f"{' or '.join(CLIP)}, a comma, and one of {', '.join(DATASETS)}"
-    raise ValueError(f"no configuration is called {size_and_dataset!r}; expected {expected}")
+  size, dataset = parse(size_and_dataset, CLIP, DATASETS)
   config = DATASETS[dataset].get_config("magic_lens")
   models.towers(config.model, CLIP[size], train=True)
   config.model.composer_options.num_heads = {"base": 8, "large": 16}[size]

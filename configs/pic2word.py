@@ -7,11 +7,12 @@
 import ml_collections
 
 from configs import inversion
+from configs.size_and_dataset import parse
 
 
 def get_config(size_and_dataset: str = "large,images") -> ml_collections.ConfigDict:
   """The published loss and rates; the batch size is ours."""
-  size, dataset = inversion.parse(size_and_dataset, ["images", *inversion.EVALUATED])
+  size, dataset = parse(size_and_dataset, inversion.TOWERS, ["images", *inversion.EVALUATED])
   if dataset != "images":
     return inversion.evaluated("pic2word", size, dataset)
   config = inversion.trained("pic2word", size, "images")
