@@ -135,6 +135,13 @@ FEATURES = {
 SUBMISSION = "submission"
 
 
+class _InfoOfOwnFiles(tfds.core.DatasetInfo):
+  """Facts about a table, which TFDS' bucket does not have: each look there leaves a folder among the temporary files."""
+
+  def initialize_from_bucket(self) -> None:
+    """Does nothing."""
+
+
 class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
   """A data set as three tables, each a builder configuration: `images`, `labels` (same rows) and `queries`.
 
@@ -281,7 +288,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
   def _info(self) -> tfds.core.DatasetInfo:
     features = tfds.features.FeaturesDict(self.columns())
-    return tfds.core.DatasetInfo(
+    return _InfoOfOwnFiles(
       builder=self,
       features=features,
       disable_shuffling=True,

@@ -1,6 +1,7 @@
 """Preparing a data set: several runs that start at once do it once."""
 
 from concurrent.futures import ThreadPoolExecutor
+import tempfile
 import time
 
 import pytest
@@ -23,6 +24,14 @@ def test_runs_that_start_at_once_prepare_once(tmp_path, raw_mit_states, monkeypa
     opened = list(runs.map(lambda _: prepare.open_tables("mit_states", str(raw_mit_states), str(tmp_path)), range(3)))
   assert sorted(prepared) == ["images", "labels", "queries"]
   assert len({tables["images"].info.splits["train"].num_examples for tables in opened}) == 1
+
+
+def test_nothing_stays_in_the_folder_of_temporary_files(tmp_path, raw_mit_states, monkeypatch):
+  (tmp_path / "temporary").mkdir()
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+  for _ in range(2):  # the first prepares, the second reads
+    prepare.open_tables("mit_states", str(raw_mit_states), str(tmp_path / "prepared"))
+  assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_the_fingerprint_sees_linked_folders_and_no_litter(tmp_path):
