@@ -136,7 +136,7 @@ SUBMISSION = "submission"
 
 
 class _InfoOfOwnFiles(tfds.core.DatasetInfo):
-  """Facts about a table, which TFDS' bucket does not have: each look there leaves a folder among the temporary files."""
+  """Facts about a table, which TFDS' bucket does not have: each look there leaves a temporary folder."""
 
   def initialize_from_bucket(self) -> None:
     """Does nothing."""
