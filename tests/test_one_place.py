@@ -22,8 +22,9 @@ from composeret_jax.train_step import losses
 from composeret_jax.training.config.check import check_config
 from composeret_jax.training.train import train
 from configs import base, models
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
 from data_pipelines.datasets.prepare import BUILDERS, PROTOCOLS
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.field_rules import POSITIVE, whole_number
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from data_pipelines.datasets.annotations import check_text, excerpt
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
 from data_pipelines.samplers import ModificationSampler

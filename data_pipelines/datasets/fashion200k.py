@@ -7,8 +7,9 @@ import pathlib
 from typing import Any, ClassVar
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, numbered_lines
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
 from data_pipelines.datasets.sibling_queries import sibling_queries
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.folders import is_litter
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol

@@ -7,7 +7,8 @@ import sys
 from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json
-from data_pipelines.datasets.builder import Image, named, Query, TableBuilder
+from data_pipelines.datasets.builder import named, TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.field_rules import boolean, one_of, several
 from data_pipelines.folders import list_files, normal_name
 from data_pipelines.input_error import InputError

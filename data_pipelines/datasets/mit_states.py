@@ -7,7 +7,8 @@ import sys
 from typing import Any, ClassVar
 
 from data_pipelines.datasets.annotations import excerpt
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.folders import list_files, normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol

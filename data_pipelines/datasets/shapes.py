@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query
 
 SEED = 2019
 

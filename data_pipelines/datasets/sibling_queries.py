@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from data_pipelines.datasets.builder import Image, Query
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.texts.drawn_names import number_of
 from data_pipelines.texts.labels import families, replacement_text
 

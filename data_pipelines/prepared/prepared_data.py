@@ -7,7 +7,8 @@ import sys
 
 import numpy as np
 
-from data_pipelines.datasets.builder import EncodedImages, EncodedTexts, Query, read_columns, TableBuilder
+from data_pipelines.datasets.builder import EncodedImages, EncodedTexts, read_columns, TableBuilder
+from data_pipelines.datasets.tables.rows import Query
 from data_pipelines.folders import normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.tables import ImageTable, QueryTable

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, NamedTuple
 from data_pipelines.datasets.alone.images import PROTOCOLS
 from data_pipelines.datasets.alone.keywords import cleaned, keywords, masked, tagged
 from data_pipelines.datasets.annotations import check_text, numbered_lines
-from data_pipelines.datasets.builder import FEATURES, Image, Query, TableBuilder
+from data_pipelines.datasets.builder import FEATURES, TableBuilder
 from data_pipelines.datasets.catalogue.hub_rows import FIELDS, read_hub_rows
 from data_pipelines.datasets.catalogue.row_files import Columns, read_rows, Row
 from data_pipelines.datasets.catalogue.rows import BETWEEN_NAMES, is_hub, source_fingerprint
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.field_rules import SHARE, text
 from data_pipelines.input_error import InputError
 from data_pipelines.paths import local_path

@@ -6,7 +6,8 @@ import pathlib
 import sys
 from typing import Any, ClassVar
 
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.field_rules import SHARE, text
 from data_pipelines.folders import list_files, Listing
 from data_pipelines.input_error import InputError

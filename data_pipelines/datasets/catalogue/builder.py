@@ -6,10 +6,11 @@ import pathlib
 import sys
 from typing import Any, ClassVar
 
-from data_pipelines.datasets.builder import Image, NAMES, Query, TableBuilder
+from data_pipelines.datasets.builder import NAMES, TableBuilder
 from data_pipelines.datasets.catalogue.content import Content, read_content
 from data_pipelines.datasets.catalogue.rows import is_hub, source_fingerprint
 from data_pipelines.datasets.sibling_queries import sibling_queries
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.field_rules import boolean, only, SHARE, text, Together, whole_number
 from data_pipelines.input_error import InputError
 from data_pipelines.samplers import CaptionSampler

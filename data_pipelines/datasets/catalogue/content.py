@@ -5,9 +5,9 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from data_pipelines.datasets.builder import Image, Query
 from data_pipelines.datasets.catalogue.rows import Example, read_captions, read_triplets, Source, SPLITS
 from data_pipelines.datasets.sibling_queries import sibling_queries
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.folders import list_files, Listing
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import SUFFIXES

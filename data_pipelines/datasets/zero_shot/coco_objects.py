@@ -7,7 +7,8 @@ import pathlib
 from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_text
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.datasets.zero_shot.crops import encoded_region
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import gallery_without_references, Protocol, REFERENCE

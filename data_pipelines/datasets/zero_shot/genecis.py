@@ -7,8 +7,9 @@ import pathlib
 from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_text, excerpt, read_json
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
 from data_pipelines.datasets.circo import LARGEST_ID
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.datasets.zero_shot.crops import Box, encoded_instance
 from data_pipelines.field_rules import one_of, several
 from data_pipelines.input_error import InputError

@@ -5,7 +5,8 @@ import pathlib
 from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, excerpt, numbered_lines
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.field_rules import one_of, several
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import gallery_without_references, Protocol, REFERENCE

@@ -6,7 +6,8 @@ import pathlib
 from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json
-from data_pipelines.datasets.builder import Image, Query, TableBuilder
+from data_pipelines.datasets.builder import TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.input_error import InputError
 
 TRIPLETS = {"train": "lasco_train.json", "test": "lasco_val.json"}

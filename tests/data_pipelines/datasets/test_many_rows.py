@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks.megapairs import image_name
 from configs import catalogue
-from data_pipelines.datasets.builder import Query
 from data_pipelines.datasets.catalogue.builder import Catalogue
 from data_pipelines.datasets.catalogue.content import read_content
 from data_pipelines.datasets.tables.kept_columns import keep_columns, read_kept_columns
+from data_pipelines.datasets.tables.rows import Query
 from data_pipelines.prepared.prepared_data import query_table
 from data_pipelines.samplers import ListedSampler
 
