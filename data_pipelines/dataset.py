@@ -10,9 +10,8 @@ import ml_collections
 import numpy as np
 
 from data_pipelines.datasets.beam import Beam
-from data_pipelines.datasets.builder import SUBMISSION
 from data_pipelines.datasets.prepare import BUILDERS, open_tables
-from data_pipelines.datasets.tables.rows import Image
+from data_pipelines.datasets.tables.rows import Image, SUBMISSION
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.bad_images import bad_images
 from data_pipelines.pixels.decode import DECODER_VERSION, Resizing

@@ -17,7 +17,7 @@ from composeret_jax.training.resume import trained_state
 from composeret_jax.training.run import open_trained_run
 from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.datasets.annotations import excerpt
-from data_pipelines.datasets.builder import SUBMISSION
+from data_pipelines.datasets.tables.rows import SUBMISSION
 from data_pipelines.input_error import InputError
 from data_pipelines.tables import QueryTable
 from data_pipelines.untrusted_json import parse_json

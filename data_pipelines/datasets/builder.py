@@ -12,7 +12,7 @@ import tqdm
 from data_pipelines.buckets.raw_files import RawFiles
 from data_pipelines.datasets.beam import beam_rows
 from data_pipelines.datasets.tables.kept_columns import FEWEST, keep_columns, kept_file, read_kept_columns
-from data_pipelines.datasets.tables.rows import check_images, check_queries, Image, Query
+from data_pipelines.datasets.tables.rows import check_images, check_queries, Image, Query, SUBMISSION
 from data_pipelines.field_rules import Rule, Together
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
@@ -37,10 +37,6 @@ FEATURES = {
     "subset": NAMES,
   },
 }
-
-
-# The queries whose answers only a test server knows.
-SUBMISSION = "submission"
 
 
 def named(folder: pathlib.Path | None) -> pathlib.Path:

@@ -6,8 +6,8 @@ import pathlib
 from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_text, excerpt, read_json
-from data_pipelines.datasets.builder import SUBMISSION, TableBuilder
-from data_pipelines.datasets.tables.rows import Image, Query
+from data_pipelines.datasets.builder import TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query, SUBMISSION
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol
 from data_pipelines.untrusted_json import is_count

@@ -7,8 +7,8 @@ import posixpath
 from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.datasets.annotations import check_inside, check_text, excerpt, read_json
-from data_pipelines.datasets.builder import named, SUBMISSION, TableBuilder
-from data_pipelines.datasets.tables.rows import Image, Query
+from data_pipelines.datasets.builder import named, TableBuilder
+from data_pipelines.datasets.tables.rows import Image, Query, SUBMISSION
 from data_pipelines.field_rules import boolean
 from data_pipelines.input_error import InputError
 from data_pipelines.protocol import Protocol

@@ -10,7 +10,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines.datasets.annotations import excerpt
-from data_pipelines.datasets.builder import SUBMISSION
+from data_pipelines.datasets.tables.rows import SUBMISSION
 from data_pipelines.files import open_whole
 from data_pipelines.input_error import InputError
 from data_pipelines.prepared.prepared_data import PreparedData

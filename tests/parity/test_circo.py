@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from composeret_jax.export.submission import problems, SUBMISSIONS
-from data_pipelines.datasets.builder import SUBMISSION
 from data_pipelines.datasets.circo import Circo, IMAGE_INFO, IMAGES
 from data_pipelines.datasets.prepare import PROTOCOLS
+from data_pipelines.datasets.tables.rows import SUBMISSION
 from data_pipelines.tables import QueryTable
 from tests.fakes.rankings import counted
 from tests.parity import archives

@@ -9,9 +9,9 @@ import pytest
 from composeret_jax.training.train import train
 from configs import circo, fashion_iq
 from data_pipelines.dataset import open_dataset
-from data_pipelines.datasets.builder import SUBMISSION
 from data_pipelines.datasets.circo import IMAGE_INFO, IMAGES
 from data_pipelines.datasets.fashion_iq import FashionIQ
+from data_pipelines.datasets.tables.rows import SUBMISSION
 from tests.fakes import tiny, tiny_datasets
 from tests.parity import archives
 
