@@ -118,3 +118,4 @@ FRACTION = number(lambda value: 0 <= value < 1, "at least 0 and below 1")
 
 
 SHARE = number(lambda value: 0 < value <= 1, "above 0 and at most 1")
+SHARE_OR_NONE = number(lambda value: 0 <= value <= 1, "from 0 to 1")

@@ -10,10 +10,13 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|\s)(composeret|\S*launch\.py)\s+(?=[\w-])(.*)")
 
 
-def commands(document: pathlib.Path) -> list[tuple[str, list[str]]]:
-  """(mode, its arguments) for each command in the blocks of a document, in their order."""
+def commands(document: pathlib.Path, heading: str = "") -> list[tuple[str, list[str]]]:
+  """(mode, its arguments) for each command in the blocks of a document, or of one section, in their order."""
   found = []
-  for language, block in BLOCK.findall(document.read_text(encoding="utf-8")):
+  text = document.read_text(encoding="utf-8")
+  if heading:
+    text = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+  for language, block in BLOCK.findall(text):
     if language in ("", "bash", "sh", "console"):
       for line in re.sub(r"\\\n\s*", " ", block).splitlines():
         if match := COMMAND.search(line):

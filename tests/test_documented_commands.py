@@ -2,6 +2,8 @@
 
 import contextlib
 import importlib.util
+import itertools
+import json
 import os
 import pathlib
 import re
@@ -16,6 +18,7 @@ from composeret_jax.command.config_files import load_config
 from composeret_jax.command.modes import MODES
 from tests.documented_commands import BLOCK, commands, DOCUMENTS, ROOT
 from tests.fakes import tiny, tiny_datasets
+from tests.fakes.served import ask
 
 OTHERS = {"configs", "config", "version", "--help", "MODE", "COMMAND"}
 PLACEHOLDER = re.compile(r"[A-Z]{3,}|\.\.\.|\$|<")
@@ -81,21 +84,37 @@ def desk(tmp_path, monkeypatch):
 
 def run(mode: str, arguments: list[str]) -> None:
   """Runs a command of a document, trainings for few steps; a server until it answers."""
+  if mode == "serve":
+    with served(arguments):
+      return
   arguments = [argument.replace("/path/to/", "") for argument in arguments]
   describes_a_model = mode in ("train", "eval", "submit") and any(it.startswith("--config=") for it in arguments)
   tiny_run = (*(SHORT if mode == "train" else ()), *(TINY if describes_a_model else ()))
-  command = [sys.executable, "-m", "tests.fakes.composeret", mode, *arguments, *tiny_run]
-  environment = os.environ | {"PYTHONPATH": str(ROOT)}
-  if mode != "serve":
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, f"composeret {mode} {' '.join(arguments)}\n{done.stderr[-3000:]}"
-    return
+  done = subprocess.run(
+    program(mode, [*arguments, *tiny_run]), env=environment(), capture_output=True, text=True, timeout=1200
+  )
+  assert done.returncode == 0, f"composeret {mode} {' '.join(arguments)}\n{done.stderr[-3000:]}"
+
+
+def environment() -> dict[str, str]:
+  return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def program(mode: str, arguments: list[str]) -> list[str]:
+  return [sys.executable, "-m", "tests.fakes.composeret", mode, *arguments]
+
+
+@contextlib.contextmanager
+def served(arguments: list[str]):
+  """The address of the server that a command starts."""
   with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     port = probe.getsockname()[1]
-  with subprocess.Popen([*command, f"--port={port}"], env=environment, text=True, stdout=subprocess.PIPE) as server:
+  command = program("serve", [*arguments, f"--port={port}"])
+  with subprocess.Popen(command, env=environment(), text=True, stdout=subprocess.PIPE) as server:
     try:
       assert "Page: http://" in next(line for line in server.stdout if line.startswith("Page:"))
+      yield f"http://127.0.0.1:{port}"
     finally:
       server.send_signal(signal.SIGTERM)
       with contextlib.suppress(subprocess.TimeoutExpired):
@@ -131,3 +150,34 @@ def test_getting_started_runs(desk):
 @pytest.mark.slow  # three trainings
 def test_the_tutorial_of_training_runs(desk):
   assert run_all(ROOT / "docs" / "training.md") >= 7
+
+
+@pytest.mark.slow  # two trainings, two exports, two indexes and two servers
+def test_the_loop_from_use_to_a_better_model_runs(desk):
+  """People choose results and rate others; what the service wrote is trained on, exported, indexed and served."""
+  (desk / "pictures").rename(desk / "photos")
+  loop = commands(ROOT / "docs" / "searching.md", "From use to a better model")
+  assert [mode for mode, _ in loop] == ["serve", "train", "export", "index", "serve", "eval"]
+  pictures = [path.name for path in sorted((desk / "photos").iterdir())]
+  pairs = list(itertools.pairwise(pictures))
+  lines = [f"{reference},a warm coat,{target}" for reference, target in pairs]
+  (desk / "first.csv").write_text("\n".join(["reference,text,target", *lines]))
+  over = ["--config=catalogue:rotor", "--config.data.dir=photos", "--config.data.triplets=first.csv"]
+  run("train", [*over, "--config.data.test_share=0.3", "--workdir=runs/shop"])
+  run("export", ["--workdir=runs/shop", "--bundle=bundles/shop"])
+  run("index", ["--bundle=bundles/shop", "--index=indexes/shop", "--images=photos"])
+  with served(loop[0][1]) as address:
+    for reference, target in pairs:
+      query = {"image": reference, "texts": ["a warm"]}
+      found = [result["id"] for result in ask(address, "/v1/search", query)[2]["results"]]
+      (wrong,) = [id for id in found if id not in (target, reference)][:1]
+      for result, rating in ((wrong, -1), (target, "chosen")):
+        assert ask(address, "/v1/feedback", {"query": query, "result": result, "rating": rating})[0] == 204
+  assert all(len(json.loads(line)["negatives"]) == 1 for line in (desk / "chosen.jsonl").read_text().splitlines())
+  for mode, arguments in loop[1:4]:
+    run(mode, arguments)
+  (desk / "queries.csv").write_text("\n".join(["reference,text,target,split", *(f"{line},test" for line in lines)]))
+  run(*loop[5])
+  with served(loop[4][1]) as address:
+    found = ask(address, "/v1/search", {"image": pictures[0], "texts": ["a warm coat"]})[2]
+    assert (len(found["results"]), found["unknown_words"]) == (len(pictures) - 1, [])

@@ -68,6 +68,7 @@ def open_texts(
   batch_size: int,
   *,
   words: Sequence[str] | None = None,
+  first_words: Sequence[str] = (),
   kept_in: pathlib.Path | None = None,
   placeholder: str = "",
   are_captions: bool = False,
@@ -75,15 +76,17 @@ def open_texts(
   """The encoder that `encoder_config` (a run's `model.text_encoder`) names, for these texts.
 
   A frozen BERT or tower encodes them here, `batch_size` at a time, unless their features are in the folder `kept_in`.
-  `words` are those that an LSTM knows, where it was trained on other texts than `train_texts`. With a composer's
+  `words` are those that an LSTM knows, where it was trained on other texts than `train_texts`; otherwise it knows
+  `first_words` and the words of `train_texts`. With a composer's
   `placeholder` a frozen tower is part of the model and reads the tokens, as a word of each text is the image's.
   `are_captions` says that texts are of captions alone, which are read as LinCIR trains on them. Raises InputError when
   files cannot be used, and for texts without the placeholder.
   """
   if encoder_config.name == "lstm":
     splitter = encoder_config.words
-    vocabulary = _vocabulary(splitter, train_texts) if words is None else Vocabulary(tuple(words), splitter)
-    return _lstm(encoder_config, vocabulary, [*train_texts, *query_texts])
+    if words is None:
+      words = tuple(dict.fromkeys([*first_words, *_vocabulary(splitter, train_texts).words]))
+    return _lstm(encoder_config, Vocabulary(tuple(words), splitter), [*train_texts, *query_texts])
   texts = tuple(dict.fromkeys([*train_texts, *query_texts, ""]))  # a gallery's images may be composed with the last
   encoder, pieces, fingerprints = (_tower if encoder_config.name == "tower" else _bert)(encoder_config)
   if are_captions:

@@ -18,7 +18,13 @@ from composeret_jax.training.checkpoints import Checkpoints, MadeWith, newest_ma
 from composeret_jax.training.hard_negatives import NegativesMiner
 from composeret_jax.training.model import build_model, placeholder_of
 from composeret_jax.training.workdir.compiled_programs import keep_compiled_programs
-from composeret_jax.training.workdir.made_with import check_resumes, config_to_evaluate, kept_words, trained_with
+from composeret_jax.training.workdir.made_with import (
+  check_resumes,
+  config_to_evaluate,
+  kept_words,
+  trained_with,
+  words_of_start,
+)
 from composeret_jax.training.workdir.same_data import check_same_data
 from data_pipelines.dataset import Dataset, open_dataset
 from data_pipelines.paths import AnyPath, prepared_folder
@@ -117,7 +123,8 @@ def open_checked_data(
 ) -> Data:
   """Opens the data of `config`, which `check_config` accepts; prepares what is missing.
 
-  `split` says which queries are evaluated. `words` are those that an LSTM knows, by default the training texts'.
+  `split` says which queries are evaluated. `words` are those that an LSTM knows, by default the words of the run that
+  `config.init_from` names and the training texts'.
   `check` sees the data set before its pixels are prepared. Raises InputError for data or files of weights that cannot
   be used.
   """
@@ -135,6 +142,7 @@ def open_checked_data(
     [*dataset.queries.all_texts(), *(dataset.validation.queries.all_texts() if dataset.validation else ())],
     config.eval.batch_size,
     words=words,
+    first_words=words_of_start(config) if words is None else (),
     kept_in=prepared_folder(config.data.prepared_dir) / "text_features",
     placeholder=placeholder_of(config.model),
     are_captions=dataset.images_are_texts,

@@ -11,14 +11,12 @@ import numpy as np
 
 from composeret_jax.distributed import is_first
 from composeret_jax.models.retrieval_model import RetrievalModel
-from composeret_jax.training.checkpoints import AVERAGE, Checkpoints, DamagedCheckpointError, TO_READ
-from composeret_jax.training.workdir.chosen_step import chosen_step
+from composeret_jax.training.checkpoints import AVERAGE
+from composeret_jax.training.workdir.made_with import chosen_start, START_FIELD
 from composeret_jax.training.workdir.saved_arrays import saved_arrays
 from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.input_error import InputError
-from data_pipelines.paths import path_or_address
 
-FIELD, STEP_FIELD = "config.init_from", "config.init_from_step"
 NUM_SHOWN = 20
 EMBEDDING = "text_encoder.embedding"  # of an LSTM: row 0 is for unknown words, the others are its words
 
@@ -40,36 +38,26 @@ def start_from_another_run(
   `words` belong to the model's LSTM: words that both runs know keep their embeddings. Raises InputError when there
   is no such checkpoint, it is damaged, or nothing of it fits.
   """
-  there = _read(config.init_from, config.init_from_step)
+  there = _read(config)
   num_filled, notes = 0, list[str]()
   for kind, arrays in ((nnx.Param, there.params), (nnx.BatchStat, there.batch_stats)):
     num_filled += _fill(model, kind, dict(arrays), there.words, words, notes)
   if not num_filled:
-    raise InputError(f"{FIELD}={config.init_from}: {there.where} has no array that fits this model by name and shape")
+    named = f"{START_FIELD}={config.init_from}"
+    raise InputError(f"{named}: {there.where} has no array that fits this model by name and shape")
   if is_first():
     lines = [f"{num_filled:,} arrays start as those of {there.where}", *notes[:NUM_SHOWN]]
     lines += [f"and {len(notes) - NUM_SHOWN:,} more do not fit"] if len(notes) > NUM_SHOWN else []
     print("\n  ".join(lines), file=sys.stderr)
 
 
-def _read(workdir: str, step: str) -> StartingPoint:
-  folder = path_or_address(workdir, FIELD)
-  if not (folder / "checkpoints").is_dir():
-    raise InputError(f"{FIELD}={workdir} has no checkpoint")
-  with Checkpoints(folder, TO_READ, {}) as checkpoints:
-    steps = checkpoints.steps()
-    if not steps:
-      raise InputError(f"{FIELD}={workdir} has no checkpoint")
-    try:
-      number = chosen_step(checkpoints, step, STEP_FIELD) if step else steps[0]
-      checkpoints.check(number)
-      words = checkpoints.made_with(number).sources.get("words")
-    except DamagedCheckpointError as error:
-      raise InputError(f"{FIELD}: {error}. {STEP_FIELD} chooses another one") from error
-    where = checkpoints.path(number)
+def _read(config: ml_collections.ConfigDict) -> StartingPoint:
+  where, made_with = chosen_start(config)
   params = saved_arrays(where / "state", "optimizer_state.average.") or saved_arrays(where / "state", "params.")
   average = saved_arrays(where / AVERAGE, "") if (where / AVERAGE).exists() else {}
-  return StartingPoint(params, average or saved_arrays(where / "state", "batch_stats."), words, where)
+  return StartingPoint(
+    params, average or saved_arrays(where / "state", "batch_stats."), made_with.sources.get("words"), where
+  )
 
 
 def _fill(

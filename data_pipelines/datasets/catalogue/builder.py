@@ -11,7 +11,7 @@ from data_pipelines.datasets.catalogue.content import Content, read_content
 from data_pipelines.datasets.catalogue.rows import is_hub, source_fingerprint
 from data_pipelines.datasets.sibling_queries import sibling_queries
 from data_pipelines.datasets.tables.rows import Image, Query
-from data_pipelines.field_rules import boolean, only, SHARE, text, Together, whole_number
+from data_pipelines.field_rules import boolean, only, SHARE_OR_NONE, text, Together, whole_number
 from data_pipelines.input_error import InputError
 from data_pipelines.samplers import CaptionSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
@@ -35,7 +35,7 @@ class Catalogue(TableBuilder):
   OPTIONS: ClassVar = {
     "triplets": text,
     "captions": text,
-    "test_share": SHARE,
+    "test_share": SHARE_OR_NONE,
     "allow_missing_images": boolean,
     "negatives_per_query": whole_number(0),
   }

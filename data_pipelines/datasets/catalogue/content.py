@@ -69,10 +69,11 @@ def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Con
       content = _with_triplets(source, read, options["test_share"], folder, found)
     else:
       content = _with_captions(source, options["test_share"], folder, found)
-    if not content.queries["test"] and not content.missing:
+    trains_only = bool(options["triplets"]) and options["test_share"] == 0
+    if not content.queries["test"] and not content.missing and not trains_only:
       raise InputError(
-        f"{source}: no query to test on: rows need split test, a larger config.data.test_share, or captions that "
-        "differ in one word"
+        f"{source}: no query to test on: rows need split test, a larger config.data.test_share (or triplets 0, for "
+        "no test), or captions that differ in one word"
       )
   elif found:
     images = {"train": (), "test": [Image(name, name, path) for name, path in found.items()]}
@@ -85,13 +86,13 @@ def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Con
 
 
 def _with_triplets(source: str, read: Source, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:
-  """Labels are names. The gallery has all images but those that are only trained on."""
+  """Labels are names. The gallery has all images but those that are only trained on; without a test query, all."""
   examples, own_images = read
   found = _with_named({**found, **own_images}, folder, examples)
   split = split_triplets(examples, test_share)
   kept, missing, num_left_out = _answerable(split, found)
   trained, tested = (named_images(kept[name]) for name in SPLITS)
-  names = {"train": sorted(trained), "test": sorted(tested | (found.keys() - trained))}
+  names = {"train": sorted(trained), "test": sorted(tested | (found.keys() - trained) if tested else found)}
   images = {split: [Image(name, name, found[name]) for name in own] for split, own in names.items()}
   rows = {split: {name: row for row, name in enumerate(own)} for split, own in names.items()}
   queries = {

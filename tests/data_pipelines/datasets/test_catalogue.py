@@ -108,6 +108,16 @@ def test_no_image_of_a_test_query_is_trained_on():
   assert len(split_triplets(examples(), test_share=1.0)["test"]) == 400
 
 
+def test_without_a_test_share_all_triplets_are_trained_on(open_catalogue, tmp_path):
+  rows = without(tiny_datasets.catalogue_triplets(), "split")
+  file = write_csv(tmp_path / "rows.csv", rows)
+  data = open_catalogue(triplets=file, test_share=0.0)
+  assert len(data.train_triplets.texts()) == len(rows) and len(data.queries) == 0
+  assert len(data.gallery) == 10  # the folder
+  with pytest.raises(InputError, match="no query to test on"):
+    open_catalogue(captions=write_csv(tmp_path / "captions.csv", without(captions(), "split")), test_share=0.0)
+
+
 def test_a_row_stays_where_it_is_when_others_come():
   few, more = (split_triplets(examples(num), test_share=0.3)["test"] for num in (100, 200))
   assert more[: len(few)] == few

@@ -74,6 +74,7 @@ def test_words_keep_their_embeddings(other, tmp_path, capsys):
   run = open_run(config, tmp_path / "new")
   words = run.sources["words"]
   assert "dog" in words and "dog" not in there
+  assert "cat" in there and words[: len(there)] == there  # the new texts lack a word that the model knows
   own = np.asarray(run.model.text_encoder.embedding[...])
   now, then = newest_state(run).variables.params["text_encoder"]["embedding"], state.variables.params
   for row, word in enumerate(words, start=1):
