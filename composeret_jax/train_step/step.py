@@ -135,21 +135,23 @@ def _mined_and_given(
   return negatives
 
 
+def _in_training(graphdef: nnx.GraphDef, axis_name: str | None, *variables: Any) -> RetrievalModel:
+  """The model with these variables, in training; `axis_name` is what pmap calls the devices."""
+  # Without the copy batch norm would write its statistics into variables of an outer trace.
+  trained = nnx.merge(graphdef, *variables, copy=True)
+  trained.train()
+  trained.set_attributes(BatchNorm, axis_name=axis_name, raise_if_not_found=False)
+  return trained
+
+
 def _make_loss(
   model: RetrievalModel, config: ml_collections.ConfigDict, parallel: Parallel | None
 ) -> Callable[..., tuple[Float[Array, ""], tuple[Losses, Mapping[str, Any]]]]:
   """The function whose first argument's gradient a step takes: (total loss, (losses, statistics afterwards))."""
-  graphdef = nnx.graphdef(model)
   weights = config.model.loss_weights.to_dict()
   augmented = functools.partial(augment, config=config.augment)
   axis_name, num_shards = (parallel.axis_name, parallel.num_shards) if parallel else (None, 1)
-
-  def in_training(params, batch_stats, frozen):
-    # Without the copy batch norm would write its statistics into variables of an outer trace.
-    trained = nnx.merge(graphdef, params, batch_stats, frozen, copy=True)
-    trained.train()
-    trained.set_attributes(BatchNorm, axis_name=axis_name, raise_if_not_found=False)
-    return trained
+  in_training = functools.partial(_in_training, nnx.graphdef(model), axis_name)
 
   def loss_fn(params, batch_stats, frozen, table, batch, images, key):
     text_key, composer_key, loss_key = jax.random.split(key, 3)
