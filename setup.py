@@ -20,6 +20,9 @@ SERVE = [
 # An index in Milvus: its client, and Milvus Lite, which runs in the process.
 MILVUS = ["milvus-lite>=3.2", "pymilvus>=3.0"]
 
+# A tagger that finds keywords of captions; its pipelines are installed by `python -m spacy download`.
+LINCIR = ["spacy>=3.8"]
+
 # 8-bit copies of the features of an index in a folder.
 FAISS = ["faiss-cpu>=1.11"]
 
@@ -54,6 +57,7 @@ DEV = [
   *SERVE,
   *MILVUS,
   *FAISS,
+  *LINCIR,
   *DATASETS,
   *ONNX,
   *DOCS,
@@ -134,7 +138,7 @@ setup(
     "cloud": [*CLOUD, *S3],
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
-    "lincir": ["spacy>=3.8"],  # finds keywords of captions
+    "lincir": LINCIR,
     "torch": ["torch>=2.6"],  # reads the original programs' checkpoints, nothing else
     "serve": SERVE,
     "milvus": MILVUS,

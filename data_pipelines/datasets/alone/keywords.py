@@ -47,17 +47,20 @@ def tagged(captions: Iterable[str], tagger: str) -> Iterator[Tagged]:
   try:
     import spacy
   except ImportError as error:
-    raise InputError("config.data.tagger needs the package spacy: pip install 'composeret-jax[lincir]'") from error
+    raise InputError(
+      "config.data.tagger needs the package spacy: pip install 'composeret-jax[lincir]', or give the captions a column "
+      "keywords"
+    ) from error
   try:
     pipeline = spacy.load(tagger)
   except Exception as error:  # of a package that is not installed, of a folder that holds something else
     reason = str(error).partition("\n")[0][:200]
     raise InputError(
-      f"config.data.tagger is {tagger!r}, expected a pipeline of spaCy, as after `python -m spacy download "
-      f"en_core_web_sm` ({reason})"
+      f"config.data.tagger is {tagger!r}, expected a pipeline of spaCy: install one by `python -m spacy download "
+      f"en_core_web_sm`, name the folder of another, or give the captions a column keywords ({reason})"
     ) from error
   for document in pipeline.pipe(captions, batch_size=1_000):
     words = [(token.text, token.pos_) for token in document]
     if words and not any(tag for _, tag in words):
-      raise InputError(f"config.data.tagger is {tagger!r}, which gives no part-of-speech tags")
+      raise InputError(f"config.data.tagger is {tagger!r}, whose words have no universal part-of-speech tags")
     yield words

@@ -91,19 +91,55 @@ def test_a_taggers_keywords_are_replaced(tmp_path):
     list(tagged(["a hat"], "other"))
 
 
-def test_a_real_pipeline_tags(tmp_path):
+@pytest.fixture(scope="module")
+def trained_tagger(tmp_path_factory):
+  """A folder with a pipeline of spaCy that was trained on three captions."""
   spacy = pytest.importorskip("spacy", reason="captions are tagged by the optional extra lincir")
+  from spacy.training import Example
+
+  lines = {
+    "a red hat on the table 7": "DET ADJ NOUN ADP DET NOUN NUM",
+    "two dogs run in the old park 2": "NUM NOUN VERB ADP DET ADJ NOUN NUM",
+    "she paints": "PRON VERB",
+  }
   pipeline = spacy.blank("en")
-  rules = pipeline.add_pipe("attribute_ruler")
-  rules.add([[{"LOWER": "hat"}]], {"POS": "NOUN"})
-  pipeline.to_disk(tmp_path / "pipeline")
-  assert list(tagged(["a hat, here", ""], str(tmp_path / "pipeline"))) == [
-    [("a", ""), ("hat", "NOUN"), (",", ""), ("here", "")],
-    [],
+  pipeline.add_pipe("morphologizer")  # gives universal tags
+  examples = [
+    Example.from_dict(pipeline.make_doc(line), {"words": line.split(), "pos": tags.split()})
+    for line, tags in lines.items()
   ]
-  spacy.blank("en").to_disk(tmp_path / "nothing")
-  with pytest.raises(InputError, match="gives no part-of-speech tags"):
-    list(tagged(["a hat"], str(tmp_path / "nothing")))
+  optimizer = pipeline.initialize(lambda: examples)
+  for _ in range(30):
+    pipeline.update(examples, sgd=optimizer)
+  folder = tmp_path_factory.mktemp("pipeline")
+  pipeline.to_disk(folder)
+  return folder
+
+
+def test_a_real_pipelines_keywords_are_replaced(trained_tagger, tmp_path):
+  captions = [f"A Red hat on the table {i}" for i in range(10)] + [
+    f"two dogs run in the old park {i}" for i in range(10)
+  ]
+  (tmp_path / "captions.txt").write_text("\n".join(captions))
+  dataset = opened(lincir.get_config(), tmp_path, captions=str(tmp_path / "captions.txt"), tagger=str(trained_tagger))
+  texts = texts_of(dataset)
+  assert len(texts) == 20
+  assert {text.rpartition(" ")[0] for text in texts.values()} == {"$ on $", "two $ run in $"}
+
+
+def test_a_pipeline_without_tags_is_refused(tmp_path):
+  spacy = pytest.importorskip("spacy", reason="captions are tagged by the optional extra lincir")
+  spacy.blank("en").to_disk(tmp_path)
+  with pytest.raises(InputError, match="whose words have no universal part-of-speech tags"):
+    list(tagged(["", "a hat"], str(tmp_path)))
+
+
+def test_a_pipeline_that_is_not_installed_is_named():
+  pytest.importorskip("spacy", reason="captions are tagged by the optional extra lincir")
+  with pytest.raises(
+    InputError, match=r"is 'no_such_pipeline', .*spacy download en_core_web_sm.*column keywords.*E050"
+  ):
+    list(tagged(["a hat"], "no_such_pipeline"))
 
 
 def test_without_spacy_the_message_says_what_to_install(monkeypatch):
