@@ -4,7 +4,6 @@ from collections.abc import Sequence
 import os
 
 import ml_collections
-import numpy as np
 
 from composeret_jax.distributed import is_first
 from composeret_jax.evaluation.evaluator import Evaluator
@@ -12,6 +11,7 @@ from composeret_jax.evaluation.report import show_evaluation
 from composeret_jax.export.bundle_files import Content, write_bundle
 from composeret_jax.export.bundle_place import check_replaceable, placed
 from composeret_jax.export.onnx import check_installed
+from composeret_jax.export.sample_queries import sample_queries
 from composeret_jax.export.serving_model import serving_model, serving_texts, typed_templates
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.state import evaluated_variables, TrainState
@@ -25,10 +25,6 @@ NUM_EXAMPLES = 6
 
 
 LONGEST_EXAMPLE = 60  # characters
-
-
-# Queries that ONNX files are checked on.
-NUM_SAMPLES = 8
 
 
 def export(
@@ -103,10 +99,3 @@ def example_texts(texts: Sequence[str]) -> list[str]:
   """A few of the distinct short ones, spread over all of them: what a page offers to try."""
   short = [text for text in dict.fromkeys(texts) if len(text) <= LONGEST_EXAMPLE]
   return short[:: max(1, len(short) // NUM_EXAMPLES)][:NUM_EXAMPLES]
-
-
-def sample_queries(data: Data, reader: TokenReader) -> tuple[np.ndarray, np.ndarray]:
-  """The references' pixels and the tokens of the first NUM_SAMPLES of the evaluation's queries."""
-  queries = data.dataset.queries
-  references = np.asarray(queries.references[:NUM_SAMPLES])
-  return data.dataset.gallery_pixels[references], reader.tokens.encode(queries.texts[:NUM_SAMPLES])

@@ -12,9 +12,9 @@ from composeret_jax.export.bundle import export
 from composeret_jax.export.onnx import evaluated
 from composeret_jax.serving.bundle import layout, load
 from composeret_jax.training.train import train
-from configs import models
+from configs import lincir, models
 from data_pipelines.input_error import InputError
-from tests.fakes import tiny_bert
+from tests.fakes import tiny, tiny_bert, tiny_tower
 from tests.fakes.slow import slow
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -39,7 +39,7 @@ def check_equals_bundle(folder, bundle, num):
   """Rows and text lengths that the export did not check."""
   pixels = np.random.default_rng(0).integers(0, 256, (num, 16, 16, 3)).astype(np.uint8)
   texts = [TEXTS[i % 3] for i in range(num)]
-  tokens = bundle._tokens(texts)
+  tokens = bundle._tokens(texts, *bundle.info.get("text_templates", ()))  # no test here has several
   encoded = bundle.encode_with_norms(pixels)
   pairs = [
     (answers(folder, "encode_gallery", pixels=pixels), encoded),
@@ -76,6 +76,27 @@ def test_bert(config, tmp_path):
   bert = tiny_bert.make(tmp_path / "bert")
   config.model.text_encoder.update(name="bert", path=str(bert), fine_tune=True)
   check_equals_bundle(tmp_path / "bundle", exported(config, tmp_path), 3)
+
+
+@pytest.mark.slow  # towers, whose programs are larger
+def test_words_of_images_over_frozen_towers(config, tmp_path):
+  config.model = models.inversion("pic2word", str(tiny_tower.make(tmp_path / "towers")))
+  config.data.interpolation, config.text_template, config.num_train_steps = "bicubic", "* is {caption}", 0
+  train(config, tmp_path / "run")
+  export(config, tmp_path / "run", tmp_path / "bundle", onnx=True)
+  check_equals_bundle(tmp_path / "bundle", load(tmp_path / "bundle"), 3)
+
+
+@pytest.mark.slow  # towers, whose programs are larger
+def test_captions_alone_have_no_images_to_check_on(tmp_path):
+  config = tiny_tower.use(lincir.get_config("base,captions"), tiny_tower.make(tmp_path / "towers"))
+  captions = tmp_path / "captions.jsonl"
+  captions.write_text("".join(f'{{"caption": "{noun} is dark", "keywords": ["{noun}"]}}\n' for noun in tiny.NOUNS))
+  config.data.update(captions=str(captions), prepared_dir=str(tmp_path / "prepared"), num_workers=0, test_share=0.4)
+  config.update(num_train_steps=0, num_warmup_steps=0)
+  train(config, tmp_path / "run")
+  export(config, tmp_path / "run", tmp_path / "bundle", onnx=True)
+  check_equals_bundle(tmp_path / "bundle", load(tmp_path / "bundle"), 3)
 
 
 def test_an_operation_that_cannot_be_converted_is_named():
