@@ -15,6 +15,7 @@ from composeret_jax.models.composers.composer import Composer
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.layers.linear import ToWidth
 from data_pipelines.field_rules import whole_number
+from data_pipelines.input_error import InputError
 
 LOGIT_CAP = 50.0
 
@@ -35,9 +36,12 @@ class MagicLens(Composer):
   options: ClassVar = {"num_layers": whole_number(1), "num_heads": whole_number(1)}
 
   def __init__(self, image_dim: int, text_dim: int, *, num_layers: int = 4, num_heads: int = 8, rngs: nnx.Rngs):
-    """Raises ValueError where the heads cannot have equal parts of `image_dim`."""
+    """Raises InputError where the heads cannot have equal parts of `image_dim`."""
     if image_dim % num_heads:
-      raise ValueError(f"image_dim is {image_dim}, expected a multiple of num_heads = {num_heads}")
+      raise InputError(
+        f"features of images have {image_dim} numbers, expected a multiple of "
+        f"config.model.composer_options.num_heads = {num_heads}"
+      )
     self.to_image_width = ToWidth(text_dim, image_dim, rngs=rngs)
     self.layers = nnx.List([FusionLayer(image_dim, num_heads, rngs=rngs) for _ in range(num_layers)])
     self.pool = AttentionPooler(image_dim, num_heads, rngs=rngs)

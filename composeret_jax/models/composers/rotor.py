@@ -23,6 +23,7 @@ from composeret_jax.models.composers.composer import Composer
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.models.layers.linear import linear, Mlp
 from data_pipelines.field_rules import boolean
+from data_pipelines.input_error import InputError
 
 
 class Rotor(Composer):
@@ -46,9 +47,9 @@ class Rotor(Composer):
     scales_image: bool = True,
     rngs: nnx.Rngs,
   ):
-    """Raises ValueError for an odd `image_dim`, which is no number of complex numbers."""
+    """Raises InputError for an odd `image_dim`, which is no number of complex numbers."""
     if expected := self.expected_image_dim(image_dim):
-      raise ValueError(f"image_dim is {image_dim}, expected {expected}")
+      raise InputError(f"features of images have {image_dim} numbers, expected {expected}")
     self.angle = TanhMlp(text_dim, image_dim, image_dim // 2, rngs=rngs) if rotates else None
     self.shift = TanhMlp(text_dim, image_dim, image_dim, rngs=rngs) if shifts else None
     self.gate = linear(image_dim + text_dim, image_dim, rngs=rngs) if gates else None

@@ -15,6 +15,7 @@ from composeret_jax.models.composers.tirg import TirgLastConv
 from composeret_jax.models.layers.batch_statistics import EPSILON
 from composeret_jax.models.layers.dropout import Dropout, RowKeys
 from composeret_jax.models.retrieval_model import RetrievalModel
+from data_pipelines.input_error import InputError
 
 BATCH, IMAGE_DIM = 5, 12
 TEXT_DIMS = (12, 7, 20)
@@ -179,6 +180,11 @@ def test_every_composer_takes_a_text_of_any_width(name, text_dim):
   if "text_reconstruction" in composer.losses:
     assert composer.decode_image(composed, text).shape == shape
     assert composer.decode_text(composed).shape == text.shape
+
+
+def test_magic_lens_refuses_a_width_that_its_heads_cannot_share():
+  with pytest.raises(InputError, match=r"images have 12 numbers, expected a multiple of .*num_heads = 8"):
+    COMPOSERS["magic_lens"](IMAGE_DIM, IMAGE_DIM, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from composeret_jax.models.composers.rotor import normalised, Rotor, turn
 from composeret_jax.models.retrieval_model import RetrievalModel
 from composeret_jax.train_step.losses.batch_based_classification import batch_classification_loss
 from composeret_jax.train_step.objective import weighted_losses
+from data_pipelines.input_error import InputError
 
 BATCH, IMAGE_DIM, TEXT_DIM = 6, 16, 12
 NO_WEIGHTS = {"main": 0.0, "image_reconstruction": 0.0, "text_reconstruction": 0.0, "rotational_symmetry": 0.0}
@@ -144,5 +145,5 @@ def test_without_a_motion_nothing_changes(image, text):
 
 
 def test_an_odd_width_is_refused():
-  with pytest.raises(ValueError, match="image_dim is 15, expected an even number"):
+  with pytest.raises(InputError, match="features of images have 15 numbers, expected an even number"):
     Rotor(15, TEXT_DIM, rngs=nnx.Rngs(0))
