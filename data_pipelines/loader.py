@@ -22,7 +22,7 @@ from data_pipelines.pixels.source import PixelSource
 from data_pipelines.samplers import SiblingSampler
 from data_pipelines.tables import Triplet, TripletSampler
 from data_pipelines.texts.readers import TextReader
-from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
+from data_pipelines.worker_processes import ended_early, leave_with_parent, starting_deaf_to
 
 Batch = Mapping[str, np.ndarray]
 
@@ -212,10 +212,7 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator:
     ended = re.search(r"terminated unexpectedly with (exit code -?\d+)", str(error))
     if not ended:
       raise
-    raise InputError(
-      f"a process that loads images was ended ({ended[1]}; -9 is a kill, often as memory ran out). Set a smaller "
-      "config.data.num_workers (0 loads in this process) or config.batch_size"
-    ) from error
+    raise ended_early(f"{ended[1]}; -9 is a kill") from error
   finally:
     by_workers.close()
 

@@ -6,7 +6,7 @@ goes on where it stopped.
 """
 
 from collections.abc import Iterator, Sequence
-import concurrent.futures
+import concurrent.futures.process
 import dataclasses
 import functools
 import hashlib
@@ -27,7 +27,7 @@ from data_pipelines.locks import one_at_a_time
 from data_pipelines.pixels.decode import CENTRE, decode_image, DECODER_VERSION, Resizing
 from data_pipelines.pixels.reused_buffers import ReusedBuffers
 from data_pipelines.tables import ImageTable
-from data_pipelines.worker_processes import leave_with_parent, starting_deaf_to
+from data_pipelines.worker_processes import ended_early, leave_with_parent, starting_deaf_to
 
 CHUNK = 64  # images decoded and ticked off together
 MAX_CHECKED = 32  # chunks whose checksums are compared when a store is opened: at 224 pixels, 0.3 GB
@@ -166,15 +166,18 @@ def _decode_chunks(
     return
   # Not forked: this process may have threads, as JAX's.
   spawn = multiprocessing.get_context("spawn")
-  with concurrent.futures.ProcessPoolExecutor(num_workers, spawn, leave_with_parent) as pool:
-    running: set[concurrent.futures.Future] = set()
-    for chunk in chunks:
-      if len(running) > num_workers:
-        done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-        yield from (future.result() for future in done)
-      with starting_deaf_to(signal.SIGINT):  # not to SIGTERM, by which the pool ends them
-        running.add(pool.submit(_decode_chunk, *job(chunk)))
-    yield from (future.result() for future in concurrent.futures.as_completed(running))
+  try:
+    with concurrent.futures.ProcessPoolExecutor(num_workers, spawn, leave_with_parent) as pool:
+      running: set[concurrent.futures.Future] = set()
+      for chunk in chunks:
+        if len(running) > num_workers:
+          done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+          yield from (future.result() for future in done)
+        with starting_deaf_to(signal.SIGINT):  # not to SIGTERM, by which the pool ends them
+          running.add(pool.submit(_decode_chunk, *job(chunk)))
+      yield from (future.result() for future in concurrent.futures.as_completed(running))
+  except concurrent.futures.process.BrokenProcessPool as error:
+    raise ended_early("killed, or as it started") from error
 
 
 def _decode_chunk(
