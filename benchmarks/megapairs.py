@@ -4,12 +4,14 @@ python -m benchmarks.megapairs --num_rows=1000000 --output=megapairs.json
 
 Writes as many made-up images of 32 pixels as rows, each row with three texts, a target and five negatives of which the
 first is the query's own image; runs the command that prepares it, then a process that opens the run and loads a batch.
-A million rows take 15 GB of disk, which are freed at the end. `--first_batch=FOLDER` is that process.
+A million rows take 15 GB of disk, which are freed at the end. With --folder they stay there, and the next call with it
+repeats the second start alone. `--first_batch=FOLDER` is that process.
 """
 
 import json
 import pathlib
 import resource
+import shutil
 import sys
 import tempfile
 
@@ -95,15 +97,18 @@ def load_first_batch(folder: pathlib.Path) -> dict[str, np.ndarray]:
   return dict(next(train_batches(run.data, Parallel("jit", data_mesh(), 1, False), 0, as_rows=False)))
 
 
-def measure(folder: pathlib.Path) -> dict[str, dict[str, float]]:
-  """Peak gigabytes, seconds and processor seconds of both."""
+def measure(folder: pathlib.Path, is_prepared: bool) -> dict[str, dict[str, float]]:
+  """Peak gigabytes, seconds and processor seconds of both, or of the second start alone."""
   config = get_config(folder)
   prepare = [sys.executable, "launch.py", "--config=configs/catalogue.py:sum", "--mode=prepare"]
   prepare += [f"--config.data.{name}={config.data[name]}" for name in ("dir", "triplets", "prepared_dir")]
   prepare += [f"--config.{name}={value}" for name, value in SETTINGS.items()]
   start = [sys.executable, "-m", "benchmarks.megapairs", f"--first_batch={folder}"]
+  commands = {"prepare": prepare, "first batch of a second start": start}
+  if is_prepared:
+    commands.pop("prepare")
   results = {}
-  for name, command in {"prepare": prepare, "first batch of a second start": start}.items():
+  for name, command in commands.items():
     before = processor_seconds()
     peak, seconds = peak_memory(command)
     spent = processor_seconds() - before
@@ -120,6 +125,7 @@ def processor_seconds() -> float:
 def define_flags() -> None:
   """The command line of this script."""
   flags.DEFINE_integer("num_rows", 1_000_000, "Rows, and images.", lower_bound=100)
+  flags.DEFINE_string("folder", None, "Folder of the catalogue; a temporary one by default, removed at the end.")
   flags.DEFINE_string("first_batch", None, "Only loads the first batch of the catalogue in this folder.")
   flags.DEFINE_string("output", None, "JSON file to write.")
 
@@ -130,9 +136,15 @@ def main(_) -> None:
   if values.first_batch:
     load_first_batch(pathlib.Path(values.first_batch))
     return
-  with tempfile.TemporaryDirectory() as folder:
-    write_catalogue(pathlib.Path(folder), values.num_rows)
-    results = measure(pathlib.Path(folder))
+  folder = pathlib.Path(values.folder or tempfile.mkdtemp())
+  try:
+    is_prepared = (folder / "prepared").exists()
+    if not is_prepared:
+      write_catalogue(folder, values.num_rows)
+    results = measure(folder, is_prepared)
+  finally:
+    if not values.folder:
+      shutil.rmtree(folder)
   print(f"{values.num_rows:,} rows")
   for name, result in results.items():
     spent = f"{result['seconds']:10.0f} s, {result['processor_seconds']:.0f} of a processor"

@@ -27,7 +27,7 @@ from composeret_jax.pretrained.towers.tower_folder import compute_of, load_text_
 from data_pipelines.files import file_sha256
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.readers import RowReader, TextReader, TokenReader
-from data_pipelines.texts.vocabulary import padded, PADDING, Vocabulary
+from data_pipelines.texts.vocabulary import padded, PADDING, Vocabulary, WordsOfTexts
 from data_pipelines.texts.wordpieces import WordPieces
 
 # LinCIR's tokenizer of captions takes each "!" for padding, whose token differs from the token of a word "!".
@@ -84,9 +84,12 @@ def open_texts(
   """
   if encoder_config.name == "lstm":
     splitter = encoder_config.words
+    read = WordsOfTexts.of(train_texts, splitter)
     if words is None:
-      words = tuple(dict.fromkeys([*first_words, *_vocabulary(splitter, train_texts).words]))
-    return _lstm(encoder_config, Vocabulary(tuple(words), splitter), [*train_texts, *query_texts])
+      _check_words(splitter, read)
+      words = tuple(dict.fromkeys([*first_words, *read.words]))
+    vocabulary = Vocabulary(tuple(words), splitter)
+    return _lstm(encoder_config, vocabulary, max(read.longest, vocabulary.longest(query_texts), 1))
   texts = tuple(dict.fromkeys([*train_texts, *query_texts, ""]))  # a gallery's images may be composed with the last
   encoder, pieces, fingerprints = (_tower if encoder_config.name == "tower" else _bert)(encoder_config)
   if are_captions:
@@ -153,20 +156,17 @@ def number_of_placeholder(pieces: WordPieces, placeholder: str, texts: Sequence[
 NUM_SHOWN, WORDS_FIELD = 5, "config.model.text_encoder.words"
 
 
-def _vocabulary(splitter: str, texts: Sequence[str]) -> Vocabulary:
-  """The words of the training texts; says how many of these have none, and raises InputError when all have none."""
-  vocabulary = Vocabulary.from_texts(texts, splitter)
-  without = [text for text in dict.fromkeys(texts) if not vocabulary.split(text)]
-  if without:
-    shown = ", ".join(map(repr, without[:NUM_SHOWN])) + (", ..." if len(without) > NUM_SHOWN else "")
-    message = f"{len(without):,} training texts have no words with {WORDS_FIELD}={splitter!r}: {shown}"
-    if not vocabulary.words:
+def _check_words(splitter: str, read: WordsOfTexts) -> None:
+  """Says how many training texts have no words, and raises InputError when all have none."""
+  if read.wordless:
+    shown = ", ".join(map(repr, read.wordless[:NUM_SHOWN])) + (", ..." if len(read.wordless) > NUM_SHOWN else "")
+    message = f"{len(read.wordless):,} training texts have no words with {WORDS_FIELD}={splitter!r}: {shown}"
+    if not read.words:
       raise InputError(message)
     print(message, file=sys.stderr)
-  return vocabulary
 
 
-def _lstm(encoder_config: ml_collections.ConfigDict, vocabulary: Vocabulary, texts: Sequence[str]) -> Texts:
+def _lstm(encoder_config: ml_collections.ConfigDict, vocabulary: Vocabulary, length: int) -> Texts:
   def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
     return LstmTextEncoder(
       vocabulary_size=vocabulary.size,
@@ -175,7 +175,6 @@ def _lstm(encoder_config: ml_collections.ConfigDict, vocabulary: Vocabulary, tex
       rngs=rngs,
     )
 
-  length = max(vocabulary.longest(texts), 1)
   return Texts(TokenReader(vocabulary, length), build_encoder, {"words": list(vocabulary.words)})
 
 

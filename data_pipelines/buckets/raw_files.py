@@ -10,7 +10,7 @@ from typing import Any
 
 from data_pipelines.buckets.addresses import AnyPath, is_address, objects
 from data_pipelines.buckets.fetched import local_copy
-from data_pipelines.folders import is_litter, list_files
+from data_pipelines.folders import file_sizes, is_litter
 from data_pipelines.paths import absolute, path_or_address
 
 FIELD = "config.data.dir"
@@ -51,5 +51,4 @@ def _sizes(folder: AnyPath) -> list[tuple[str, int]]:
   if is_address(folder):
     found = objects(folder).items()
     return [(name, info["size"]) for name, info in found if not any(map(is_litter, name.split("/")))]
-  start = len(f"{folder.as_posix().rstrip('/')}/")  # `relative_to` takes as long as the file system
-  return [(path.as_posix()[start:], path.stat().st_size) for path in list_files(folder).files.values()]
+  return list(file_sizes(folder).items())

@@ -15,6 +15,30 @@ PADDING = -1
 
 
 @dataclasses.dataclass(frozen=True)
+class WordsOfTexts:
+  """The words of texts, each once in order of first appearance, the most words in a text, and the texts without any."""
+
+  words: tuple[str, ...]
+  longest: int
+  wordless: Sequence[str]
+
+  @classmethod
+  def of(cls, texts: Iterable[str], splitter: str) -> "WordsOfTexts":
+    """Splits each text once: of millions that takes seconds."""
+    split = SPLITTERS[splitter]
+    words: dict[str, None] = {}
+    wordless: dict[str, None] = {}
+    longest = 0
+    for text in texts:
+      own = split(text)
+      if not own:
+        wordless[text] = None
+      longest = max(longest, len(own))
+      words.update(dict.fromkeys(own))
+    return cls(tuple(words), longest, list(wordless))
+
+
+@dataclasses.dataclass(frozen=True)
 class Vocabulary:
   """Known words; a word's id is its place here, counted from 1. 0 is every other word.
 
@@ -27,7 +51,7 @@ class Vocabulary:
   @classmethod
   def from_texts(cls, texts: Iterable[str], splitter: str = "ascii") -> "Vocabulary":
     """All words of `texts`, in order of first appearance."""
-    return cls(tuple(dict.fromkeys(word for text in texts for word in SPLITTERS[splitter](text))), splitter)
+    return cls(WordsOfTexts.of(texts, splitter).words, splitter)
 
   @functools.cached_property
   def _ids(self) -> dict[str, int]:

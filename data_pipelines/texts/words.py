@@ -5,13 +5,13 @@ import re
 import string
 import unicodedata
 
-_DELETE_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_PUNCTUATION = string.punctuation.encode()
 
 
 def ascii_words(text: str) -> list[str]:
   """Drops non-ASCII characters, lower-cases, deletes ASCII punctuation, splits on white space."""
-  ascii_text = text.encode("ascii", "ignore").decode()
-  return ascii_text.lower().translate(_DELETE_PUNCTUATION).split()
+  letters = text.encode("ascii", "ignore").lower().translate(None, _PUNCTUATION)  # bytes: half the time of str
+  return letters.decode().split()
 
 
 # Thai, Lao, Burmese, Khmer, the iteration mark and zero, Hiragana and Katakana, and Chinese characters.

@@ -4,7 +4,7 @@ import unicodedata
 from PIL import Image
 import pytest
 
-from data_pipelines.folders import list_files, normal_name
+from data_pipelines.folders import file_sizes, list_files, normal_name
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import FORMATS, SUFFIXES
 
@@ -84,6 +84,16 @@ def test_names_are_utf8_and_composed(tmp_path):
   (tmp_path / os.fsdecode(b"caf\xe9.png")).touch()
   with pytest.raises(InputError, match=r"caf\\udce9.png: the name is not UTF-8: rename the file"):
     list_files(tmp_path)
+
+
+def test_sizes_go_by_the_names_on_the_disk_and_links_count_as_their_files(tmp_path):
+  decomposed = unicodedata.normalize("NFD", "caf\u00e9.jpg")
+  folder = make(tmp_path / "folder", f"a/{decomposed}", ".hidden")
+  (folder / "b.txt").write_bytes(bytes(1000))
+  (folder / "link.jpg").symlink_to(folder / "b.txt")
+  (folder / "c").symlink_to(folder / "a")
+  size = len(f"a/{decomposed}".encode())
+  assert file_sizes(folder) == {f"a/{decomposed}": size, f"c/{decomposed}": size, "b.txt": 1000, "link.jpg": 1000}
 
 
 def test_a_name_has_one_form():

@@ -1,6 +1,6 @@
 import pytest
 
-from data_pipelines.texts.vocabulary import Vocabulary
+from data_pipelines.texts.vocabulary import Vocabulary, WordsOfTexts
 
 
 def test_words_are_numbered_as_they_appear():
@@ -8,6 +8,12 @@ def test_words_are_numbered_as_they_appear():
   assert vocabulary.words == ("old", "cat", "dog")
   assert vocabulary.size == 4
   assert vocabulary.ids("dog-old old unknown") == [0, 1, 0]
+
+
+def test_words_of_texts_with_the_most_in_one_and_the_texts_of_none():
+  read = WordsOfTexts.of(["Old, cat!", "?", "a DOG-old cat's tail", "?", ""], "ascii")
+  assert read == WordsOfTexts(("old", "cat", "a", "dogold", "cats", "tail"), 4, ["?", ""])
+  assert WordsOfTexts.of(["dog-old"], "unicode").words == ("dog", "old")
 
 
 def test_texts_are_padded_to_the_longest():

@@ -1,7 +1,8 @@
 """The columns of a large prepared table in an Arrow file beside it: one by one, a million rows take minutes to read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import hashlib
+import itertools
 import pathlib
 import sys
 from typing import Any
@@ -47,14 +48,16 @@ def read_kept_columns(file: pathlib.Path) -> dict[str, list]:
     for number in range(reader.num_record_batches):
       batch = reader.get_batch(number)
       for name, column in columns.items():
-        values = batch.column(name).to_pylist()
-        if values and isinstance(values[0], list):
-          values = [tuple(_shared(own, texts)) for own in values]
-        elif values and isinstance(values[0], str):
-          values = _shared(values, texts)
-        column.extend(values)
+        values = batch.column(name)
+        if not pyarrow.types.is_list(values.type):
+          column.extend(_shared(values, texts))
+          continue
+        together = _shared(values.values, texts)
+        column.extend(tuple(together[start:end]) for start, end in itertools.pairwise(values.offsets.to_pylist()))
   return columns
 
 
-def _shared(values: Iterable[str], texts: dict[str, str]) -> list[str]:
-  return [texts.setdefault(value, value) for value in values]
+def _shared(values: Any, texts: dict[str, str]) -> list:
+  """The numbers or texts of an Arrow array; each text is the object that `texts` has for it."""
+  own = values.to_pylist()
+  return list(map(texts.setdefault, own, own)) if own and isinstance(own[0], str) else own
