@@ -18,7 +18,7 @@ export function toAddress(state) {
 
 export function fromAddress(search) {
   const fields = new URLSearchParams(search);
-  const filters = {};
+  const filters = Object.create(null); // a column may be called as a property of every object is: constructor
   for (const [name, value] of fields) {
     const [, end, column] = name.match(/^(is|min|max)\.(.+)$/s) ?? [];
     if (end === "is") filters[column] = [...(filters[column] ?? []), value];

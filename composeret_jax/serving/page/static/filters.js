@@ -66,7 +66,7 @@ function unfold(open) {
 }
 
 function chosen() {
-  const filters = {};
+  const filters = Object.create(null);
   for (const input of form.querySelectorAll("input:checked")) (filters[input.name] ??= []).push(input.value);
   for (const input of form.querySelectorAll("input[type=number]"))
     if (input.value !== "") (filters[input.dataset.column] ??= {})[input.dataset.end] = Number(input.value);
@@ -74,6 +74,7 @@ function chosen() {
 }
 
 function field({name, kind, values, min, max}) {
+  if (name === "url") return null; // a link of each picture
   if (kind === "choice" && values?.length > 1) return choices(name, values.slice(0, MAX_CHOICES));
   return kind === "number" && min < max ? range(name, min, max) : null;
 }
@@ -86,7 +87,7 @@ const choices = (name, values) =>
     ...values.map((value) =>
       element(
         "label",
-        {className: "chip"},
+        {className: "chip", title: value},
         element("input", {type: "checkbox", name, value}),
         element("span", {}, String(value)),
       ),

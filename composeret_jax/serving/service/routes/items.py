@@ -6,6 +6,7 @@ import pathlib
 
 import fastapi
 from PIL import Image
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from composeret_jax.serving.searcher import Result
 from composeret_jax.serving.service.addresses import thumbnail_version
@@ -23,6 +24,15 @@ SHOWN |= {"AVIF": "image/avif"}
 JPEG: dict[str, dict] = {"image/jpeg": {}}
 
 
+class IdConvertor(PathConvertor):
+  """The rest of a path, lines and slashes included: a file's name may have any."""
+
+  regex = r"[\s\S]*"
+
+
+register_url_convertor("id", IdConvertor())
+
+
 def item_routes(retrieval: Retrieval) -> fastapi.APIRouter:
   """An id is the rest of the path, quoted; it may have slashes."""
   routes = fastapi.APIRouter(tags=["images"])
@@ -37,12 +47,12 @@ def item_routes(retrieval: Retrieval) -> fastapi.APIRouter:
       ]
     )
 
-  @routes.get("/v1/items/{id:path}")
+  @routes.get("/v1/items/{id:id}")
   def details(id: str) -> Details:
     """All that is known of an image."""
     return retrieval.details(id)
 
-  @routes.get("/v1/images/{id:path}/thumbnail", response_class=fastapi.Response, responses={200: {"content": JPEG}})
+  @routes.get("/v1/images/{id:id}/thumbnail", response_class=fastapi.Response, responses={200: {"content": JPEG}})
   def small(id: str, request: fastapi.Request, v: str = "") -> fastapi.Response:
     """The thumbnail of an image. With the `v` of an answer it may be kept for ever."""
     try:
@@ -51,7 +61,7 @@ def item_routes(retrieval: Retrieval) -> fastapi.APIRouter:
       return whole(f"{id}{THUMBNAIL}", request)  # an image of this name
     return picture(request, jpeg, "image/jpeg", FOR_EVER if v == thumbnail_version(jpeg) else A_MOMENT)
 
-  @routes.get("/v1/images/{id:path}", response_class=fastapi.Response, responses={200: {"content": JPEG}})
+  @routes.get("/v1/images/{id:id}", response_class=fastapi.Response, responses={200: {"content": JPEG}})
   def whole(id: str, request: fastapi.Request) -> fastapi.Response:
     """The picture itself, where its file is on the server's disk and is what was indexed; otherwise the thumbnail."""
     return picture(request, *indexed_picture(retrieval.result(id), retrieval.live.searcher.index), A_MOMENT)

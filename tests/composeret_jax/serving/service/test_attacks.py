@@ -124,6 +124,29 @@ def test_other_methods_are_refused(address, method):
   assert ask(address, "/v1/search", b"", method)[0] == 405
 
 
+@pytest.mark.parametrize(
+  "headers",
+  [
+    {"X-Forwarded-For": "9" * 60_000},
+    {"X-Forwarded-For": "127.0.0.1, ::1", "X-Forwarded-Proto": "javascript", "X-Forwarded-Host": "evil.example"},
+    {"Cookie": "a=b;" * 8_000},
+    {"Cookie": 'composeret_key="\\"; \xff'},
+    {"If-None-Match": '"x",' * 9_000},
+    {"Range": "bytes=0-1,2-3"},
+    {"X-API-Key": "\xff\xfe"},
+    {"Authorization": "Bearer " + "a" * 50_000},
+    {"Accept-Encoding": "gzip;q=-1"},
+    {f"X-{number}": "a" for number in range(2_000)},
+  ],
+  ids=lambda headers: next(iter(headers)),
+)
+def test_odd_headers_change_nothing(address, headers):
+  plain = ask(address, "/v1/search", {"image": "004", "limit": 3})
+  status, own, content = ask(address, "/v1/search", {"image": "004", "limit": 3}, headers=headers)
+  assert (status, content) == (200, plain[2])
+  assert own.keys() == plain[1].keys() and "evil" not in str(own) + str(content)
+
+
 def test_large_bodies_and_those_of_unknown_length_are_refused(address):
   assert status_of_headers(address, {"Content-Length": str(MAX_BODY + 1)}) == 413
   assert status_of_headers(address, {"Content-Length": "70000"}, "/v1/search") == 413

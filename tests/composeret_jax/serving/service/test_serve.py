@@ -1,14 +1,17 @@
 """`--mode=serve` as a program: its port, and its memory while many send much."""
 
 import concurrent.futures
+import contextlib
 import io
 import pathlib
 import resource
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import time
+import zlib
 
 from PIL import Image
 import pytest
@@ -41,9 +44,9 @@ class Server:
 
   def __init__(self, folder):
     with socket.create_server(("127.0.0.1", 0)) as probe:
-      port = probe.getsockname()[1]
-    self.address = f"http://127.0.0.1:{port}"
-    arguments = [sys.executable, "-c", SERVE, folder, str(port)]
+      self.port = probe.getsockname()[1]
+    self.address = f"http://127.0.0.1:{self.port}"
+    arguments = [sys.executable, "-c", SERVE, folder, str(self.port)]
     self.process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     self.line = self.process.stdout.readline()
     self.search()
@@ -100,6 +103,56 @@ def test_forty_pixel_bombs_at_once(server, side):
   assert set(statuses) <= ({400} if side == 7000 else {200, 503})
   assert median < 1
   assert most < rest + 200e6  # two pictures of 12.25 million pixels
+
+
+def chunk(kind, data):
+  return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def with_chunk(kind, times, num_bytes):
+  """A PNG of 10 x 10 pixels with chunks that unfold to `num_bytes` each."""
+  pixels = black(10, 10)
+  head = pixels[:33]  # the signature and IHDR
+  return head + b"".join(chunk(kind, b"x\0\0" + zlib.compress(bytes(num_bytes))) for _ in range(times)) + pixels[33:]
+
+
+def frames(format):
+  """A small file of 30 frames of a million pixels."""
+  stream = io.BytesIO()
+  first, *others = (Image.new("P", (1000, 1000), number) for number in range(30))
+  first.save(stream, format, save_all=True, append_images=others)
+  return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+  "bomb",
+  [
+    pytest.param(lambda: with_chunk(b"iCCP", 1, 100_000_000), id="profile"),
+    pytest.param(lambda: with_chunk(b"zTXt", 1, 100_000_000), id="text"),
+    pytest.param(lambda: with_chunk(b"zTXt", 60, 1_000_000), id="texts"),
+    pytest.param(lambda: frames("GIF"), id="frames"),
+    pytest.param(lambda: frames("PNG"), id="frames of a PNG"),
+  ],
+)
+def test_pictures_that_unfold_to_more_than_they_show(server, bomb):
+  content = bomb()
+  upload(server.address, black(100, 100))
+  rest = server.memory()
+  statuses, median, most = under_load(server, lambda _: upload(server.address, content)[0], 6)
+  assert set(statuses) <= {200, 400, 503}
+  assert median < 1
+  assert most < rest + 200e6
+
+
+def test_many_who_send_nothing_more_keep_nobody_waiting(server):
+  rest = server.memory()
+  with contextlib.ExitStack() as open_ones:
+    for number in range(300):
+      connection = open_ones.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+      head = b"POST /v1/uploads HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\nx"
+      connection.sendall(head if number % 2 else b"GET / HT")
+    assert statistics.median(server.search() for _ in range(5)) < 1
+    assert server.memory() < rest + 50e6
 
 
 def test_six_million_texts_and_500_clients(server):
