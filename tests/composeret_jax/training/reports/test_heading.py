@@ -5,6 +5,7 @@ from composeret_jax.training.reports.heading import heading
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
+from tests.fakes import tiny_tower
 
 
 @pytest.fixture
@@ -40,3 +41,22 @@ def test_a_run_that_starts_from_another_names_it(trained, config, tmp_path):
   config.init_from = str(trained)
   run = open_run(config, tmp_path / "next")
   assert f"starts from the parameters of {trained}" in heading(run, newest_state(run))
+
+
+def test_a_run_of_no_steps_says_what_is_evaluated(config, tmp_path):
+  towers = tiny_tower.use(config, tiny_tower.make(tmp_path / "towers"))
+  towers.model.image_encoder.feature_dim = 16
+  towers.num_train_steps = 0
+  run = open_run(towers, tmp_path / "run")
+  state = newest_state(run)
+  printed = heading(run, state)
+  assert "Recipe:  no steps: the parameters are evaluated as they come\n" in printed
+  size = sum(leaf.size for leaf in jax.tree.leaves(state.variables.params["composer"]))
+  assert f"starts from {tmp_path}/towers, and {size:,} random parameters of the composer, seed 0" in printed
+
+
+def test_an_evaluated_run_is_not_called_new(config, tmp_path):
+  config.num_train_steps = 0
+  train(config, tmp_path / "run")
+  run = open_run(config, tmp_path / "run")
+  assert heading(run, newest_state(run)).endswith("resumes at step 0")
