@@ -10,7 +10,7 @@ from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.config.check import check_config
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
-from composeret_jax.training.train import train
+from composeret_jax.training.train import evaluate, train
 from configs import bge_vl
 from data_pipelines.texts.templates import PRESETS
 from tests.fakes import tiny_datasets, tiny_tower
@@ -45,12 +45,23 @@ def test_a_query_is_the_sum_of_raw_features_and_the_gallery_is_the_images(config
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_it_trains_with_given_negatives(config, tmp_path):
+def test_it_trains_with_given_negatives_and_is_evaluated_on_circo(config, tmp_path):
   config.num_train_steps, config.num_warmup_steps, config.log_every_steps = 2, 1, 1
   config.eval_every_steps = config.checkpoint_every_steps = 2
   train(config, tmp_path / "run")
   lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
   assert [line["step"] for line in lines if "train/main" in line] == [1, 2]
+
+  # What was fine-tuned is evaluated where there is nothing to train on, under the published text.
+  on_circo = bge_vl.get_config("base,circo")
+  assert on_circo.model.image_encoder.frozen
+  on_circo.data.update(dir=str(tiny_datasets.make_circo(tmp_path / "circo")), image_size=config.data.image_size)
+  on_circo.data.update(prepared_dir=config.data.prepared_dir, num_workers=0)
+  on_circo.model.image_encoder.pretrained = on_circo.model.text_encoder.path = config.model.text_encoder.path
+  evaluate(on_circo, tmp_path / "run")
+  found = json.loads((tmp_path / "run" / "eval.json").read_text())
+  (split,) = found["splits"].values()
+  assert (found["step"], split["texts"]) == (2, "Find a picture that also {shared_concept}, but {caption}.")
 
 
 @pytest.mark.parametrize("dataset", sorted(bge_vl.DATASETS.keys() - {"catalogue"}))

@@ -39,6 +39,9 @@ FREE_FIELDS = (
 )
 
 
+OF_LSTM = ("model.text_encoder.words", "model.text_encoder.embedding_dim", "model.text_encoder.feature_dim")
+
+
 ROWS = ("data.triplets", "data.captions")  # free as well where a checkpoint says what they held
 
 
@@ -69,10 +72,14 @@ OF_THE_DATASET = ("data", "eval", "protocol", "text_query", "text_template", "te
 OF_THE_MODEL = ("image_size", "resize", "interpolation")  # fields of data that say what the model sees
 
 
+# Fields of the encoders that say what training changes: on a data set without training data nothing is trained.
+OF_TRAINING = (("image_encoder", "frozen"), ("text_encoder", "fine_tune"))
+
+
 def config_on_data(
   saved: ml_collections.ConfigDict, config: ml_collections.ConfigDict, where: str
 ) -> ml_collections.ConfigDict:
-  """The configuration of the checkpoint at `where`, on the data set of `config`.
+  """The configuration of the checkpoint at `where`, on the data set of `config`; encoders are frozen as they were.
 
   Raises InputError that names every field in which they differ, of `model`, or of `data` where the model depends on it.
   """
@@ -80,6 +87,8 @@ def config_on_data(
   expected = ml_collections.ConfigDict(saved.to_dict() | own)
   expected.data.update({name: saved.data[name] for name in OF_THE_MODEL if name in saved.data})
   found = ml_collections.ConfigDict(saved.to_dict() | own | {"model": config.model.to_dict()})
+  for encoder, field in OF_TRAINING:
+    found.model[encoder][field] = expected.model[encoder][field]
   check_same_run(expected, found, where)
   same = saved.data.dataset == config.data.dataset
   found.data.validation_share = saved.data.get("validation_share", 0.0) if same else 0.0
@@ -89,6 +98,8 @@ def config_on_data(
 
 
 def _is_free(name: str, config: ml_collections.ConfigDict) -> bool:
+  if name in OF_LSTM and config.model.text_encoder.name != "lstm":
+    return True  # no other text encoder reads them
   if name == "model.image_encoder.pretrained" and config.model.image_encoder.name == "tower":
     return True  # its files are compared
   # A cosine's every value depends on where it ends.

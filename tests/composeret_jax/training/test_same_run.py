@@ -43,6 +43,24 @@ def test_another_data_set_takes_the_training_of_the_checkpoint_without_its_negat
     config_on_data(saved, config, "runs/a/20")
 
 
+def test_what_was_trained_is_evaluated_though_nothing_is_trained_on_the_other_data_set(config):
+  saved = config_from_json(config_to_json(config))
+  saved.model.image_encoder.frozen, saved.model.text_encoder.fine_tune = False, True
+  config.model.image_encoder.frozen, config.model.text_encoder.fine_tune = True, False
+  found = config_on_data(saved, config, "runs/a/20")
+  assert not found.model.image_encoder.frozen and found.model.text_encoder.fine_tune
+
+
+@pytest.mark.parametrize("field", ["words", "embedding_dim", "feature_dim"])
+def test_fields_of_the_lstm_bind_the_lstm_alone(config, field):
+  saved = config_from_json(config_to_json(config))
+  config.model.text_encoder[field] = "unicode" if field == "words" else 99
+  with pytest.raises(InputError, match=rf"config\.model\.text_encoder\.{field}: "):
+    check_same_run(saved, config, "runs/a/20")
+  saved.model.text_encoder.name = config.model.text_encoder.name = "tower"
+  check_same_run(saved, config, "runs/a/20")
+
+
 def test_a_checkpoint_from_before_a_field_was_there_is_told_from_others_by_the_field(config):
   saved = config_from_json(config_to_json(config))
   del saved.data.resize, saved.hard_negatives, saved.model.radius
