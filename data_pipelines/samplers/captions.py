@@ -2,14 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-import itertools
 
 import numpy as np
 
 from data_pipelines.input_error import InputError
 from data_pipelines.samplers.siblings import in_groups, others
 from data_pipelines.tables import MakeRng, Triplet
-from data_pipelines.texts.labels import families, replacement_text
+from data_pipelines.texts.labels import families, replacement_text, replacement_texts
 
 
 class CaptionSampler:
@@ -73,7 +72,4 @@ class CaptionSampler:
   def texts(self) -> Sequence[str]:
     """All captions (the original's vocabulary is theirs), and every "replace X with Y" where texts are such."""
     texts = dict.fromkeys(self._rows)
-    if not self._complete_text:
-      for children in self._families.values():
-        texts |= dict.fromkeys(itertools.starmap(replacement_text, itertools.permutations(children, 2)))
-    return list(texts)
+    return list(texts if self._complete_text else texts | replacement_texts(self._rows))

@@ -1,4 +1,6 @@
 from collections import Counter
+import itertools
+import time
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import pytest
 from data_pipelines.input_error import InputError
 from data_pipelines.samplers import CaptionSampler
 from data_pipelines.tables import TripletSampler
-from data_pipelines.texts.labels import families
+from data_pipelines.texts.labels import families, replacement_text
 
 CAPTIONS = ["red lace dress", "blue lace dress", "red lace dress", "red silk dress", "plain coat"]
 
@@ -73,3 +75,24 @@ def test_the_same_random_numbers_give_the_same_triplet():
 def test_captions_without_siblings_are_refused():
   with pytest.raises(InputError, match="no two captions differ in one word"):
     CaptionSampler(["red dress", "plain coat"], complete_text=False)
+
+
+# Words that stand twice, in another order, and inside other words: a text then names others than those deleted.
+ODD = ["red hat", "hat red", "blue hat", "red redwood box", "redwood red box", "wood blue box", "red red hat", "hat"]
+
+
+@pytest.mark.parametrize("captions", [CAPTIONS, ODD, [f"{a} {b} {c}" for a in "xyz" for b in "xuv" for c in "xu"]])
+def test_texts_are_all_that_may_be_drawn_in_the_order_of_the_families(captions):
+  expected = dict.fromkeys(captions)
+  for children in families(dict.fromkeys(captions)).values():
+    expected |= dict.fromkeys(itertools.starmap(replacement_text, itertools.permutations(children, 2)))
+  assert CaptionSampler(captions, complete_text=False).texts() == list(expected)
+
+
+def test_a_pair_of_words_costs_little_however_many_captions_have_it():
+  captions = [f"colour{i} product{j}" for i in range(20) for j in range(400)]
+  sampler = CaptionSampler(captions, complete_text=False)
+  start = time.process_time()
+  texts = sampler.texts()
+  assert time.process_time() - start < 1.5  # each pair of captions for itself takes 5 seconds
+  assert len(texts) == len(captions) + 20 * 19 + 400 * 399

@@ -34,6 +34,12 @@ def test_unicode_words(text, words):
   assert unicode_words(text) == words
 
 
+def test_ascii_texts_are_split_as_all_others():
+  for sign in map(chr, range(128)):
+    text = f"Ab{sign}c 1{sign}"
+    assert unicode_words(text) == unicode_words(f"{text} \N{LATIN SMALL LETTER E WITH ACUTE}")[:-1]
+
+
 def test_the_published_way_loses_what_is_not_ascii():
   assert ascii_words("größer, don't") == ["grer", "dont"]
   assert ascii_words("赤い シャツ") == []
