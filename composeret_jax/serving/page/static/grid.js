@@ -40,11 +40,13 @@ export function showSkeletons() {
 
 export function showResults({results, next_offset}) {
   grid.replaceChildren(...tiles(results, results[0]?.score));
+  grid.classList.toggle("plain", !results.some((result) => facts(result).length)); // no room is kept for them
   offerMore(next_offset);
 }
 
 export function addResults({results, next_offset}, best) {
   grid.append(...tiles(results, best));
+  if (results.some((result) => facts(result).length)) grid.classList.remove("plain");
   offerMore(next_offset);
 }
 
@@ -82,7 +84,7 @@ function tiles(results, best) {
 
 // A bar that is full for the best picture: the number says nothing to most people.
 export function showScore(meter, score, best) {
-  meter.hidden = score == null;
+  meter.hidden = score == null || best === 0;
   if (score != null) meter.firstElementChild.style.width = `${100 * Math.min(1, Math.max(0.04, score / (best || 1)))}%`;
 }
 

@@ -66,6 +66,7 @@ export function showSuggestions(texts, take) {
 function headline(state, {results}) {
   if (!results.length)
     return Object.keys(state.filters).length ? "Nothing matches these filters" : "There are no pictures yet";
+  if (results.every(({score}) => score === 0)) return "No match: other pictures"; // no word is known
   if (state.texts.length) return "Best matches";
   return hasPicture(state) ? "Pictures like it" : "Pictures to start from";
 }

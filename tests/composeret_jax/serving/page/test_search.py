@@ -40,6 +40,15 @@ def test_a_mistyped_word_keeps_pictures_and_offers_the_nearest(shopper):
   assert all(id.split("/")[1].startswith("red dress") for id in shopper.shown()[:10])
 
 
+def test_words_that_nobody_knows_are_no_best_match(shopper):
+  shopper.say("xqzt")
+  shopper.expect(shopper.page.locator("#heading")).to_have_text("No match: other pictures")
+  assert len(shopper.shown()) >= 24 and shopper.page.locator(".meter:visible").count() == 0
+  shopper.say("red hat")
+  shopper.expect(shopper.page.locator("#heading")).to_have_text("Best matches")
+  assert shopper.page.locator(".meter:visible").count() >= 24
+
+
 def test_choosing_and_composing_twice_then_undoing(shopper, searcher):
   shopper.say("red dress 1")
   shopper.choose(DRESS)
