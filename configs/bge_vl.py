@@ -1,4 +1,4 @@
-"""BGE-VL (MegaPairs): image plus text, both raw, over CLIP's towers: `--config=configs/bge_vl.py:base,circo`.
+"""BGE-VL (MegaPairs): image plus text, both raw, over CLIP's towers: `--config=bge_vl:base,circo`.
 
 Or large; or another of DATASETS. On data sets without training data nothing is trained; elsewhere the towers are, with
 the query's own image and what a catalogue's rows give as negatives. `--config.num_train_steps=0` evaluates the

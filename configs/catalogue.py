@@ -1,4 +1,4 @@
-"""Your own catalogue: `--config=configs/catalogue.py:compose_ae` (the default). `data.dir` is the folder of images."""
+"""Your own catalogue: `--config=catalogue:compose_ae` (the default). `data.dir` is the folder of images."""
 
 import ml_collections
 

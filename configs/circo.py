@@ -1,7 +1,7 @@
-"""CIRCO: `--config=configs/circo.py:compose_ae` (the default). `data.dir` is the downloaded folder.
+"""CIRCO: `--config=circo:compose_ae` (the default). `data.dir` is the downloaded folder.
 
-There is nothing to train on: it evaluates (`--mode=eval`, `--mode=submit`) what was trained on another data set, with
-that run's --workdir, or weights as they come.
+There is nothing to train on. `composeret eval` and `composeret submit` evaluate a run of another data set, or
+pretrained weights.
 """
 
 import ml_collections

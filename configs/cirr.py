@@ -1,4 +1,4 @@
-"""CIRR: `--config=configs/cirr.py:compose_ae` (the default). `data.dir` is the downloaded folder."""
+"""CIRR: `--config=cirr:compose_ae` (the default). `data.dir` is the downloaded folder."""
 
 import ml_collections
 

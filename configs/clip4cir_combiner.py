@@ -1,6 +1,6 @@
 """CLIP4Cir's second stage on FashionIQ: the Combiner learns on the features of frozen towers.
 
-`--config=configs/clip4cir_combiner.py:FOLDER`, the folder that the first stage's `--mode=save_towers` wrote, or any
+`--config=clip4cir_combiner:FOLDER`, the folder that the first stage's `composeret save_towers` wrote, or any
 towers' folder or hub repository.
 """
 

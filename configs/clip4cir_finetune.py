@@ -1,6 +1,6 @@
 """CLIP4Cir's first stage on FashionIQ: the towers learn to be added.
 
-`--config=configs/clip4cir_finetune.py:FOLDER`, the towers' folder or hub repository. `--mode=save_towers` then writes
+`--config=clip4cir_finetune:FOLDER`, the towers' folder or hub repository. `composeret save_towers` then writes
 them to a folder, for `configs/clip4cir_combiner.py`.
 """
 

@@ -1,4 +1,4 @@
-"""Object composition on COCO: `--config=configs/coco_objects.py:zero_shot`. `data.dir` has Pic2Word's list.
+"""Object composition on COCO: `--config=coco_objects:zero_shot`. `data.dir` has Pic2Word's list.
 
 There is nothing to train on: it evaluates what was trained on another data set, with that run's --workdir, or weights
 as they come.

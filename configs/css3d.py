@@ -1,4 +1,4 @@
-"""CSS3D: `--config=configs/css3d.py:compose_ae` (the default). `data.dir` is the downloaded folder."""
+"""CSS3D: `--config=css3d:compose_ae` (the default). `data.dir` is the downloaded folder."""
 
 import ml_collections
 

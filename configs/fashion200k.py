@@ -1,4 +1,4 @@
-"""Fashion200k: `--config=configs/fashion200k.py:compose_ae` (the default). `data.dir` is the downloaded folder."""
+"""Fashion200k: `--config=fashion200k:compose_ae` (the default). `data.dir` is the downloaded folder."""
 
 import ml_collections
 

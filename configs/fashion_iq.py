@@ -1,4 +1,4 @@
-"""FashionIQ: `--config=configs/fashion_iq.py:compose_ae` (the default). `data.dir` is the downloaded folder."""
+"""FashionIQ: `--config=fashion_iq:compose_ae` (the default). `data.dir` is the downloaded folder."""
 
 import ml_collections
 

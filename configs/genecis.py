@@ -1,4 +1,4 @@
-"""GeneCIS: `--config=configs/genecis.py:zero_shot`. `data.dir` is the downloaded folder.
+"""GeneCIS: `--config=genecis:zero_shot`. `data.dir` is the downloaded folder.
 
 There is nothing to train on: it evaluates what was trained on another data set, with that run's --workdir, or weights
 as they come.

@@ -1,4 +1,4 @@
-"""Domain conversion on ImageNet: `--config=configs/imagenet_domains.py:zero_shot`. `data.dir` has Pic2Word's lists.
+"""Domain conversion on ImageNet: `--config=imagenet_domains:zero_shot`. `data.dir` has Pic2Word's lists.
 
 There is nothing to train on: it evaluates what was trained on another data set, with that run's --workdir, or weights
 as they come.

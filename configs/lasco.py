@@ -1,4 +1,4 @@
-"""LaSCo: `--config=configs/lasco.py:compose_ae` (the default). `data.dir` is the downloaded folder."""
+"""LaSCo: `--config=lasco:compose_ae` (the default). `data.dir` is the downloaded folder."""
 
 import ml_collections
 

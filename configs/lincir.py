@@ -1,7 +1,7 @@
-"""LinCIR: `--config=configs/lincir.py:large,captions` trains on captions alone; or base.
+"""LinCIR: `--config=lincir:large,captions` trains on captions alone; or base.
 
-`large,cirr` (or another data set) evaluates: `--mode=eval` what was trained, with that run's
---workdir, or `--mode=import --checkpoint=FILE.pt` a published checkpoint.
+`large,cirr` (or another data set) evaluates: `composeret eval` what was trained, with that run's
+--workdir, or `composeret import --checkpoint=FILE.pt` a published checkpoint.
 """
 
 import ml_collections

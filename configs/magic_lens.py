@@ -1,6 +1,6 @@
-"""MagicLens: `--config=configs/magic_lens.py:base,fashion_iq`; or large; or another of DATASETS.
+"""MagicLens: `--config=magic_lens:base,fashion_iq`; or large; or another of DATASETS.
 
-`--mode=import --checkpoint=FILE.pkl` starts from a published checkpoint; without, training starts from CLIP's weights.
+`composeret import --checkpoint=FILE.pkl` starts from a published checkpoint; otherwise training starts from CLIP's.
 CLIP's folder or hub repository is needed in both: it has the tokenizer.
 """
 

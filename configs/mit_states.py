@@ -1,4 +1,4 @@
-"""MIT-States: `--config=configs/mit_states.py:compose_ae` (the default). `data.dir` is the downloaded folder."""
+"""MIT-States: `--config=mit_states:compose_ae` (the default). `data.dir` is the downloaded folder."""
 
 import ml_collections
 

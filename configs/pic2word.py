@@ -1,7 +1,7 @@
-"""Pic2Word: `--config=configs/pic2word.py:large,images` trains on any folder of images; or base.
+"""Pic2Word: `--config=pic2word:large,images` trains on any folder of images; or base.
 
-`large,cirr` (or another data set) evaluates: `--mode=eval` what was trained, with that run's
---workdir, or `--mode=import --checkpoint=FILE.pt` a published checkpoint.
+`large,cirr` (or another data set) evaluates: `composeret eval` what was trained, with that run's
+--workdir, or `composeret import --checkpoint=FILE.pt` a published checkpoint.
 """
 
 import ml_collections

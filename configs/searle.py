@@ -1,4 +1,4 @@
-"""SEARLE: `--config=configs/searle.py:large,cirr` evaluates a checkpoint (`--mode=import --checkpoint=FILE.pt`).
+"""SEARLE: `--config=searle:large,cirr` evaluates a checkpoint (`composeret import --checkpoint=FILE.pt`).
 
 Or base, or another data set. Its training is not part of this project.
 """

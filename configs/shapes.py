@@ -1,4 +1,4 @@
-"""The embedded data: `--config=configs/shapes.py`. A small model that a laptop trains in minutes."""
+"""The embedded data: `--config=shapes`. A small model that a laptop trains in minutes."""
 
 import ml_collections
 

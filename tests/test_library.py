@@ -68,7 +68,7 @@ def test_a_configuration_is_loaded_by_name_and_by_path(tmp_path):
 
 @pytest.mark.parametrize(
   ("name", "message"),
-  [("shape", "'shape' is no configuration and no file, expected a path or one of bge_vl, "), ("shapes:rotr", "rotr")],
+  [("shape", "'shape' is no configuration and no file, did you mean 'shapes'"), ("shapes:rotr", "rotr")],
 )
 def test_a_configuration_that_is_not_there_is_named(name, message):
   with pytest.raises(composeret_jax.InputError, match=message):

@@ -1,5 +1,6 @@
 """Finds the configurations that come with the program, by name: `--config=shapes:rotor`."""
 
+import difflib
 import importlib
 import os
 import pathlib
@@ -36,10 +37,24 @@ def with_config_paths(arguments: list[str]) -> list[str]:
   resolved = list(arguments)
   for place, argument in enumerate(arguments):
     if match := re.fullmatch(r"(--?config=)(.*)", argument):
-      resolved[place] = match[1] + config_path(match[2])
+      resolved[place] = match[1] + config_file(match[2])
     elif place and re.fullmatch(r"--?config", arguments[place - 1]):
-      resolved[place] = config_path(argument)
+      resolved[place] = config_file(argument)
   return resolved
+
+
+def config_file(value: str) -> str:
+  """`FILE[:ARGUMENT]` for `NAME[:ARGUMENT]`, or for a path.
+
+  Raises InputError, with the nearest name or all of them, where there is no such file.
+  """
+  path = config_path(value)
+  file = path.partition(":")[0]
+  if not os.path.isfile(file):
+    near = difflib.get_close_matches(file, names(), n=1)
+    expected = f"did you mean {near[0]!r}?" if near else f"expected a path or one of {', '.join(names())}"
+    raise InputError(f"{file!r} is no configuration and no file, {expected}")
+  return path
 
 
 def config_path(value: str) -> str:
@@ -51,11 +66,9 @@ def config_path(value: str) -> str:
 def load_config(name: str) -> ml_collections.ConfigDict:
   """The configuration of a packaged name or of a file, with an argument after a colon: `shapes:rotor`.
 
-  Raises InputError, with the names that there are, for another name; and when the file refuses its argument.
+  Raises InputError for a name that does not exist, and when the file refuses its argument.
   """
-  file, _, argument = config_path(name).partition(":")
-  if not os.path.isfile(file):
-    raise InputError(f"{file!r} is no configuration and no file, expected a path or one of {', '.join(names())}")
+  file, _, argument = config_file(name).partition(":")
   make_importable()
   arguments = [argument] if argument else []
   try:

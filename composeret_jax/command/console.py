@@ -17,11 +17,19 @@ _OVERRIDES = (
 _HELP = ("help", "--help", "-h", "-help")
 
 
+_LISTS = {
+  "configs": "Lists the configurations and the models.",
+  "config": "Prints every field of a configuration with its value and its comment.",
+}
+
+
 def command() -> None:
   """Runs `composeret`; exits with 0 if all went well, else with a message."""
   name, *rest = sys.argv[1:] or ["help"]
   if name in _HELP:
-    print(overview())
+    print(_help(rest[0]) if rest and rest[0] in (*MODES, *_LISTS) else overview())
+  elif any(argument in _HELP[1:] for argument in rest) and name in (*MODES, *_LISTS):
+    print(_help(name))
   elif name in ("version", "--version"):
     print(importlib.metadata.version("composeret-jax"))
   elif name == "configs":
@@ -37,9 +45,6 @@ def command() -> None:
 
 def _run_mode(name: str, rest: list[str]) -> None:
   mode = MODES[name]
-  if any(argument in _HELP[1:] for argument in rest):
-    print(mode_help(name))
-    return
   _check_flags_belong(name, mode, rest)
   program.launch([f"composeret {name}", f"--mode={name}", *rest])
 
@@ -48,19 +53,24 @@ def _parse_config(rest: list[str]) -> None:
   """Reads `--config=NAME` and its overrides; exits with a message if there is none."""
   program.parse_flags(["composeret config", *rest])
   if run_flags.CONFIG.value is None:
-    sys.exit("error: --config is not set: `composeret configs` lists the configurations")
+    sys.exit("error: `composeret config` needs --config: `composeret configs` lists the configurations")
 
 
 def overview() -> str:
   """All commands, each with what it does."""
   commands = {name: mode.run.__doc__ for name, mode in MODES.items()}
-  commands["configs"] = "Lists the configurations and the models."
-  commands["config"] = "Prints every field of a configuration with its value and its comment."
-  lines = [f"  {name:<12} {summary}" for name, summary in commands.items()]
+  lines = [f"  {name:<12} {summary}" for name, summary in (commands | _LISTS).items()]
   return "\n".join(
     ["Trains, evaluates, exports and serves models for composed image retrieval.", "", "Commands:", *lines, ""]
     + ["`composeret COMMAND --help` lists the flags of a command."]
   )
+
+
+def _help(name: str) -> str:
+  if name in MODES:
+    return mode_help(name)
+  needed = ["", "Needed:", *_flag_lines([run_flags.CONFIG]), "", _OVERRIDES] if name == "config" else []
+  return "\n".join([f"composeret {name}: {_LISTS[name]}", *needed])
 
 
 def mode_help(name: str) -> str:

@@ -30,7 +30,9 @@ def main(arguments: list[str]) -> None:
   try:
     _require(mode.needed)
     if arguments[1:] and not mode.arguments:
-      raise InputError(f"{arguments[1]!r} is no flag, and --mode={_MODE.value} takes nothing else: flags begin with --")
+      raise InputError(
+        f"{arguments[1]!r} is no flag, and `composeret {_MODE.value}` takes nothing else: flags begin with --"
+      )
     if "workdir" in mode.flag_names:
       _check_apart_from_data(run_flags.CONFIG.value.data.dir)
     explicit = run_flags.COORDINATOR.value, run_flags.NUM_PROCESSES.value, run_flags.PROCESS_ID.value
@@ -64,7 +66,7 @@ def _require(needed: tuple[flags.FlagHolder, ...]) -> None:
 
   missing = [f"--{flag.name}" for flag in needed if not flag.value]
   if missing:
-    raise InputError(f"{', '.join(missing)} is not set: --mode={_MODE.value} needs it")
+    raise InputError(f"`composeret {_MODE.value}` needs {' and '.join(missing)}")
 
 
 def parse_flags(arguments: list[str]) -> list[str]:

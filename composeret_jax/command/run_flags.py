@@ -20,7 +20,7 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, f
 SUBMISSION = flags.DEFINE_string("submission", None, "Folder for the files that a test server takes.")
 BEAM_RUNNER = flags.DEFINE_string("beam_runner", None, "Apache Beam runner that prepares the data: DirectRunner, ...")
 BEAM_OPTIONS = flags.DEFINE_string("beam_options", "", "Options of the runner in one string: '--parallelism=8 ...'.")
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Checkpoint (.pth) of the original program.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Checkpoint file of the original program: .pth, .pt or .pkl.")
 CHECKPOINT_STEP = flags.DEFINE_string(
   "checkpoint_step", "", "`best`, or a step's number; the newest checkpoint if empty."
 )
@@ -34,9 +34,11 @@ PRIVATE = flags.DEFINE_bool(
 ONNX = flags.DEFINE_bool("onnx", False, "Writes ONNX files as well; needs the extra onnx.")
 INDEX = flags.DEFINE_string("index", None, "A folder, milvus:FILE.db or milvus:http://HOST:PORT.")
 IMAGES = flags.DEFINE_string("images", None, "Folder of images, or `gallery` for the gallery of --config's data set.")
-CAPTIONS = flags.DEFINE_string("captions", None, "CSV with columns id and caption, for a folder of images.")
+CAPTIONS = flags.DEFINE_string(
+  "captions", None, "CSV, JSON lines or Parquet with columns id and caption, for --images."
+)
 METADATA = flags.DEFINE_string(
-  "metadata", None, "CSV, JSON lines or Parquet with columns id and any others, for a folder of images."
+  "metadata", None, "CSV, JSON lines or Parquet with a column id and any others, for --images."
 )
 DELETE = flags.DEFINE_multi_string("delete", [], "Id of an image to remove from the index; may be repeated.")
 PRUNE = flags.DEFINE_bool("prune", False, "Removes images from the index that --images no longer has.")
@@ -83,7 +85,7 @@ FEEDBACK = flags.DEFINE_string("feedback", None, "JSON lines file for the result
 def required_text(flag: flags.FlagHolder) -> str:
   """The value of a flag; raises InputError if it is not set."""
   if not flag.value:
-    raise InputError(f"--{flag.name} is not set: --mode={flags.FLAGS.mode} needs it")
+    raise InputError(f"`composeret {flags.FLAGS.mode}` needs --{flag.name}")
   return str(flag.value)
 
 

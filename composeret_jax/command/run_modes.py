@@ -43,7 +43,7 @@ def prepare() -> None:
 
 
 def compile_step() -> None:
-  """Says what a training step needs of devices that need not be there."""
+  """Compiles a training step, also for TPUs that this machine lacks, and reports its memory and time."""
   from composeret_jax.training.planning.command import compile_step
   from composeret_jax.training.planning.stand_ins import DataSizes
 
@@ -106,7 +106,7 @@ def push() -> None:
 
 
 def compare_runs(*workdirs: str) -> None:
-  """Compares the runs of several workdirs as a table and a plot."""
+  """Compares runs as a table and a plot."""
   from composeret_jax.training.reports.compare_runs import plot, read_runs, table
   from data_pipelines.input_error import InputError
   from data_pipelines.paths import path_or_address

@@ -1,4 +1,4 @@
-"""`--mode=search`: one search, printed as a table or as JSON, and drawn."""
+"""`composeret search`: one search, printed as a table or as JSON, and drawn."""
 
 from collections.abc import Sequence
 import json

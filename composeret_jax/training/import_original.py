@@ -44,7 +44,7 @@ def import_checkpoint(config: ml_collections.ConfigDict, workdir: AnyPath, path:
     else:
       save_checkpoint(open_run(config, workdir), read_checkpoint(path))
     write_config(workdir, config)
-  print(f"{path} is imported into {workdir}: --mode=eval evaluates it, --mode=train goes on from it.")
+  print(f"{path} is imported into {workdir}: `composeret eval` evaluates it, `composeret train` goes on from it.")
 
 
 def save_first(run: Run, path: pathlib.Path) -> None:

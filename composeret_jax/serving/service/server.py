@@ -1,4 +1,4 @@
-"""`--mode=serve`: the service at an address of this machine."""
+"""`composeret serve`: the service at an address of this machine."""
 
 from collections.abc import Callable
 import functools

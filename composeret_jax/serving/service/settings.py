@@ -1,4 +1,4 @@
-"""How the service is run: what the flags of `--mode=serve` set."""
+"""How the service is run: what the flags of `composeret serve` set."""
 
 import dataclasses
 import os

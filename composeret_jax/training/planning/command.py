@@ -1,4 +1,4 @@
-"""--mode=compile: says what the step of a configuration needs of devices, present or not."""
+"""`composeret compile`: says what the step of a configuration needs of devices, present or not."""
 
 import dataclasses
 import json

@@ -25,6 +25,12 @@ def test_the_overview_names_every_command():
   assert all(f"\n  {name} " in printed for name in [*MODES, "configs", "config"])
 
 
+def test_help_takes_the_name_of_a_command():
+  assert composeret("help", "train").stdout == composeret("train", "--help").stdout
+  assert composeret("config", "--help").stdout.startswith("composeret config: Prints every field of a configuration")
+  assert composeret("configs", "--help").stdout == "composeret configs: Lists the configurations and the models.\n"
+
+
 @pytest.mark.parametrize(("name", "foreign"), [("train", "bundle"), ("serve", "workdir"), ("search", "config")])
 def test_a_commands_help_has_its_own_flags_only(name, foreign):
   lines = composeret(name, "--help").stdout.splitlines()
@@ -39,9 +45,15 @@ def test_a_commands_help_has_its_own_flags_only(name, foreign):
     (["train", "--config=shapes", "--port=80"], "`composeret train` has no flag --port"),
     (["index", "--mode=train"], "`composeret index` has no flag --mode"),
     (["train", "--config=shapes:rotr"], "no model is called 'rotr'"),
-    (["train", "--config=shapes"], "--workdir is not set: --mode=train needs it"),
-    (["config"], "--config is not set"),
-    (["train", "shapes", "--config=shapes", "--workdir=x"], "'shapes' is no flag, and --mode=train takes nothing else"),
+    (["train", "--config=shapes"], "`composeret train` needs --workdir"),
+    (["train"], "`composeret train` needs --config and --workdir"),
+    (["train", "--config=shape", "--workdir=x"], "'shape' is no configuration and no file, did you mean 'shapes'?"),
+    (["train", "--config", "sea.py", "--workdir=x"], "'sea.py' is no configuration and no file, expected a path or"),
+    (["config"], "`composeret config` needs --config"),
+    (
+      ["train", "shapes", "--config=shapes", "--workdir=x"],
+      "'shapes' is no flag, and `composeret train` takes nothing else",
+    ),
     (["runs"], "no workdir is named, expected `composeret runs WORKDIR...`"),
     (["runs", "/nowhere"], "/nowhere is no workdir of a run that has started: it has no config.json"),
   ],
