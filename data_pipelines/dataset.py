@@ -14,7 +14,7 @@ from data_pipelines.datasets.prepare import BUILDERS, open_tables
 from data_pipelines.datasets.tables.rows import Image, SUBMISSION
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.bad_images import bad_images
-from data_pipelines.pixels.decode import DECODER_VERSION, Resizing
+from data_pipelines.pixels.decode import DECODER_VERSION, Resizing, UnreadableImage
 from data_pipelines.pixels.source import DecodedPixels, PixelSource
 from data_pipelines.pixels.store import open_store
 from data_pipelines.prepared.identity import differences, identity
@@ -287,15 +287,18 @@ def _open_pixels(
 ) -> PixelSource:
   if data_config.pixels == "decode":
     return DecodedPixels(images, data_config.image_size, resizing(data_config))
-  return open_store(
-    images,
-    data_config.image_size,
-    data.folder / "pixels",
-    split=split,
-    source=f"{data.folder.name} {data.version}",
-    num_workers=data_config.num_workers,
-    resizing=resizing(data_config),
-  )
+  try:
+    return open_store(
+      images,
+      data_config.image_size,
+      data.folder / "pixels",
+      split=split,
+      source=f"{data.folder.name} {data.version}",
+      num_workers=data_config.num_workers,
+      resizing=resizing(data_config),
+    )
+  except UnreadableImage as error:
+    raise InputError(f"{error}. --config.data.on_bad_image=skip leaves out and lists such images") from error
 
 
 def resizing(data_config: ml_collections.ConfigDict) -> Resizing:

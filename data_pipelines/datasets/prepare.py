@@ -90,7 +90,8 @@ def open_tables(
     missing = _missing(tables())  # anew: another run may have prepared them meanwhile
     try:
       if missing:
-        _list_missing_images(builder_class.missing_images(raw.folder if raw else None, options), data_dir, options)
+        folder = raw.folder if raw else None
+        _list_missing_images(builder_class.missing_images(folder, options), folder, data_dir, options)
       for name, builder in missing.items():
         print(f"Preparing {dataset} {name} in {data_dir}", file=sys.stderr)
         _prepare(builder, raw.folder if raw else None, beam)
@@ -120,7 +121,9 @@ def _raw_files(
   return RawFiles(raw_folder, lambda folder: builder_class.check_raw_files(folder, options))
 
 
-def _list_missing_images(missing: Sequence[str], data_dir: pathlib.Path, options: Mapping[str, Any]) -> None:
+def _list_missing_images(
+  missing: Sequence[str], folder: pathlib.Path | None, data_dir: pathlib.Path, options: Mapping[str, Any]
+) -> None:
   """Writes the list beside the prepared tables; raises InputError unless the configuration allows missing images."""
   if not missing:
     return
@@ -130,9 +133,10 @@ def _list_missing_images(missing: Sequence[str], data_dir: pathlib.Path, options
   logging.info("%d images are missing: %s", len(missing), path)
   if not options["allow_missing_images"]:
     raise InputError(
-      f"{len(missing):,} images that the annotations name are not on the disk, for example {missing[0]}; all of them "
-      f"are listed in {path}. Download them, or leave out the queries and gallery images concerned with "
-      "--config.data.allow_missing_images=True: recalls then do not compare with published ones."
+      f"{len(missing):,} images that the annotations name are not on the disk, for example {missing[0]!a} in "
+      f"{folder}; all of them are listed in {path}. Correct the names, download the images, or leave out the queries "
+      "and gallery images concerned with --config.data.allow_missing_images=True: recalls then do not compare with "
+      "published ones."
     )
 
 

@@ -121,17 +121,21 @@ def padded(image: Image.Image) -> Image.Image:
   return canvas
 
 
+class UnreadableImage(InputError):
+  """An image that is not whole, or of a kind that is refused."""
+
+
 @contextlib.contextmanager
 def readable(name: str) -> Iterator[None]:
-  """Raises InputError with `name` where an image turns out not to be whole."""
+  """Raises UnreadableImage with `name` where an image turns out not to be whole."""
   try:
     yield
   except MemoryError:
     raise
   except PIL.UnidentifiedImageError as error:
-    raise InputError(f"{name}: not a readable image (empty, damaged, or none of {', '.join(FORMATS)})") from error
+    raise UnreadableImage(f"{name}: not a readable image (empty, damaged, or none of {', '.join(FORMATS)})") from error
   except Exception as error:  # what a damaged file makes Pillow's parsers run into: IndexError, struct.error, ...
-    raise InputError(f"{name}: not a readable image ({error})") from error
+    raise UnreadableImage(f"{name}: not a readable image ({error})") from error
 
 
 def _check_usable(image: Image.Image) -> None:

@@ -71,10 +71,7 @@ def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Con
       content = _with_captions(source, options["test_share"], folder, found)
     trains_only = bool(options["triplets"]) and options["test_share"] == 0
     if not content.queries["test"] and not content.missing and not trains_only:
-      raise InputError(
-        f"{source}: no query to test on: rows need split test, a larger config.data.test_share (or triplets 0, for "
-        "no test), or captions that differ in one word"
-      )
+      raise InputError(f"{source}: no query to test on: {_in_place_of_queries(content, options)}")
   elif found:
     images = {"train": (), "test": [Image(name, name, path) for name, path in found.items()]}
     content = Content(images, {"train": (), "test": ()})
@@ -83,6 +80,18 @@ def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Con
   used = {image.name for images in content.images.values() for image in images}
   note = listing.note(folder, used) if folder else ""
   return dataclasses.replace(content, notes=[*content.notes, note]) if note else content
+
+
+def _in_place_of_queries(content: Content, options: Mapping[str, Any]) -> str:
+  """What there is, and what would give queries."""
+  if options["triplets"]:
+    return "no row is for test, expected rows with split test, or a larger config.data.test_share (or 0, for no test)"
+  num_images, num_test = sum(map(len, content.images.values())), len(content.images["test"])
+  num_captions = len({image.label for image in content.images["test"]})
+  return (
+    f"{num_test:,} of {num_images:,} images are for test, with {num_captions:,} captions of which no two differ in one "
+    "word, expected captions that do, more rows with split test, or a larger config.data.test_share"
+  )
 
 
 def _with_triplets(source: str, read: Source, test_share: float, folder: pathlib.Path | None, found: Found) -> Content:

@@ -40,6 +40,9 @@ BATCH = 4_096  # rows of Parquet that are Python's at a time
 MEGAPAIRS = {"q_img": "reference", "q_text": "text", "t_img": "target", "hns": "negatives"}
 
 
+OTHER_SEPARATORS = ";\t|"  # of spreadsheets
+
+
 def read_rows(path: pathlib.Path, columns: Columns) -> Iterator[Row]:
   """All rows, with texts in `columns` and nothing else; raises InputError where a file is not as expected."""
   return checked_rows(str(path), *read_table(path), columns)
@@ -92,6 +95,9 @@ def _read_csv(path: pathlib.Path) -> tuple[Sequence[str], Iterator[Row]]:
   lines = _csv_lines(path)
   _, names = next(lines, (path, []))
   names = [name.strip() for name in names]
+  separator = next((sign for sign in OTHER_SEPARATORS if len(names) == 1 and sign in names[0]), None)
+  if separator:
+    raise InputError(f"{path}:1: {excerpt(names[0])}: columns separated by {separator!r}, expected commas")
   if len(set(names)) < len(names):
     raise InputError(f"{path}:1: {excerpt(', '.join(names))}: a column is there twice")
   return names, _csv_rows(names, lines)

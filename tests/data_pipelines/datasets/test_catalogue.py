@@ -152,7 +152,9 @@ def test_missing_images_are_refused_or_left_out_and_counted(open_catalogue, tmp_
   rows = tiny_datasets.catalogue_triplets()
   rows[0]["target"], rows[2]["reference"] = "none.png", "no/one.png"
   path = write_csv(tmp_path / "rows.csv", rows)
-  with pytest.raises(InputError, match="2 images .* not on the disk, for example no/one.png; .*allow_missing_images"):
+  with pytest.raises(
+    InputError, match="2 images .* not on the disk, for example 'no/one.png' in .*allow_missing_images"
+  ):
     open_catalogue(triplets=path)
   for _ in ("prepares", "opens what is prepared"):
     dataset = open_catalogue(triplets=path, allow_missing_images=True)
@@ -198,10 +200,13 @@ def test_bad_triplets_are_refused_with_row_and_column(open_catalogue, tmp_path, 
   "change, message",
   [
     (lambda rows: [*rows, rows[0]], "captions.csv: .*0.png' is listed twice: an image has one caption"),
-    (lambda rows: [row | {"split": "train"} for row in rows], "captions.csv: no query to test on"),
+    (
+      lambda rows: [row | {"split": "train"} for row in rows],
+      r"captions.csv: no query to test on: 0 of 6 images are for test, with 0 captions",
+    ),
     (
       lambda rows: [row | {"caption": f"{'abcdef'[i]} {'uvwxyz'[i]}"} for i, row in enumerate(rows)],
-      "no query to test on",
+      "no query to test on: . of 6 images are for test, with . captions of which no two differ in one word",
     ),
     (lambda rows: without(rows, "caption"), "captions.csv: no column caption"),
   ],

@@ -72,7 +72,7 @@ def test_categories_are_prepared_apart(raw, tmp_path):
 
 def test_missing_images_are_refused_and_listed(raw_with_gaps, tmp_path):
   with pytest.raises(
-    InputError, match="3 images that the annotations name .* for example both; .*allow_missing_images"
+    InputError, match="3 images that the annotations name .* for example 'both' in .*allow_missing_images"
   ):
     open_dataset(data_config(raw_with_gaps, tmp_path), "modification")
   (listed,) = tmp_path.glob("*/missing_images.txt")

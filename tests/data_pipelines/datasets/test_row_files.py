@@ -46,7 +46,8 @@ def test_marks_line_ends_and_blank_lines_change_nothing(tmp_path, kind, change):
 
 BAD = [
   ("rows.csv", b"", "rows.csv: no column image, caption .found: nothing."),
-  ("rows.csv", b"image;caption\na.png;red\n", r"rows.csv: no column image, caption \(found: image;caption\)"),
+  ("rows.csv", b"image;caption\na.png;red\n", "rows.csv:1: 'image;caption': columns separated by ';', expected commas"),
+  ("rows.csv", b"image\tcaption\na.png\tred\n", r"rows.csv:1: .*: columns separated by '\\t', expected commas"),
   ("rows.csv", b"image,caption\n", "rows.csv: no rows"),
   ("rows.csv", b"image,caption,image\n", "rows.csv:1: 'image, caption, image': a column is there twice"),
   ("rows.csv", b"image,caption\na.png,red\na.png\n", "rows.csv:3: 1 fields, expected the 2 of line 1: 'a.png'"),
