@@ -12,7 +12,10 @@ MOST_BYTES = 48_000  # what Milvus takes as a text; a photograph has a third of 
 
 
 def thumbnail(encoded: bytes, name: str) -> bytes:
-  """A JPEG of the image, at most SIDE pixels wide and high and of at most MOST_BYTES; raises InputError with `name` when it is not whole."""
+  """A JPEG of the image, at most SIDE pixels wide and high and of at most MOST_BYTES.
+
+  Raises InputError with `name` when the image is not whole.
+  """
   with readable(name), Image.open(io.BytesIO(encoded)) as image:
     image.draft("RGB", (SIDE, SIDE))
     image.load()  # or `thumbnail` asks for another draft
