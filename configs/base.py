@@ -63,7 +63,10 @@ def set_optimizer(config: ml_collections.ConfigDict) -> None:
   config.trunk_learning_rate_factor = 0.1  # for the image encoder's convolutions, for BERT and for towers
   config.layer_learning_rate_factor = 1.0  # of BERT and of towers: each layer by this slower than the one above it
   config.momentum = 0.9  # adamw, lamb: the decay of the first moment
+  config.adam_b2 = 0.999  # adamw: the decay of the second moment
+  config.adam_epsilon = 1e-8  # adamw: joins the root of the second moment
   config.weight_decay = 1e-6  # sgd: L2, joins every parameter's gradient; otherwise not for biases and norms
+  config.decays_biases = False  # adamw: weight_decay is for biases and norms too
   config.num_warmup_steps = 0  # the learning rate rises linearly
   config.decay = "step"  # or "cosine", to zero at num_train_steps
   config.decay_every_steps = 50_000  # after the warm-up; the learning rate takes the next factor

@@ -11,7 +11,7 @@ from configs.size_and_dataset import parse
 
 
 def get_config(size_and_dataset: str = "large,captions") -> ml_collections.ConfigDict:
-  """The published loss, rates and batch size."""
+  """The published loss, rates, optimiser, steps and batch size."""
   size, dataset = parse(size_and_dataset, inversion.TOWERS, ["captions", *inversion.EVALUATED])
   if dataset != "captions":
     return inversion.evaluated("lincir", size, dataset)
@@ -22,4 +22,5 @@ def get_config(size_and_dataset: str = "large,captions") -> ml_collections.Confi
   config.data.tagger = "en_core_web_sm"  # spaCy's, by its name or folder
   config.loss = "mean_squared_error"
   config.weight_decay = 0.01
+  config.decays_biases = True
   return config

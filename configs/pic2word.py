@@ -11,7 +11,7 @@ from configs.size_and_dataset import parse
 
 
 def get_config(size_and_dataset: str = "large,images") -> ml_collections.ConfigDict:
-  """The published loss and rates; the batch size is ours."""
+  """The published loss, rates and optimiser; batch size, steps and warm-up are ours."""
   size, dataset = parse(size_and_dataset, inversion.TOWERS, ["images", *inversion.EVALUATED])
   if dataset != "images":
     return inversion.evaluated("pic2word", size, dataset)
@@ -19,5 +19,8 @@ def get_config(size_and_dataset: str = "large,images") -> ml_collections.ConfigD
   config.data.prompt = "a photo of *"  # the text of every image, which the star stands for
   config.loss = "info_nce"
   config.weight_decay = 0.1
+  config.adam_b2 = 0.98
+  config.adam_epsilon = 1e-6
   config.num_warmup_steps = 1_000
+  config.decay = "cosine"
   return config

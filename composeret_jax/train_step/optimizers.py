@@ -85,30 +85,47 @@ def coupled_sgd(
   return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate, momentum))
 
 
-def adamw(learning_rate: optax.ScalarOrSchedule, momentum: float, weight_decay: float) -> optax.GradientTransformation:
-  """AdamW with `momentum` as its first decay; biases and norms do not decay."""
-  return optax.adamw(learning_rate, b1=momentum, weight_decay=weight_decay, mask=_are_matrices)
-
-
-def lars(learning_rate: optax.ScalarOrSchedule, momentum: float, weight_decay: float) -> optax.GradientTransformation:
-  """LARS; biases and norms neither decay nor take a trust ratio, and so move as under SGD."""
-  return optax.lars(
-    learning_rate, weight_decay, weight_decay_mask=_are_matrices, trust_ratio_mask=_are_matrices, momentum=momentum
+def adamw(learning_rate: optax.ScalarOrSchedule, config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+  """AdamW with `momentum` as its first decay; biases and norms decay with `decays_biases` alone."""
+  return optax.adamw(
+    learning_rate,
+    b1=config.momentum,
+    b2=config.adam_b2,
+    eps=config.adam_epsilon,
+    weight_decay=config.weight_decay,
+    mask=None if config.decays_biases else _are_matrices,
   )
 
 
-def lamb(learning_rate: optax.ScalarOrSchedule, momentum: float, weight_decay: float) -> optax.GradientTransformation:
+def lars(learning_rate: optax.ScalarOrSchedule, config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+  """LARS; biases and norms neither decay nor take a trust ratio, and so move as under SGD."""
+  return optax.lars(
+    learning_rate,
+    config.weight_decay,
+    weight_decay_mask=_are_matrices,
+    trust_ratio_mask=_are_matrices,
+    momentum=config.momentum,
+  )
+
+
+def lamb(learning_rate: optax.ScalarOrSchedule, config: ml_collections.ConfigDict) -> optax.GradientTransformation:
   """LAMB with `momentum` as its first decay; biases and norms neither decay nor take a trust ratio."""
   # optax.lamb, but for its trust ratio, which cannot be masked there.
   return optax.chain(
-    optax.scale_by_adam(b1=momentum, eps=1e-6),
-    optax.add_decayed_weights(weight_decay, _are_matrices),
+    optax.scale_by_adam(b1=config.momentum, eps=1e-6),
+    optax.add_decayed_weights(config.weight_decay, _are_matrices),
     optax.masked(optax.scale_by_trust_ratio(), _are_matrices),
     optax.scale_by_learning_rate(learning_rate),
   )
 
 
-OPTIMIZERS = {"sgd": coupled_sgd, "adamw": adamw, "lars": lars, "lamb": lamb}
+# Each from a learning rate and a whole configuration.
+OPTIMIZERS: dict[str, Callable[[optax.Schedule, ml_collections.ConfigDict], optax.GradientTransformation]] = {
+  "sgd": lambda learning_rate, config: coupled_sgd(learning_rate, config.momentum, config.weight_decay),
+  "adamw": adamw,
+  "lars": lars,
+  "lamb": lamb,
+}
 
 
 def build_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
@@ -122,7 +139,7 @@ def build_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransfor
   """
   scales = {"trunk": optax.scale(config.trunk_learning_rate_factor), "rest": optax.identity()}
   optimizer = optax.chain(
-    OPTIMIZERS[config.optimizer](learning_rate_schedule(config), config.momentum, config.weight_decay),
+    OPTIMIZERS[config.optimizer](learning_rate_schedule(config), config),
     optax.partition(scales, parameter_groups),
   )
   if config.layer_learning_rate_factor != 1:

@@ -23,6 +23,9 @@ from composeret_jax.pretrained.slots import fill
 from composeret_jax.pretrained.towers.tower_folder import open_image_folder, open_text_folder
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import weighted_losses
+from composeret_jax.train_step.optimizers import build_optimizer
+from configs import lincir as lincir_config
+from configs import pic2word as pic2word_config
 from tests.parity import golden
 
 STAGE, UNIT, LOSS, TEN_STEPS = 3e-5, 3e-6, 1e-5, 1e-3
@@ -249,7 +252,10 @@ def check_ten_steps(found, losses, norms, params):
 def test_lincirs_ten_steps(lincir_numbers, text_encoder, kind):
   numbers, config = lincir_numbers, json.loads(str(lincir_numbers["config"]))["train"]
   model = lincir(numbers, text_encoder, dropout=config["dropout"], normalise=kind == "train_l2_normalize")
-  optimizer = optax.adamw(config["learning_rate"], weight_decay=config["weight_decay"])
+  own = lincir_config.get_config("large,captions")
+  assert own.weight_decay == config["weight_decay"]
+  own.learning_rate = config["learning_rate"]
+  optimizer = build_optimizer(own)
   batches = []
   for number in numbers["train/batch_order"]:
     batch = golden.under(numbers, f"train/batch_{number}/")
@@ -278,9 +284,9 @@ def test_pic2words_loss_and_ten_steps(pic2word_numbers, text_encoder, kind):
   images, tokens = jnp.asarray(numbers["image_features"]), with_a_star(numbers)
   if kind == "train":
     close(model.compose(images, tokens), expected["text_features"], STAGE)
-  optimizer = optax.adamw(
-    1e-3, b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.1, mask=lambda params: jax.tree.map(lambda it: it.ndim > 1, params)
-  )
+  own = pic2word_config.get_config("large,images")
+  own.update(learning_rate=1e-3, num_warmup_steps=0, decay="step")  # ten steps at one rate
+  optimizer = build_optimizer(own)
   found = ten_steps(model, optimizer, [(images, tokens)] * 10, "info_nce")
   losses = expected["loss_over_10_steps"]
   assert losses[0] == pytest.approx(float(expected["loss"]), rel=LOSS)

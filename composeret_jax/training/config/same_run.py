@@ -129,6 +129,9 @@ MADE_WITH = "made_with"  # in config.json beside the fields: the commit and the 
 
 LATER_FIELDS: dict[str, Any] = {
   "parallel_state": "replicated",
+  "adam_b2": 0.999,
+  "adam_epsilon": 1e-8,
+  "decays_biases": False,
   "loss_reference_as_negative": False,
   "loss_label_mask": False,
   "init_from": "",

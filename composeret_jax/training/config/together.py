@@ -136,6 +136,9 @@ TOGETHER: tuple[Together, ...] = (
     only("replicated", when=lambda parallel: parallel == "pmap", why="with parallel = pmap: each device has it whole"),
   ),
   Together(
+    "decays_biases", ("optimizer",), only(False, when=lambda optimizer: optimizer != "adamw", why="without adamw")
+  ),
+  Together(
     "data.pixels",
     ("data.placement",),
     only("store", when=lambda placement: placement == "device", why="with data.placement = device"),

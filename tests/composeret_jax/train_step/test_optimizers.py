@@ -106,11 +106,11 @@ def test_lars_by_hand():
   np.testing.assert_allclose(moved["bias"], bias, rtol=1e-6)
 
 
-def adam_directions(gradient, num_steps, eps):
+def adam_directions(gradient, num_steps, eps, b2=0.999):
   first = second = 0.0
   for step in range(1, num_steps + 1):
-    first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-    yield (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + eps)
+    first, second = 0.9 * first + 0.1 * gradient, b2 * second + (1 - b2) * gradient**2
+    yield (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - b2**step)) + eps)
 
 
 def test_lamb_by_hand():
@@ -134,6 +134,14 @@ def test_adamw_decays_matrices_beside_the_direction():
   moved = moved_by(sgd_config(optimizer="adamw"), num_steps=2)["head"]
   np.testing.assert_allclose(moved["kernel"], kernel, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(moved["bias"], bias, rtol=1e-5)
+
+
+def test_adamw_with_other_constants_and_biases_that_decay():
+  bias = BIAS
+  for direction in adam_directions(BIAS_GRADIENT, 2, eps=0.1, b2=0.98):
+    bias = bias - 0.1 * (direction + 0.5 * bias)
+  moved = moved_by(sgd_config(optimizer="adamw", adam_b2=0.98, adam_epsilon=0.1, decays_biases=True), num_steps=2)
+  np.testing.assert_allclose(moved["head"]["bias"], bias, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lars", "lamb"])
