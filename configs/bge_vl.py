@@ -1,33 +1,21 @@
 """BGE-VL (MegaPairs): image plus text, both raw, over CLIP's towers: `--config=bge_vl:base,circo`.
 
-Or large; or another of DATASETS. On data sets without training data nothing is trained; elsewhere the towers are, with
-the query's own image and what a catalogue's rows give as negatives. `--config.num_train_steps=0` evaluates the
-published weights.
+Or large; or another data set of configs/size_and_dataset.py. On data sets without training data nothing is trained;
+elsewhere the towers are, with the query's own image and what a catalogue's rows give as negatives.
+`--config.num_train_steps=0` evaluates the published weights.
 """
 
 import ml_collections
 
-from configs import catalogue, circo, cirr, coco_objects, fashion_iq, genecis, imagenet_domains, lasco, models
-from configs.size_and_dataset import parse
+from configs import models
+from configs.size_and_dataset import DATASETS, parse
 
 TOWERS = {"base": "BAAI/BGE-VL-base", "large": "BAAI/BGE-VL-large"}
 
 
-DATASETS = {
-  "circo": circo,
-  "fashion_iq": fashion_iq,
-  "cirr": cirr,
-  "genecis": genecis,
-  "imagenet_domains": imagenet_domains,
-  "coco_objects": coco_objects,
-  "lasco": lasco,
-  "catalogue": catalogue,
-}
-
-
 def get_config(size_and_dataset: str = "base,circo") -> ml_collections.ConfigDict:
   """The texts come from the published evaluation, where it has some. Steps, batch size and rates are ours."""
-  size, dataset = parse(size_and_dataset, TOWERS, DATASETS)
+  size, dataset = parse(size_and_dataset, TOWERS)
   config = DATASETS[dataset].get_config("sum")
   models.towers(config.model, TOWERS[size], train=config.num_train_steps > 0)
   config.model.radius = 7.07  # its square, the inverse temperature, is about 50

@@ -1,20 +1,16 @@
-"""CIRCO: `--config=circo:compose_ae` (the default). `data.dir` is the downloaded folder.
+"""CIRCO: `--config=circo:compose_ae` (the default) evaluates. `data.dir` is the downloaded folder.
 
-There is nothing to train on. `composeret eval` and `composeret submit` evaluate a run of another data set, or
-pretrained weights.
+`--mode=eval` and `--mode=submit` take what was trained on another data set.
 """
 
 import ml_collections
 
-from configs import base, models
+from configs import without_training
 
 
 def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   """The defaults on CIRCO; evaluates on its validation split."""
-  config = base.get_config()
-  config.model = models.get_config(model)
-  config.num_train_steps = 0
+  config = without_training.evaluation("circo", model)
   config.best_metric = "mAP@5"
   config.protocol = "circo"  # or "circo_with_reference": the reference is ranked too
-  config.data.dataset = "circo"
   return config

@@ -1,33 +1,11 @@
-"""Parts of the configurations of textual inversion: towers, and the data sets that they are evaluated on."""
+"""Parts of the configurations of textual inversion: towers, texts, training and evaluation."""
 
 import ml_collections
 
-from configs import (
-  base,
-  catalogue,
-  circo,
-  cirr,
-  coco_objects,
-  fashion_iq,
-  genecis,
-  imagenet_domains,
-  mit_states,
-  models,
-)
+from configs import base, models
+from configs.size_and_dataset import DATASETS
 
 TOWERS = {"base": "openai/clip-vit-base-patch32", "large": "openai/clip-vit-large-patch14"}
-
-
-EVALUATED = {
-  "fashion_iq": fashion_iq,
-  "cirr": cirr,
-  "circo": circo,
-  "genecis": genecis,
-  "imagenet_domains": imagenet_domains,
-  "coco_objects": coco_objects,
-  "mit_states": mit_states,
-  "catalogue": catalogue,
-}
 
 
 # Around a caption, where no text for the data set is published; and where one is.
@@ -47,12 +25,14 @@ PUBLISHED = {
 
 def evaluated(composer: str, size: str, dataset: str) -> ml_collections.ConfigDict:
   """A data set with images, to evaluate on what was trained or imported; the texts are the published ones."""
-  config = EVALUATED[dataset].get_config("zero_shot")
+  config = DATASETS[dataset].get_config("zero_shot")
   config.model = models.inversion(composer, TOWERS[size])
   config.num_train_steps = 0
   config.text_query = "modification"
   config.text_template = composer if dataset in PUBLISHED[composer] else PROMPTS[composer]
   config.data.interpolation = "bicubic"  # as CLIP was trained
+  if dataset == "circo" and dataset in PUBLISHED[composer]:
+    config.protocol = "circo_with_reference"  # as published
   return config
 
 

@@ -12,7 +12,7 @@ from configs.size_and_dataset import parse
 
 def get_config(size_and_dataset: str = "large,captions") -> ml_collections.ConfigDict:
   """The published loss, rates, optimiser, steps and batch size."""
-  size, dataset = parse(size_and_dataset, inversion.TOWERS, ["captions", *inversion.EVALUATED])
+  size, dataset = parse(size_and_dataset, inversion.TOWERS, "captions")
   if dataset != "captions":
     return inversion.evaluated("lincir", size, dataset)
   config = inversion.trained("lincir", size, "captions")

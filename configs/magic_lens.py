@@ -1,27 +1,16 @@
-"""MagicLens: `--config=magic_lens:base,fashion_iq`; or large; or another of DATASETS.
+"""MagicLens: `--config=magic_lens:base,fashion_iq`; or large; or another data set.
 
-`composeret import --checkpoint=FILE.pkl` starts from a published checkpoint; otherwise training starts from CLIP's.
+configs/size_and_dataset.py lists the data sets.
+`--mode=import --checkpoint=FILE.pkl` starts from a published checkpoint; without, training starts from CLIP's weights.
 CLIP's folder or hub repository is needed in both: it has the tokenizer.
 """
 
 import ml_collections
 
-from configs import catalogue, circo, cirr, coco_objects, fashion_iq, genecis, imagenet_domains, lasco, models
-from configs.size_and_dataset import parse
+from configs import models
+from configs.size_and_dataset import DATASETS, parse
 
 CLIP = {"base": "openai/clip-vit-base-patch16", "large": "openai/clip-vit-large-patch14"}
-
-
-DATASETS = {
-  "fashion_iq": fashion_iq,
-  "cirr": cirr,
-  "circo": circo,
-  "genecis": genecis,
-  "imagenet_domains": imagenet_domains,
-  "coco_objects": coco_objects,
-  "lasco": lasco,
-  "catalogue": catalogue,
-}
 
 
 WITH_TEXTS = ("fashion_iq", "circo", "imagenet_domains")  # the published program has a template for these
@@ -29,7 +18,7 @@ WITH_TEXTS = ("fashion_iq", "circo", "imagenet_domains")  # the published progra
 
 def get_config(size_and_dataset: str = "base,fashion_iq") -> ml_collections.ConfigDict:
   """The published rates and texts; batch size and steps are for one device of 80 GB."""
-  size, dataset = parse(size_and_dataset, CLIP, DATASETS)
+  size, dataset = parse(size_and_dataset, CLIP)
   config = DATASETS[dataset].get_config("magic_lens")
   models.towers(config.model, CLIP[size], train=True)
   config.model.composer_options.num_heads = {"base": 8, "large": 16}[size]

@@ -12,7 +12,7 @@ from configs.size_and_dataset import parse
 
 def get_config(size_and_dataset: str = "large,images") -> ml_collections.ConfigDict:
   """The published loss, rates and optimiser; batch size, steps and warm-up are ours."""
-  size, dataset = parse(size_and_dataset, inversion.TOWERS, ["images", *inversion.EVALUATED])
+  size, dataset = parse(size_and_dataset, inversion.TOWERS, "images")
   if dataset != "images":
     return inversion.evaluated("pic2word", size, dataset)
   config = inversion.trained("pic2word", size, "images")

@@ -11,4 +11,4 @@ from configs.size_and_dataset import parse
 
 def get_config(size_and_dataset: str = "large,cirr") -> ml_collections.ConfigDict:
   """The published texts."""
-  return inversion.evaluated("searle", *parse(size_and_dataset, inversion.TOWERS, inversion.EVALUATED))
+  return inversion.evaluated("searle", *parse(size_and_dataset, inversion.TOWERS))

@@ -14,7 +14,7 @@ from data_pipelines.input_error import InputError
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 # Files of configs/ that other configurations import; they describe no run.
-_PARTS = ("__init__", "base", "inversion", "models", "recipes", "size_and_dataset")
+_PARTS = ("__init__", "base", "inversion", "models", "recipes", "size_and_dataset", "without_training")
 
 
 def folder() -> pathlib.Path:

@@ -12,6 +12,7 @@ from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
 from composeret_jax.training.train import evaluate, train
 from configs import bge_vl
+from configs.size_and_dataset import DATASETS
 from data_pipelines.texts.templates import PRESETS
 from tests.fakes import tiny_datasets, tiny_tower
 
@@ -64,7 +65,7 @@ def test_it_trains_with_given_negatives_and_is_evaluated_on_circo(config, tmp_pa
   assert (found["step"], split["texts"]) == (2, "Find a picture that also {shared_concept}, but {caption}.")
 
 
-@pytest.mark.parametrize("dataset", sorted(bge_vl.DATASETS.keys() - {"catalogue"}))
+@pytest.mark.parametrize("dataset", sorted(DATASETS.keys() - {"catalogue"}))
 def test_configurations(dataset):
   config = bge_vl.get_config(f"base,{dataset}")
   check_config(config, num_devices=1)

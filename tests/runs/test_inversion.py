@@ -19,6 +19,7 @@ from composeret_jax.training.resume import newest_state, trained_state
 from composeret_jax.training.run import open_run, open_trained_run
 from composeret_jax.training.train import train
 from configs import inversion, lincir, pic2word, searle
+from configs.size_and_dataset import DATASETS
 from data_pipelines.input_error import InputError
 from tests.composeret_jax.export.test_bundle import unit
 from tests.composeret_jax.training.test_train import losses
@@ -161,9 +162,11 @@ def test_the_towers_stay_as_they_are(small):
 
 @pytest.mark.parametrize("module", [pic2word, searle, lincir])
 def test_published_configurations(module):
-  for dataset in inversion.EVALUATED:
+  for dataset in DATASETS:
     config = module.get_config(f"large,{dataset}")
     assert "{" in config.text_template or config.text_template == config.model.composer
+    with_reference = dataset == "circo" and module is not pic2word  # which has nothing published there
+    assert (config.protocol == "circo_with_reference") == with_reference
     if dataset not in ("catalogue", "circo"):
       check_config(config, num_devices=1)
   with pytest.raises(ValueError, match="expected base or large, a comma"):

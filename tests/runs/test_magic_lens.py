@@ -18,6 +18,7 @@ from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
 from configs import magic_lens, models
+from configs.size_and_dataset import DATASETS
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.templates import PRESETS
 from tests.fakes import tiny_tower
@@ -119,7 +120,7 @@ def test_frozen_towers_cannot_be_filled(config, tmp_path):
     import_checkpoint(config, tmp_path / "run", tmp_path / "magic_lens.pkl")
 
 
-@pytest.mark.parametrize("dataset", magic_lens.DATASETS)
+@pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("size", magic_lens.CLIP)
 def test_published_configurations(size, dataset):
   config = magic_lens.get_config(f"{size},{dataset}")
