@@ -65,7 +65,7 @@ def normal_name(name: str) -> str:
 
 
 def _listed(folder: pathlib.Path, suffixes: tuple[str, ...]) -> tuple[dict[str, os.DirEntry[str]], list[str]]:
-  """What a Listing holds, with the entries of folders in place of paths."""
+  """The files and the rest of a Listing, with the entries of folders in place of paths."""
   files: dict[str, os.DirEntry[str]] = {}
   left_out = []
   pending = [(str(folder), "", frozenset[tuple[int, int]]())]

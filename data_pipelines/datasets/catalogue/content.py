@@ -83,7 +83,7 @@ def read_content(folder: pathlib.Path | None, options: Mapping[str, Any]) -> Con
 
 
 def _in_place_of_queries(content: Content, options: Mapping[str, Any]) -> str:
-  """What there is, and what would give queries."""
+  """The test images and captions that there are, and the rows that would give queries."""
   if options["triplets"]:
     return "no row is for test, expected rows with split test, or a larger config.data.test_share (or 0, for no test)"
   num_images, num_test = sum(map(len, content.images.values())), len(content.images["test"])
