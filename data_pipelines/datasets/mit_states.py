@@ -66,7 +66,13 @@ class MitStates(TableBuilder):
         file=sys.stderr,
       )
     if not images:
-      raise InputError(f"{root / 'images'} has no {split} images (*.jpg in folders named 'adjective noun')")
+      nouns = sorted({split_label(label)[1] for label in paths})
+      num_others = sum(map(len, paths.values()))
+      of_others = f" but {num_others:,} images of other nouns, {', '.join(nouns[:5])}" if nouns else ""
+      raise InputError(
+        f"{root / 'images'} has no {split} images (*.jpg in folders named 'adjective noun'){of_others}; the test "
+        f"nouns are {', '.join(sorted(TEST_NOUNS))}"
+      )
     return images
 
   def read_queries(self, split: str) -> Sequence[Query]:

@@ -35,7 +35,10 @@ class CaptionSampler:
     self._references = [row for row, caption in enumerate(captions) if caption in self._parents]
     self.num_items = len(self._references)
     if not self._references:
-      raise InputError("no two captions differ in one word: there is nothing to learn from")
+      raise InputError(
+        f"there are {len(captions):,} training images, and no two of their {len(self._rows):,} captions differ in one "
+        "word: there is nothing to learn from, expected some as 'red dress' and 'blue dress'"
+      )
 
   def sample(self, item: int, make_rng: MakeRng) -> Sequence[Triplet]:
     """One triplet from the item's image."""

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.catalogue.rows import Example, read_captions, read_triplets, Source, SPLITS
 from data_pipelines.datasets.sibling_queries import sibling_queries
 from data_pipelines.datasets.tables.rows import Image, Query
@@ -12,6 +13,7 @@ from data_pipelines.folders import list_files, Listing
 from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import SUFFIXES
 from data_pipelines.texts.drawn_names import drawn
+from data_pipelines.texts.words import unicode_words
 
 
 def split_triplets(examples: Sequence[Example], test_share: float) -> dict[str, list[Example]]:
@@ -149,10 +151,18 @@ def _with_captions(source: str, test_share: float, folder: pathlib.Path | None, 
   }
   queries = {"train": (), "test": sibling_queries(images["test"])}
   num_without = len(found.keys() - named_images(examples))
+  texts = dict.fromkeys(example.text for example in examples)
   notes = [
     f"{source}: {len(split['train']):,} images to train on, {len(split['test']):,} to test on, of which "
     f"{len(queries['test']):,} are queries; {num_without:,} images have no caption and are left out"
   ]
+  first_of: dict[tuple[str, ...], str] = {}
+  twins = [(text, first) for text in texts if (first := first_of.setdefault(tuple(unicode_words(text)), text)) != text]
+  if twins:
+    notes.append(
+      f"{source}: {len(twins):,} captions have the same words as others, for example {excerpt(twins[0][0])} as "
+      f"{excerpt(twins[0][1])}: they count as different, though no query can tell them apart"
+    )
   return Content(images, queries, missing, num_left_out, notes)
 
 

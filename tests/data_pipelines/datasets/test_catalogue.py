@@ -148,6 +148,17 @@ def test_captions_make_triplets(open_catalogue, tmp_path, capsys):
   assert "4 images to train on, 2 to test on, of which 2 are queries; 4 images have no caption" in printed
 
 
+def test_captions_of_the_same_words_are_said(open_catalogue, tmp_path, capsys):
+  rows = captions()
+  open_catalogue(captions=write_csv(tmp_path / "captions.csv", rows))
+  assert "same words" not in capsys.readouterr().err
+  twin = {**rows[0], "image": name(6), "caption": rows[0]["caption"].upper() + "!"}
+  open_catalogue(captions=write_csv(tmp_path / "captions.csv", [*rows, twin]))
+  assert f"1 captions have the same words as others, for example {twin['caption']!r} as {rows[0]['caption']!r}" in (
+    capsys.readouterr().err
+  )
+
+
 def test_missing_images_are_refused_or_left_out_and_counted(open_catalogue, tmp_path):
   rows = tiny_datasets.catalogue_triplets()
   rows[0]["target"], rows[2]["reference"] = "none.png", "no/one.png"

@@ -54,7 +54,9 @@ def test_a_folder_without_images_says_what_is_expected_and_found(tmp_path, prepa
 def test_a_split_without_images_is_named(tmp_path, prepared):
   (tmp_path / "images" / "old cat").mkdir(parents=True)
   Image.new("RGB", (4, 4)).save(tmp_path / "images" / "old cat" / "0.jpg")
-  with pytest.raises(InputError, match="no test images"):
+  with pytest.raises(
+    InputError, match="no test images .*1 images of other nouns, cat.* test nouns are armor, bracelet"
+  ):
     open_tables("mit_states", str(tmp_path), str(prepared))
 
 

@@ -73,7 +73,7 @@ def test_the_same_random_numbers_give_the_same_triplet():
 
 
 def test_captions_without_siblings_are_refused():
-  with pytest.raises(InputError, match="no two captions differ in one word"):
+  with pytest.raises(InputError, match="2 training images, and no two of their 2 captions differ in one word"):
     CaptionSampler(["red dress", "plain coat"], complete_text=False)
 
 
