@@ -30,7 +30,7 @@ axe: .venv/axe/node_modules/axe-core/axe.min.js  ## axe-core, by npm.
 
 docs: install  ## The documentation site, in docs/_build; a warning is an error.
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build
-	@echo "Open docs/_build/contents.html"
+	@echo "Open docs/_build/index.html"
 
 # Two at a time; a file's tests share what they set up.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile

@@ -1,6 +1,7 @@
 """The documentation site: `make docs` builds it from these pages, from docstrings and from the flags and fields."""
 
 import pathlib
+import re
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -11,7 +12,7 @@ author = "The composeret_jax authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "composeret_jax"
-root_doc = "contents"
+highlight_language = "text"  # of blocks that name no language: commands and what they print
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 autodoc_typehints = "signature"
@@ -21,20 +22,39 @@ autodoc_member_order = "bysource"
 
 def write_reference(_) -> None:
   """Writes the pages that list every flag and every field, from the program itself."""
-  from composeret_jax.command import config_files, config_list, console
+  from composeret_jax.command import console
   from composeret_jax.command.modes import MODES
-
-  config_files.make_importable()
-  from configs import shapes
 
   folder = ROOT / "docs" / "reference"
   helps = "\n\n".join(f"## composeret {name}\n\n```text\n{console.mode_help(name)}\n```" for name in MODES)
   _write(folder / "command_line.md", f"# Command line\n\n```text\n{console.overview()}\n```\n\n{helps}\n")
-  fields = config_list.fields(shapes.get_config(), str(ROOT / "configs" / "shapes.py"))
+  _write(folder / "config_fields.md", _config_fields())
+
+
+def _config_fields() -> str:
+  """A page with each field once: those of `shapes`, which all have, and those that a data set or model adds."""
+  from composeret_jax.command import config_files, config_list
+
   intro = (
-    "Every field, its comment, and its value in `--config=shapes`. `composeret config --config=NAME` prints another's."
+    "Each field with its value and its comment. `composeret config --config=NAME` prints those of a configuration."
   )
-  _write(folder / "config_fields.md", f"# Configuration fields\n\n{intro}\n\n```python\n{fields}\n```\n")
+  page, shown = ["# Configuration fields", "", intro], set()
+  for name in ("shapes", *config_files.names()):
+    file = str(config_files.folder() / f"{name}.py")
+    found = config_list.documented_fields(config_files.load_config(name), file)
+    own = [line for line in found if line[0] not in shown]
+    shown |= {field for field, _, _ in own}
+    page += ["", f"## Fields of all configurations, as in {name}" if name == "shapes" else f"## Added by {name}", ""]
+    page += [f"- `{field}` = `{value!r}`{_escaped(comment)}" for field, value, comment in own]
+    page = page if own else page[:-3]
+  return "\n".join(page) + "\n"
+
+
+def _escaped(comment: str) -> str:
+  """The comment behind a line break, with Markdown's signs as signs outside of code."""
+  parts = comment.split("`")
+  parts[::2] = [re.sub(r"([\\*_\[\]<>|~])", r"\\\1", part) for part in parts[::2]]
+  return f"\\\n  {'`'.join(parts)}" if comment else ""
 
 
 def _write(page: pathlib.Path, text: str) -> None:

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import io
 import pathlib
+import textwrap
 import tokenize
 
 import ml_collections
@@ -27,17 +28,22 @@ def configs_and_models() -> str:
 
 
 def fields(config: ml_collections.ConfigDict, file: str) -> str:
-  """One line for each field: `config.FIELD = VALUE`, under its comment in base.py, models.py or `file` (its own)."""
+  """One line for each field: `config.FIELD = VALUE`, under its comment."""
+  lines = []
+  for field, value, comment in documented_fields(config, file):
+    lines += textwrap.wrap(comment, 100, initial_indent="# ", subsequent_indent="# ")
+    lines.append(f"{field} = {value!r}")
+  return "\n".join(lines)
+
+
+def documented_fields(config: ml_collections.ConfigDict, file: str) -> Iterator[tuple[str, object, str]]:
+  """(`config.FIELD`, value, comment) of each field. Comments come from base.py, models.py and `file`, its own."""
   comments: dict[str, str] = {}
   shared = (config_files.folder() / name for name in ("base.py", "models.py"))
   for commented in (pathlib.Path(file.partition(":")[0]), *shared):
     comments |= dict(field_comments(commented))
-  lines = []
   for field, value in _leaves(config, "config"):
-    if comment := comments.get(field):
-      lines.append(f"# {comment}")
-    lines.append(f"{field} = {value!r}")
-  return "\n".join(lines)
+    yield field, value, comments.get(field, "")
 
 
 def field_comments(file: pathlib.Path) -> Iterator[tuple[str, str]]:
