@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import ml_collections
 
-# Data sets whose labels or references say which images are siblings.
+# Data sets that gain from siblings. For catalogues with captions they cost as much as they gain: docs/results.md.
 WITH_SIBLINGS = ("fashion200k", "mit_states", "shapes")
 
 
@@ -15,7 +15,7 @@ def set_recipe(config: ml_collections.ConfigDict, model: str) -> None:
 
 
 def rotor(config: ml_collections.ConfigDict) -> None:
-  """From random weights: a tenth of the steps warm up, a quarter of each batch are siblings where there are any.
+  """From random weights: a tenth of the steps warm up, a quarter of each batch are siblings for WITH_SIBLINGS.
 
   Both follow `num_train_steps` and `batch_size` when flags change these. docs/rotor_choices.md has the measurements.
   """

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.one_program import read_config
-from configs import fashion200k, fashion_iq, mit_states, recipes
+from configs import catalogue, fashion200k, fashion_iq, mit_states, recipes
 
 
 def test_the_rotor_alone_has_a_recipe_of_its_own():
@@ -15,6 +15,7 @@ def test_the_rotor_alone_has_a_recipe_of_its_own():
     0,
   )
   assert fashion_iq.get_config("rotor").data.siblings_per_batch == 0
+  assert catalogue.get_config("rotor").data.siblings_per_batch == 0
   assert fashion200k.get_config("rotor").data.dataset in recipes.WITH_SIBLINGS
 
 
