@@ -23,6 +23,7 @@ def model_card(repo: str, info: Mapping[str, Any], licence: str, *, has_towers: 
   config = info["config"]
   composer, dataset = config["model"]["composer"], config["data"]["dataset"]
   examples = info.get("example_texts") or ["make it red"]
+  template = f", with texts in the template `{info['texts']}`" if "{" in info.get("texts", "") else ""
   parts = [
     f"---\n{_metadata(repo, info, licence).to_yaml()}\n---",
     f"# {repo.rpartition('/')[2]}",
@@ -31,7 +32,7 @@ def model_card(repo: str, info: Mapping[str, Any], licence: str, *, has_towers: 
     f"## Use\n\n```python\n{_example(repo, examples[0])}\n```",
     "Sentences like those that it was evaluated on: " + "; ".join(f"*{text}*" for text in examples) + ".",
     "## Training\n\n| | |\n| --- | --- |\n" + "\n".join(f"| {name} | {value} |" for name, value in _recipe(info)),
-    f"## Recall\n\nIn percent, on the {info.get('split', 'test')} split of {dataset}. *Image only* and "
+    f"## Recall\n\nIn percent, on the {info.get('split', 'test')} split of {dataset}{template}. *Image only* and "
     f"*text only* are the two halves of the query alone.\n\n```text\n{recall_table(_in_order(info['metrics']))}\n```",
   ]
   if has_towers:

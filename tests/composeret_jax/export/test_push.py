@@ -134,7 +134,13 @@ def test_the_card_says_what_the_run_was(info):
     "`apache-2.0`",
   ):
     assert words in card.text
-  assert "towers/" not in card.text
+  assert "towers/" not in card.text and "template" not in card.text
+
+
+def test_the_card_names_the_template_of_its_recalls(info):
+  texts = "a photo of $ that {caption_0} and {caption_1} | a photo of $ that {caption_1} and {caption_0}"
+  card = model_card(REPO, info | {"texts": texts}, "", has_towers=False)
+  assert f"the test split of mit_states, with texts in the template `{texts}`." in card
 
 
 def test_the_card_names_hub_models_and_no_path_of_the_machine(info, tmp_path, monkeypatch):
