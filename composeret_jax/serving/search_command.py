@@ -1,6 +1,6 @@
 """`composeret search`: one search, printed as a table or as JSON, and drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 import json
 import pathlib
 import sys
@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageOps
 from composeret_jax.serving.index.thumbnail import open_thumbnail
 from composeret_jax.serving.searcher import Result, Searcher
 from data_pipelines.input_error import InputError
+from data_pipelines.paths import local_path
 from data_pipelines.pixels.decode import readable
 from data_pipelines.texts.fonts import font_for
 
@@ -65,6 +66,7 @@ def search(
 ) -> None:
   """Prints the `k` best images for a reference, an id or a file, and texts, and writes the picture."""
   check_picture(picture)
+  reference = id_or_file(reference, searcher.index)
   results = searcher.search(reference, texts, k)
   if unknown := searcher.unknown_words(texts):
     print(f"The model does not know, and leaves out: {', '.join(unknown)}", file=sys.stderr)
@@ -85,6 +87,16 @@ def search(
   results_sheet(image, texts, results).save(picture)
   if not as_json:
     print(f"Picture: {picture}")
+
+
+def id_or_file(reference: str, ids: Container[str]) -> str:
+  """An id of `ids` unchanged, or a file's path with `~` expanded; raises InputError for neither."""
+  if reference in ids:
+    return reference
+  path = local_path(reference, "--image")
+  if not path.exists():
+    raise InputError(f"--image={reference} is no id of the index, and no file")
+  return str(path)
 
 
 def check_picture(picture: pathlib.Path) -> None:

@@ -37,9 +37,13 @@ def run_steps(run: Run, state: TrainState, preemption: Preemption, heading: str)
   trace = StepTrace(parse_steps(config.profile_steps), run.workdir / "profile")
   watch = FiniteWatch(run.checkpoints.describe_latest, config.train.max_skipped_in_a_row)
 
-  with run.checkpoints as checkpoints, open_reporter(run.workdir, config, first_step, heading) as reporter, trace:
+  with (
+    run.checkpoints as checkpoints,
+    open_reporter(run.workdir, config, first_step, heading) as reporter,
+    trace,
+    progress_bar(first_step, last_step) as progress,
+  ):
     say(announcement(config))
-    progress = progress_bar(first_step, last_step)
     preemption.wait_for_steps()
     for step in range(first_step + steps_per_call, last_step + 1, steps_per_call):
       with speed.waiting():
@@ -70,7 +74,6 @@ def run_steps(run: Run, state: TrainState, preemption: Preemption, heading: str)
         checkpoints.save(step, state)
       if stopping:
         break
-    progress.close()
   if stopping:
     preemption.stop(step)
   show_measured(last_step, measured)

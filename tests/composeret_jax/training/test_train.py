@@ -14,6 +14,8 @@ from composeret_jax.evaluation.retrieval import NonFiniteError
 from composeret_jax.export.bundle import export
 from composeret_jax.serving.bundle import load
 from composeret_jax.train_step.state import evaluated_variables
+from composeret_jax.training import loop
+from composeret_jax.training.reports.terminal import progress_bar
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
 from composeret_jax.training.train import evaluate, train
@@ -192,11 +194,14 @@ def test_evaluating_nothing_says_so(config, tmp_path):
     evaluate(config, tmp_path)
 
 
-def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(config, tmp_path):
+def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(config, tmp_path, monkeypatch):
   config.learning_rate = 1e20
   config.checkpoint_every_steps = 1
+  bars = []
+  monkeypatch.setattr(loop, "progress_bar", lambda *steps: bars.append(progress_bar(*steps)) or bars[0])
   with pytest.raises(NonFiniteError, match=r"step \d+: not finite \(.*checkpoint"):
     train(config, tmp_path)
+  assert bars[0].disable  # closed: the message stands on a line of its own
 
 
 @pytest.mark.slow  # a training
