@@ -15,6 +15,7 @@ from data_pipelines.buckets.addresses import AnyPath, is_address, objects, read_
 
 CHECKSUMS = "files.sha256"  # as `sha256sum --check` reads it
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux' renameat2
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # of kernels and file systems without it
 
 
@@ -39,7 +40,7 @@ def open_whole(file: pathlib.Path) -> Iterator[BinaryIO]:
   """
   partial = partial_name(file)
   try:
-    with partial.open("wb") as stream:
+    with naming(file), partial.open("wb") as stream:
       yield stream
       stream.flush()
       os.fsync(stream.fileno())
@@ -48,6 +49,17 @@ def open_whole(file: pathlib.Path) -> Iterator[BinaryIO]:
     partial.unlink(missing_ok=True)  # a full disk gets its room back
     raise
   to_disk(file.parent)
+
+
+@contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+  """Gives the name `path` to an error of the disk that has none, as those of `write`."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno in OF_THE_DISK and error.filename is None:
+      error.filename = str(path)
+    raise
 
 
 def partial_name(path: pathlib.Path) -> pathlib.Path:
@@ -78,7 +90,8 @@ def replaced(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   partial = folder.with_name(f".{folder.name}.partial-{uuid.uuid4().hex[:8]}")
   partial.mkdir()
   try:
-    yield partial
+    with naming(folder):
+      yield partial
     for path in (*partial.iterdir(), partial):
       to_disk(path)
     if not folder.exists():

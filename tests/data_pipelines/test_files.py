@@ -1,3 +1,4 @@
+import errno
 import os
 import pathlib
 import subprocess
@@ -68,3 +69,13 @@ def test_a_file_is_whole_or_the_old_one(tmp_path):
     1 / 0  # noqa: B018
   assert file.read_bytes() == "å".encode()
   assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("write", [files.open_whole, files.replaced])
+def test_a_full_disk_is_an_error_with_the_path(tmp_path, write):
+  with pytest.raises(OSError) as caught, write(tmp_path / "file"):
+    raise OSError(errno.ENOSPC, "No space left on device")
+  assert caught.value.filename == str(tmp_path / "file")
+  with pytest.raises(OSError) as caught, write(tmp_path / "file"):
+    raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+  assert caught.value.filename is None

@@ -21,7 +21,7 @@ from composeret_jax.training.reports.trackers import open_tracking
 from composeret_jax.training.workdir.mirror import Mirror
 from data_pipelines.buckets.addresses import AnyPath
 from data_pipelines.dataset import Dataset
-from data_pipelines.files import open_whole, write_whole
+from data_pipelines.files import naming, open_whole, write_whole
 from data_pipelines.paths import absolute
 from data_pipelines.untrusted_json import parse_json
 
@@ -63,14 +63,15 @@ class Reporter:
   def scalars(self, step: int, values: Mapping[str, float], split: str = "", texts: str = "") -> None:
     """Adds one line to metrics.jsonl, with split and texts that were measured, and each value to the others."""
     line = {"step": step} | ({"split": split, "texts": texts} if split else {}) | dict(values)
-    with self._metrics_file.open("a") as file:
+    with naming(self._metrics_file), self._metrics_file.open("a") as file:
       file.write(json.dumps(line) + "\n")
       file.flush()
       os.fsync(file.fileno())
     # Not by add_scalar, which would write R@1 as R_1.
     scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-    self._events.file_writer.add_summary(Summary(value=scalars), step)
-    self._events.flush()
+    with naming(self._metrics_file.parent):
+      self._events.file_writer.add_summary(Summary(value=scalars), step)
+      self._events.flush()
     self._mirror.copy()
     self._tracking.scalars(step, values)
 
