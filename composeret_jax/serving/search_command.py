@@ -1,6 +1,6 @@
 """`composeret search`: one search, printed as a table or as JSON, and drawn."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 import json
 import pathlib
 import sys
@@ -66,7 +66,7 @@ def search(
 ) -> None:
   """Prints the `k` best images for a reference, an id or a file, and texts, and writes the picture."""
   check_picture(picture)
-  reference = id_or_file(reference, searcher.index)
+  reference = id_or_file(reference, is_id=reference in searcher.index)
   results = searcher.search(reference, texts, k)
   if unknown := searcher.unknown_words(texts):
     print(f"The model does not know, and leaves out: {', '.join(unknown)}", file=sys.stderr)
@@ -89,9 +89,9 @@ def search(
     print(f"Picture: {picture}")
 
 
-def id_or_file(reference: str, ids: Container[str]) -> str:
-  """An id of `ids` unchanged, or a file's path with `~` expanded; raises InputError for neither."""
-  if reference in ids:
+def id_or_file(reference: str, *, is_id: bool) -> str:
+  """An id unchanged, or a file's path with `~` expanded; raises InputError for neither."""
+  if is_id:
     return reference
   path = local_path(reference, "--image")
   if not path.exists():

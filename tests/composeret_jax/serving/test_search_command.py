@@ -18,7 +18,7 @@ def test_pictures_have_any_suffix_that_is_written(tmp_path):
 def test_a_reference_is_an_id_or_a_file_from_the_home_folder_too(tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path))
   (tmp_path / "hat.png").touch()
-  assert id_or_file("~/hat.png", ["a.png"]) == f"{tmp_path}/hat.png"
-  assert id_or_file("~/a.png", ["~/a.png"]) == "~/a.png"
+  assert id_or_file("~/hat.png", is_id=False) == f"{tmp_path}/hat.png"
+  assert id_or_file("~/a.png", is_id=True) == "~/a.png"
   with pytest.raises(InputError, match="--image=b.png is no id of the index, and no file"):
-    id_or_file("b.png", ["a.png"])
+    id_or_file("b.png", is_id=False)
