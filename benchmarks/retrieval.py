@@ -47,10 +47,11 @@ def rank_ours(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
 
 def rank_index(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-  """An index in a folder whose features stay in memory."""
-  from composeret_jax.serving.index.nearest import Nearest
+  """An index in a folder, on a CPU."""
+  from composeret_jax.serving.index.nearest import NearestInFiles
 
-  return Nearest(lambda start, stop: gallery[start:stop], len(gallery), gallery.shape[1])(queries, _K.value)[1]
+  places = np.stack([np.zeros(len(gallery), int), np.arange(len(gallery))], axis=1)
+  return NearestInFiles([gallery], places)(queries, _K.value)[1]
 
 
 def rank_numpy(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ def top_k(scores: jax.Array, k: int, chunk: int) -> tuple[jax.Array, jax.Array]:
 
 # On a CPU a sort costs as much as the product that makes the scores, and most blocks hold few scores that matter.
 GROUPED = 16  # columns of a block that are compared with a threshold as one
+SMALLEST = np.float32(1e-30)  # processors may take smaller scores for 0
 _NO_CANDIDATE = np.uint64(0xFF800000_FFFFFFFF)  # a score of -inf in column -1
 
 
@@ -56,12 +57,14 @@ def scores_above(scores: jax.Array, threshold: jax.typing.ArrayLike) -> tuple[ja
 class RunningTopK:
   """The `width` best scores of each of `num` rows, among all columns of the blocks that `add` is given.
 
-  Exact: the blocks come in the order of the columns, and ties keep it. Only scores above the width-th best so far are
-  looked at. A candidate is one number, the score's bits above the column's, such that smaller is better.
+  Exact. Ties keep the order of the columns, in which the blocks come; or the order of `ranks`, the rank of each column,
+  which then stands for it in the result. Only scores above the width-th best so far are looked at, with ranks also
+  those equal to it. A candidate is one number, the score's bits above the rank's, such that smaller is better.
   """
 
-  def __init__(self, num: int, width: int):
+  def __init__(self, num: int, width: int, ranks: np.ndarray | None = None):
     self._width = width
+    self._ranks = ranks
     self._kept = max(width, 1)
     self._candidates = np.full((num, 2 * self._kept), _NO_CANDIDATE)  # the best so far, then those found since
     self._num_new = np.zeros(num, int)
@@ -69,17 +72,27 @@ class RunningTopK:
   @property
   def threshold(self) -> np.ndarray:
     """Float32 [num, 1]: no score up to it is among the best."""
-    return _decode(self._candidates[:, self._kept - 1 : self._kept])[0]
+    least = _decode(self._candidates[:, self._kept - 1 : self._kept])[0]
+    if self._ranks is None:
+      return least
+    return np.where(np.abs(least) < SMALLEST, -SMALLEST, np.nextafter(least, np.float32(-np.inf)))
 
   def add(self, scores: jax.Array, passing: jax.Array, start: int) -> None:
     """Takes what `scores_above` returns for the columns from `start` on and a threshold read at any time before."""
     groups = np.flatnonzero(np.asarray(passing))
-    if len(groups) <= passing.shape[0] * self._kept:
-      self._put(*_pick(np.asarray(scores), groups, self.threshold), start)
-    else:
-      best, columns = _block_top_k(scores, min(self._kept, scores.shape[1]))
-      rows, places = np.nonzero(np.asarray(best) > self.threshold)
-      self._put(rows, np.asarray(best)[rows, places], np.asarray(columns)[rows, places], start)
+    if len(groups) > passing.shape[0] * self._kept:
+      best, columns = map(np.asarray, _block_top_k(scores, min(self._kept + 1, scores.shape[1])))
+      if self._ranks is None or not self._is_tied(best):
+        rows, places = np.nonzero(best[:, : self._kept] > self.threshold)
+        self._put(rows, best[rows, places], columns[rows, places], start)
+        return
+    self._put(*_pick(np.asarray(scores), groups, self.threshold), start)
+
+  def _is_tied(self, best: np.ndarray) -> bool:
+    """Whether columns that a block's best leave out have the score of the last of them, and perhaps smaller ranks."""
+    if best.shape[1] <= self._kept:
+      return False
+    return bool(((best[:, -1] == best[:, -2]) & (best[:, -1] > self.threshold[:, 0])).any())
 
   def result(self) -> tuple[np.ndarray, np.ndarray]:
     """Scores and columns, float32 and int32 [num, width], best first; -inf and NO_COLUMN where there are no more."""
@@ -88,7 +101,7 @@ class RunningTopK:
 
   def _put(self, rows: np.ndarray, scores: np.ndarray, columns: np.ndarray, start: int) -> None:
     """Appends candidates in the order of their rows; more than there is room for go in by several settlements."""
-    keys = _encode(scores, start + columns)
+    keys = _encode(scores, start + columns if self._ranks is None else self._ranks[start + columns])
     while len(keys):
       counts = np.bincount(rows, minlength=len(self._num_new))
       if (self._num_new + counts).max() > self._kept:
@@ -111,13 +124,14 @@ def top_k_of_blocks(
   num: int,
   blocks: Iterable[tuple[int, Any]],
   width: int,
+  ranks: np.ndarray | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
   """RunningTopK's result for each part of the queries, `num` in each, over blocks of columns from the given starts on.
 
   `score(part, block, threshold)` returns what `scores_above` does. One program runs while NumPy looks at the scores of
   the one before.
   """
-  best = [RunningTopK(num, width) for _ in parts]
+  best = [RunningTopK(num, width, ranks) for _ in parts]
   for start, block in blocks:
     add = None
     for own, part in zip(best, parts, strict=True):

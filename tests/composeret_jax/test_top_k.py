@@ -8,9 +8,9 @@ from composeret_jax import top_k as module
 from composeret_jax.top_k import NO_COLUMN, RunningTopK, scores_above, top_k_of_blocks
 
 
-def found_in(scores, width, block):
+def found_in(scores, width, block, ranks=None):
   """RunningTopK over blocks of columns."""
-  running = RunningTopK(len(scores), width)
+  running = RunningTopK(len(scores), width, ranks)
   for start in range(0, scores.shape[1], block):
     part = jnp.asarray(scores[:, start : start + block])
     running.add(*scores_above(part, running.threshold), start)
@@ -30,6 +30,22 @@ def test_the_best_of_blocks_are_those_of_a_stable_sort(width, block):
   np.testing.assert_array_equal(best, np.take_along_axis(scores, expected, axis=1))
   expected[np.isinf(best)] = NO_COLUMN
   np.testing.assert_array_equal(columns, expected)
+
+
+@pytest.mark.parametrize("block", [5, 32, 100, 500])
+@pytest.mark.parametrize("width", [1, 7, 60])
+def test_ties_keep_the_order_of_ranks(width, block):
+  rng = np.random.default_rng(1)
+  ranked = rng.integers(-40, 40, (9, 500)).astype(np.float32) / 8 + 0.0  # in the order of the ranks
+  ranked[3] = np.linspace(-1, 1, 500)
+  ranked[4], ranked[6] = 1, 0
+  ranked[5, 40:] = -np.inf
+  ranks = rng.permutation(500).astype(np.int32)
+  best, found = found_in(ranked[:, ranks], width, block, ranks)
+  expected = np.argsort(-ranked, axis=1, kind="stable")[:, :width]
+  np.testing.assert_array_equal(best, np.take_along_axis(ranked, expected, axis=1))
+  expected[np.isinf(best)] = NO_COLUMN
+  np.testing.assert_array_equal(found, expected)
 
 
 def test_blocks_that_hold_few_better_scores_are_not_sorted(monkeypatch):

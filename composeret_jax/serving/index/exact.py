@@ -11,11 +11,12 @@ import shutil
 import threading
 from typing import Any
 
+import jax
 import numpy as np
 
 from composeret_jax.serving.index.columns import ColumnInfo, Columns, Filters
 from composeret_jax.serving.index.index import check_queries, Entry, LARGEST, Rows
-from composeret_jax.serving.index.nearest import Nearest
+from composeret_jax.serving.index.nearest import Nearest, NearestInFiles
 from composeret_jax.serving.index.segment import (
   COPIES,
   MANIFEST,
@@ -38,6 +39,9 @@ LOCK = ".lock"
 MERGED_ROWS = 4096  # small segments are merged to about as many rows
 
 
+ROWS_AT_ONCE = 8192  # that are looked at when an index is opened
+
+
 QUERIES = 100  # by which recall is measured
 
 
@@ -48,8 +52,8 @@ Place = tuple[str, int]  # a segment's name and a row in it
 
 
 class ExactIndex:
-  """An Index in a folder. Memory holds what is known of each image; features and thumbnails stay on the disk, but for
-  those that searches keep on the device (nearest.py).
+  """An Index in a folder. Memory holds what is known of each image; features and thumbnails stay in files that are
+  mapped. On a GPU or TPU, searches keep features on the device (nearest.py).
   """
 
   def __init__(self, folder: pathlib.Path, lock: Any = None, opened: Mapping[str, Segment] | None = None):
@@ -199,24 +203,33 @@ class ExactIndex:
     return sorted(self._places)
 
   @functools.cached_property
-  def _nearest(self) -> Nearest:
+  def _nearest(self) -> Nearest | NearestInFiles:
     """The search of all features, in the order of the ids."""
-    ids = self._ids
-    names = list(self._segments)
-    number = {name: i for i, name in enumerate(names)}
-    places = np.array([(number[name], row) for name, row in (self._places[id] for id in ids)])
+    segments = list(self._segments.values())
+    number = {name: i for i, name in enumerate(self._segments)}
+    places = np.array([(number[name], row) for name, row in (self._places[id] for id in self._ids)])
+
+    def check() -> None:
+      for segment in segments:
+        segment.check_features()
+
+    if jax.default_backend() == "cpu":
+      check()
+      for segment in segments:
+        for start in range(0, len(segment.mapped_features), ROWS_AT_ONCE):
+          _check_sane(segment.mapped_features[start : start + ROWS_AT_ONCE], self._folder)
+      return NearestInFiles([segment.mapped_features for segment in segments], places, check)
 
     def read(start: int, stop: int) -> np.ndarray:
-      segments, rows = places[start:stop].T
+      numbers, rows = places[start:stop].T
       features = np.empty((stop - start, self.feature_dim), np.float32)
-      for segment in np.unique(segments):
-        chosen = segments == segment
-        features[chosen] = opened[segment].features(rows[chosen])
+      for segment in np.unique(numbers):
+        chosen = numbers == segment
+        features[chosen] = segments[segment].features(rows[chosen])
       _check_sane(features, self._folder)
       return features
 
-    opened = [self._segments[name] for name in names]
-    return Nearest(read, len(ids), self.feature_dim)
+    return Nearest(read, len(places), self.feature_dim)
 
   def quantise(self) -> float:
     """Writes 8-bit copies of all features, by which searches are faster; returns their recall@10 against exact search.

@@ -1,6 +1,6 @@
-"""Exact search of features that may be more than memory holds: in blocks of rows, on the default device."""
+"""Exact search of features, in blocks of rows: in their files on a CPU, otherwise on the default device."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,9 @@ import numpy as np
 from composeret_jax.top_k import chunk_size, scores_above, top_k, top_k_of_blocks
 
 BLOCK_ROWS = 8192
+
+
+SMALL_ROWS = 1024  # smaller parts of files are copied together
 
 
 QUERY_ROWS = 256
@@ -39,13 +42,7 @@ class Nearest:
     """
     num = self._num_rows if allowed is None else int(allowed.sum())
     masks = self._all if allowed is None else self._split(allowed)
-    width = _power_of_two(k)  # few widths are compiled
-    size = min(QUERY_ROWS, _power_of_two(len(queries)))
-    parts = [_padded(queries[start : start + size], size) for start in range(0, len(queries), size)]
-    search = self._search_on_cpu if jax.default_backend() == "cpu" else self._search
-    found = (np.concatenate(part) for part in zip(*search(parts, width, masks), strict=True))
-    scores, rows = (array[: len(queries), : min(k, num)] for array in found)
-    return scores, rows
+    return _in_parts(lambda parts, width: self._search(parts, width, masks), queries, k, num)
 
   def _search(self, parts: list[jax.Array], width: int, masks: list[jax.Array]) -> list[tuple[np.ndarray, np.ndarray]]:
     shape = len(parts[0]), width
@@ -56,15 +53,6 @@ class Nearest:
       if self._resident is None:
         jax.block_until_ready(best)  # no more than two blocks on the device
     return [(np.asarray(scores), np.asarray(rows)) for scores, rows in best]
-
-  def _search_on_cpu(
-    self, parts: list[jax.Array], width: int, masks: list[jax.Array]
-  ) -> list[tuple[np.ndarray, np.ndarray]]:
-    def score(part, block, threshold):
-      return _scores(part, *block, threshold)
-
-    blocks = ((start, (block, mask)) for (start, block), mask in zip(self._blocks(), masks, strict=True))
-    return top_k_of_blocks(score, parts, len(parts[0]), blocks, width)
 
   def _blocks(self) -> Iterable[tuple[int, jax.Array]]:
     blocks = map(self._place, self._starts) if self._resident is None else self._resident
@@ -80,6 +68,88 @@ class Nearest:
   def _place(self, start: int) -> jax.Array:
     rows = self._read(start, min(start + self._block_rows, self._num_rows))
     return _padded(rows, self._block_rows)
+
+
+class NearestInFiles:
+  """The same on a CPU, of rows of `files`, float32 arrays [any, dim] that are mapped: what is searched is not copied.
+
+  So processes share the pages of the files, and an index may be larger than the memory that is free. Rows that are
+  left over by blocks of SMALL_ROWS and more are copied. `places`, int [num_rows, 2], are the file and the row of each
+  row that can be found, in the order that ties have. `check` runs before each search.
+  """
+
+  def __init__(self, files: Sequence[np.ndarray], places: np.ndarray, check: Callable[[], None] = lambda: None):
+    self._num_rows = len(places)
+    self._check = check
+    ranks = [np.full(len(file), -1, np.int32) for file in files]
+    for number, own in enumerate(ranks):
+      found = np.flatnonzero(places[:, 0] == number)
+      own[places[found, 1]] = found
+    blocks, own_ranks, left_over = [], [], []
+    for number, file in enumerate(files):
+      start = 0
+      for size in _block_sizes(len(file)):
+        blocks.append(jax.device_put(np.asarray(file[start : start + size]), may_alias=True))
+        own_ranks.append(ranks[number][start : start + size])
+        start += size
+      left_over.append((file[start:], ranks[number][start:]))
+    rest, ranks_of_rest = (np.concatenate(arrays) for arrays in zip(*left_over, strict=True))
+    for start in range(0, len(rest), BLOCK_ROWS):
+      part = rest[start : start + BLOCK_ROWS]
+      size = max(SMALL_ROWS, _power_of_two(len(part)))
+      blocks.append(_padded(part, size))
+      own = ranks_of_rest[start : start + BLOCK_ROWS]
+      own_ranks.append(np.pad(own, (0, size - len(own)), constant_values=-1))
+    self._blocks = blocks
+    self._starts = np.cumsum([0, *(len(block) for block in blocks)])[:-1]
+    self._ranks = np.concatenate(own_ranks)
+    self._all = self._split(np.ones(self._num_rows, bool))
+
+  def __call__(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """As Nearest."""
+    self._check()
+    num = self._num_rows if allowed is None else int(allowed.sum())
+    masks = self._all if allowed is None else self._split(allowed)
+
+    def score(part, block, threshold):
+      return _scores(part, *block, threshold)
+
+    def search(parts: list[jax.Array], width: int) -> list[tuple[np.ndarray, np.ndarray]]:
+      blocks = zip(self._starts.tolist(), zip(self._blocks, masks, strict=True), strict=True)
+      return top_k_of_blocks(score, parts, len(parts[0]), blocks, width, self._ranks)
+
+    return _in_parts(search, queries, k, num)
+
+  def _split(self, allowed: np.ndarray) -> list[jax.Array]:
+    """The marks of the blocks' rows; none of rows that cannot be found."""
+    marks = allowed[self._ranks] & (self._ranks >= 0)
+    return [
+      jnp.asarray(marks[start : start + len(block)]) for start, block in zip(self._starts, self._blocks, strict=True)
+    ]
+
+
+def _block_sizes(num_rows: int) -> list[int]:
+  """The rows of each block of a file: of few sizes, since each is compiled."""
+  sizes = [BLOCK_ROWS] * (num_rows // BLOCK_ROWS)
+  size, left = BLOCK_ROWS // 2, num_rows % BLOCK_ROWS
+  while size >= SMALL_ROWS:
+    if left >= size:
+      sizes.append(size)
+      left -= size
+    size //= 2
+  return sizes
+
+
+def _in_parts(
+  search: Callable[[list[jax.Array], int], list[tuple[np.ndarray, np.ndarray]]], queries: np.ndarray, k: int, num: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Scores and rows of the first `k`, by a search of queries in parts; few sizes and widths are compiled."""
+  width = _power_of_two(k)
+  size = min(QUERY_ROWS, _power_of_two(len(queries)))
+  parts = [_padded(queries[start : start + size], size) for start in range(0, len(queries), size)]
+  found = (np.concatenate(part) for part in zip(*search(parts, width), strict=True))
+  scores, rows = (array[: len(queries), : min(k, num)] for array in found)
+  return scores, rows
 
 
 def _padded(rows: np.ndarray, size: int) -> jax.Array:

@@ -146,8 +146,17 @@ class Segment:
 
   def features(self, rows: np.ndarray | Sequence[int]) -> np.ndarray:
     """float32 [len(rows), dim]; raises InputError with the file when it was changed."""
-    _check_unchanged(self._files[FEATURES], self._features.nbytes)
+    self.check_features()
     return self._features[np.asarray(rows, np.intp)]
+
+  @property
+  def mapped_features(self) -> np.ndarray:
+    """All features, float32 [num, dim], where they are mapped: `check_features` comes before each use."""
+    return self._features
+
+  def check_features(self) -> None:
+    """Raises InputError with the file of the features when it was changed."""
+    _check_unchanged(self._files[FEATURES], self._features.nbytes)
 
   def thumbnail(self, row: int) -> bytes:
     """A row's JPEG; raises InputError with the file when it was changed."""

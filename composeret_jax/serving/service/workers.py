@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from composeret_jax.serving.index.exact import ExactIndex
 from composeret_jax.serving.searcher import Searcher
 from composeret_jax.serving.service.app import build_app, PageRoutes
 from composeret_jax.serving.service.limits.access import Counters, make_counters
@@ -23,6 +24,7 @@ from composeret_jax.serving.service.warm_up import keep_compiled, warm_up
 from data_pipelines.input_error import InputError
 
 COUNTERS, READY = "counters", "ready-"  # files of the folder that all processes share
+LARGE_BYTES = 2**30
 PATIENCE = 60  # seconds for which a process may be too busy to say that it lives
 
 
@@ -51,10 +53,23 @@ class Worker:
     keep_compiled()
     logging.getLogger("composeret_jax.serving.bundle").setLevel(logging.ERROR)  # explains waits; here nobody waits
     searcher = self.open_searcher()
+    warn_of_size(searcher)
     warming = warm_up(searcher)
     next(warming)
     counters = Counters(self.folder / COUNTERS) if self.folder else None
     return build_app(searcher, self.settings, self.page_routes, counters=counters, warming=warming)
+
+
+def warn_of_size(searcher: Searcher) -> None:
+  """Says what makes searches faster, where an index in a folder is large."""
+  index = searcher.index
+  num_bytes = len(index) * index.feature_dim * 4
+  if isinstance(index, ExactIndex) and num_bytes > LARGE_BYTES and not index.is_quantised:
+    print(
+      f"Each search reads all {num_bytes / 1e9:.1f} GB of features. --mode=index --quantise makes copies of a quarter "
+      "of that size, which searches read instead.",
+      file=sys.stderr,
+    )
 
 
 class Supervisor(Multiprocess):

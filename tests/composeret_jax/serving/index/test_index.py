@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -53,10 +54,11 @@ def test_put_replaces_and_delete_removes(location):
   assert "000" in index
 
 
-@pytest.mark.parametrize("search", ["_search_on_cpu", "_search"])
-def test_search_is_numpys_argsort_with_ties_by_id(tmp_path, monkeypatch, search):
-  monkeypatch.setattr(nearest_module.Nearest, "_search_on_cpu", getattr(nearest_module.Nearest, search))
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_search_is_numpys_argsort_with_ties_by_id(tmp_path, monkeypatch, platform):
+  monkeypatch.setattr(jax, "default_backend", lambda: platform)
   monkeypatch.setattr(nearest_module, "BLOCK_ROWS", 16)
+  monkeypatch.setattr(nearest_module, "SMALL_ROWS", 4)
   rng = np.random.default_rng(3)
   features = rng.integers(-2, 3, (100, DIM)).astype(np.float32)  # sums of integers are exact, and many are equal
   ids = [f"{i:03d}" for i in rng.permutation(100)]
@@ -67,13 +69,29 @@ def test_search_is_numpys_argsort_with_ties_by_id(tmp_path, monkeypatch, search)
   for resident_bytes in (0, 2**30):
     monkeypatch.setattr(nearest_module, "RESIDENT_BYTES", resident_bytes)
     index = new_index(tmp_path / str(resident_bytes))
-    for part in (slice(30), slice(30, 60), slice(60, 100)):
+    for part in (slice(30), slice(30, 60), slice(60, 61), slice(50, 100)):
       index.put(dataclasses.replace(rows(ids[part]), features=features[part]))
     for k in (1, 7, 100, 150):
       found = index.search(queries, k)
       assert [[int(id) for id, _ in hits] for hits in found] == expected[:, :k].tolist()
       best = np.take_along_axis(scores, expected[:, :k], axis=1)
       assert [[score for _, score in hits] for hits in found] == best.tolist()
+
+
+def test_a_cpu_searches_features_where_they_are_mapped(tmp_path):
+  index = new_index(tmp_path / "index")
+  for part in range(3):
+    index.put(rows([f"{part} {row:05d}" for row in range(5000)], seed=part))
+  index.close()
+  index = open_index(tmp_path / "index")
+  query = rows(["a"], seed=5).features
+  ids = sorted(index.entries())
+  scores = index.get(ids).features @ query[0]
+  assert [id for id, _ in index.search(query, 20)[0]] == [ids[row] for row in np.argsort(-scores, kind="stable")[:20]]
+  files = [segment.mapped_features.ctypes.data for segment in index._segments.values()]
+  searched = {block.unsafe_buffer_pointer(): len(block) for block in index._nearest._blocks}
+  assert [searched.pop(file) for file in files] == [4096] * 3
+  assert list(searched.values()) == [4096]  # a copy of the 904 rows that each has left
 
 
 def test_an_empty_index_finds_nothing(tmp_path):

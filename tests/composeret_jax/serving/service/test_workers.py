@@ -12,7 +12,10 @@ import time
 
 import pytest
 
-from tests.fakes.fake_bundle import write_images
+from composeret_jax.serving.index import open_index
+from composeret_jax.serving.searcher import Searcher
+from composeret_jax.serving.service import workers
+from tests.fakes.fake_bundle import fake_bundle, write_images
 from tests.fakes.served import ask, encoded_image, upload
 from tests.fakes.tiny_index import fill
 
@@ -87,3 +90,12 @@ def test_a_process_that_cannot_start_ends_the_server_with_its_reason(tmp_path):
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert "is no index" in errors
+
+
+def test_of_a_large_index_is_said_what_makes_it_faster(monkeypatch, index, capsys):
+  searcher = Searcher(fake_bundle(), open_index(index))
+  workers.warn_of_size(searcher)
+  assert capsys.readouterr().err == ""
+  monkeypatch.setattr(workers, "LARGE_BYTES", 100)
+  workers.warn_of_size(searcher)
+  assert "Each search reads all 0.0 GB of features. --mode=index --quantise" in capsys.readouterr().err
