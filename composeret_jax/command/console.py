@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 import importlib.metadata
+import os
 import sys
 import textwrap
 
@@ -15,8 +16,6 @@ _OVERRIDES = (
   "--config.FIELD=VALUE overrides a field of the configuration; `composeret config --config=NAME` lists them."
 )
 _HELP = ("help", "--help", "-h", "-help")
-
-
 _LISTS = {
   "configs": "Lists the configurations and the models.",
   "config": "Prints every field of a configuration with its value and its comment.",
@@ -27,20 +26,28 @@ def command() -> None:
   """Runs `composeret`; exits with 0 if all went well, else with a message."""
   name, *rest = sys.argv[1:] or ["help"]
   if name in _HELP:
-    print(_help(rest[0]) if rest and rest[0] in (*MODES, *_LISTS) else overview())
+    _print(_help(rest[0]) if rest and rest[0] in (*MODES, *_LISTS) else overview())
   elif any(argument in _HELP[1:] for argument in rest) and name in (*MODES, *_LISTS):
-    print(_help(name))
+    _print(_help(name))
   elif name in ("version", "--version"):
-    print(importlib.metadata.version("composeret-jax"))
+    _print(importlib.metadata.version("composeret-jax"))
   elif name == "configs":
-    print(config_list.configs_and_models())
+    _print(config_list.configs_and_models())
   elif name == "config":
     _parse_config(rest)
-    print(config_list.fields(run_flags.CONFIG.value, config_flags.get_config_filename(flags.FLAGS["config"])))
+    _print(config_list.fields(run_flags.CONFIG.value, config_flags.get_config_filename(flags.FLAGS["config"])))
   elif name in MODES:
     _run_mode(name, rest)
   else:
     sys.exit(f"error: composeret has no command {name!r}\n\n{overview()}")
+
+
+def _print(text: str) -> None:
+  """Prints a text, of which `| head` may read a part only."""
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
 
 
 def _run_mode(name: str, rest: list[str]) -> None:

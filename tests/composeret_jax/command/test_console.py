@@ -25,6 +25,15 @@ def test_the_overview_names_every_command():
   assert all(f"\n  {name} " in printed for name in [*MODES, "configs", "config"])
 
 
+@pytest.mark.parametrize("name", ["configs", "help"])
+def test_a_reader_of_the_first_lines_is_no_error(name):
+  with subprocess.Popen(
+    [*COMMAND, name], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+  ) as process:
+    process.stdout.close()
+    assert process.stderr.read() == ""
+
+
 def test_help_takes_the_name_of_a_command():
   assert composeret("help", "train").stdout == composeret("train", "--help").stdout
   assert composeret("config", "--help").stdout.startswith("composeret config: Prints every field of a configuration")
