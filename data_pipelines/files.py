@@ -4,10 +4,13 @@ from collections.abc import Collection, Iterator
 import contextlib
 import ctypes
 import errno
+import fcntl
+import glob
 import hashlib
 import os
 import pathlib
 import shutil
+import time
 from typing import BinaryIO
 import uuid
 
@@ -16,6 +19,7 @@ from data_pipelines.buckets.addresses import AnyPath, is_address, objects, read_
 CHECKSUMS = "files.sha256"  # as `sha256sum --check` reads it
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux' renameat2
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+UNLOCKED_SECONDS = 60  # a partial folder is locked within these
 NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # of kernels and file systems without it
 
 
@@ -81,14 +85,17 @@ def replaced(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   """An empty folder to write to, which takes the place of `folder` when the block ends well, and is gone otherwise.
 
   Killed at any moment, `folder` is the old one or the new one. Where the file system cannot exchange two folders, the
-  old one has another name for a moment; killed then, it comes back with the next call.
+  old one has another name for a moment; killed then, it comes back with the next call. That call also removes what the
+  killed one has written.
   """
   folder.parent.mkdir(parents=True, exist_ok=True)
   old = folder.with_name(f".{folder.name}.old")
   if old.exists() and not folder.exists():
     os.rename(old, folder)
   partial = folder.with_name(f".{folder.name}.partial-{uuid.uuid4().hex[:8]}")
+  _remove_left(folder)
   partial.mkdir()
+  lock = _lock(partial)
   try:
     with naming(folder):
       yield partial
@@ -101,6 +108,31 @@ def replaced(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     to_disk(folder.parent)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
+    if lock is not None:
+      os.close(lock)
+
+
+def _remove_left(folder: pathlib.Path) -> None:
+  """Removes partial folders of `folder` whose writers are gone."""
+  for left in folder.parent.glob(f".{glob.escape(folder.name)}.partial-*"):
+    with contextlib.suppress(OSError):  # another call has removed it
+      if time.time() - left.stat().st_mtime > UNLOCKED_SECONDS and (lock := _lock(left)) is not None:
+        shutil.rmtree(left, ignore_errors=True)
+        os.close(lock)
+
+
+def _lock(folder: pathlib.Path) -> int | None:
+  """An open descriptor of a folder that locks it until it is closed; None where another process or call has it.
+
+  The system closes those of killed processes. None, too, on file systems without locks.
+  """
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:
+    os.close(descriptor)
+    return None
+  return descriptor
 
 
 def _exchange(path: pathlib.Path, other: pathlib.Path) -> bool:

@@ -60,6 +60,18 @@ def test_killed_at_any_moment_a_replaced_folder_is_the_old_or_the_new_one(tmp_pa
   assert seen == ({"old", "new"} if how == "exchange" else {"old", "new", "put back"})
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_and_what_is_being_written_stays(tmp_path):
+  left, other = tmp_path / ".bundle.partial-0123abcd", tmp_path / ".other.partial-0123abcd"
+  for folder in (left, other):
+    folder.mkdir()
+    os.utime(folder, (0, 0))
+  with files.replaced(tmp_path / "bundle") as first:
+    os.utime(first, (0, 0))
+    with files.replaced(tmp_path / "bundle") as second:
+      assert not left.exists() and first.exists() and second.exists()
+  assert sorted(os.listdir(tmp_path)) == [other.name, "bundle"]
+
+
 def test_a_file_is_whole_or_the_old_one(tmp_path):
   file = tmp_path / "a.txt"
   files.write_whole(file, "å")
