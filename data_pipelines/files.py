@@ -57,7 +57,7 @@ def open_whole(file: pathlib.Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def naming(path: pathlib.Path) -> Iterator[None]:
-  """Gives the name `path` to an error of the disk that has none, as those of `write`."""
+  """Gives the name `path` to an error of the disk that has none, as errors of `write` have none."""
   try:
     yield
   except OSError as error:
