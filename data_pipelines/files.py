@@ -124,7 +124,7 @@ def _remove_left(folder: pathlib.Path) -> None:
 def _lock(folder: pathlib.Path) -> int | None:
   """An open descriptor of a folder that locks it until it is closed; None where another process or call has it.
 
-  The system closes those of killed processes. None, too, on file systems without locks.
+  The system closes the descriptors of killed processes. None, too, on file systems without locks.
   """
   descriptor = os.open(folder, os.O_RDONLY)
   try:
