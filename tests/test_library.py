@@ -89,6 +89,14 @@ def test_mined_negatives_are_for_train_alone(config):
     composeret_jax.make_train_step(data, model)
 
 
+def test_places_are_texts_or_paths(config, tmp_path):
+  for place in (str, pathlib.Path):
+    with pytest.raises(composeret_jax.InputError, match="none is no folder"):
+      composeret_jax.export_bundle(config, place(tmp_path / "none"), place(tmp_path / "bundle"))
+    with pytest.raises(composeret_jax.InputError, match="none is no folder"):
+      composeret_jax.folder_images(place(tmp_path / "none"))
+
+
 @pytest.fixture(scope="module")
 def by_parts(raw_mit_states, prepared, tmp_path_factory):
   """A few steps by the library, and the same by `train`: losses, metrics, a bundle."""
@@ -104,7 +112,7 @@ def by_parts(raw_mit_states, prepared, tmp_path_factory):
     state, loss = step(state, batch)
     losses.append(float(loss["total"]))
   composeret_jax.save_bundle(data, model, state, folder / "bundle")
-  composeret_jax.train(config, folder / "run")
+  composeret_jax.train(config, str(folder / "run"))
   evaluation = composeret_jax.evaluate(data, model, state)
   return data, losses, evaluation, folder
 
@@ -121,7 +129,7 @@ def test_a_model_of_the_library_is_searched(by_parts):
   data, _, evaluation, folder = by_parts
   bundle = composeret_jax.load_bundle(folder / "bundle")
   assert bundle.info["metrics"] == dict(evaluation.metrics) and bundle.info["step"] == 3
-  composeret_jax.fill_index(bundle, str(folder / "index"), composeret_jax.gallery_images(data.config))
+  composeret_jax.fill_index(bundle, folder / "index", composeret_jax.gallery_images(data.config))
   searcher = composeret_jax.Searcher.open(folder / "bundle", folder / "index")
   row = int(data.dataset.queries.references[0])
   (found,) = searcher.search(data.dataset.gallery.names[row], data.dataset.queries.texts[0], k=1)

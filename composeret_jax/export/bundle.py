@@ -29,8 +29,8 @@ LONGEST_EXAMPLE = 60  # characters
 
 def export(
   config: ml_collections.ConfigDict,
-  workdir: AnyPath,
-  folder: AnyPath,
+  workdir: str | os.PathLike[str],
+  folder: str | os.PathLike[str],
   *,
   onnx: bool = False,
   checkpoint_step: str = "",
@@ -42,12 +42,12 @@ def export(
   """
   if onnx:
     check_installed()
-  folder = absolute(folder)
-  check_replaceable(folder)
-  run = open_trained_run(config, workdir)
-  write(run.data, run.evaluator, trained_state(run, checkpoint_step), folder, onnx=onnx)
+  path = absolute(path_or_address(folder, "folder"))
+  check_replaceable(path)
+  run = open_trained_run(config, path_or_address(workdir, "workdir"))
+  write(run.data, run.evaluator, trained_state(run, checkpoint_step), path, onnx=onnx)
   if is_first():
-    print(f"Bundle: {folder}")
+    print(f"Bundle: {path}")
 
 
 def save_bundle(data: Data, model: RetrievalModel, state: TrainState, folder: str | os.PathLike) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+import os
 import time
 
 import numpy as np
@@ -161,7 +162,7 @@ def _read(image: SourceImage, known: Entry | None, size: int, resizing: Resizing
 
 def fill_index(
   bundle: Bundle,
-  location: str,
+  location: str | os.PathLike[str],
   images: Sequence[SourceImage] | None,
   *,
   delete: Sequence[str] = (),
@@ -176,6 +177,7 @@ def fill_index(
 
   With a `shard`, other processes do so with the others at the same time. Raises InputError where they cannot.
   """
+  location = os.fspath(location)
   if shard is not None:
     check_shards(location, prune=prune)
     images = None if images is None else shard.of(images)

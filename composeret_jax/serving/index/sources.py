@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import decimal
 import hashlib
+import os
 import pathlib
 import re
 import sys
@@ -33,7 +34,7 @@ class SourceImage:
 
 
 def folder_images(
-  folder: pathlib.Path, captions_file: pathlib.Path | None = None, metadata_file: pathlib.Path | None = None
+  folder: str | os.PathLike[str], captions_file: pathlib.Path | None = None, metadata_file: pathlib.Path | None = None
 ) -> list[SourceImage]:
   """All images under a folder, by id: the path from there, as `list_files` finds and names them.
 
@@ -42,10 +43,11 @@ def folder_images(
   file beside id or image; its column caption stands for a file of captions. Prints how many files are left out.
   Raises InputError when there are no images, one cannot be found, or the captions are wrong or name others.
   """
-  if not folder.is_dir():
+  root = pathlib.Path(folder)
+  if not root.is_dir():
     raise InputError(f"{folder} is no folder of images")
-  listing = list_files(folder, SUFFIXES)
-  if note := listing.note(folder):
+  listing = list_files(root, SUFFIXES)
+  if note := listing.note(root):
     print(note, file=sys.stderr)
   files = listing.files
   if not files:
