@@ -11,6 +11,7 @@ from typing import Any
 from data_pipelines.buckets.addresses import AnyPath, is_address, objects
 from data_pipelines.buckets.fetched import local_copy
 from data_pipelines.folders import file_sizes, is_litter
+from data_pipelines.input_error import InputError
 from data_pipelines.paths import absolute, path_or_address
 
 FIELD = "config.data.dir"
@@ -21,8 +22,14 @@ class RawFiles:
 
   def __init__(self, configured: str | os.PathLike[str], check: Callable[[pathlib.Path], None]):
     """`check` raises InputError for a folder that is not as a data set expects: at once for one of this machine."""
-    self.where = absolute(path_or_address(configured, FIELD))
+    given = path_or_address(configured, FIELD)
+    self.where = absolute(given)
     self._check = check
+    if not is_address(given) and not given.is_absolute() and not self.where.exists():
+      raise InputError(
+        f"{FIELD}={configured} leads to no folder from {os.getcwd()}, where the command runs: run it where you did "
+        f"before, or set {FIELD} to the whole path"
+      )
     if not is_address(self.where):
       _ = self.folder
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import hashlib
+import os
 import sys
 from typing import Any, NamedTuple
 
@@ -77,7 +78,8 @@ def source_fingerprint(source: str) -> str:
   try:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
   except OSError as error:
-    raise InputError(f"{source} cannot be read: {error.strerror}") from error
+    place = "" if is_hub(source) or path.is_absolute() else f" from {os.getcwd()}"
+    raise InputError(f"{source} cannot be read{place}: {error.strerror}") from error
 
 
 def is_hub(source: str) -> bool:

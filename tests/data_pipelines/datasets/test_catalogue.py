@@ -240,6 +240,16 @@ def test_folders_and_files_that_are_not_there_are_named(open_catalogue, tmp_path
     open_catalogue(triplets=str(tmp_path / "none.csv"))
 
 
+def test_a_path_that_is_relative_to_another_folder_is_said(open_catalogue, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(
+    InputError, match=f"config.data.dir=pictures leads to no folder from {tmp_path}, where the command"
+  ):
+    open_catalogue(dir="pictures")
+  with pytest.raises(InputError, match=f"rows.csv cannot be read from {tmp_path}: No such file"):
+    open_catalogue(triplets="rows.csv")
+
+
 def test_rows_may_be_in_json_lines(open_catalogue, tmp_path):
   path = tmp_path / "rows.jsonl"
   path.write_text("".join(json.dumps(row) + "\n" for row in tiny_datasets.catalogue_triplets()))
