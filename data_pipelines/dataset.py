@@ -134,17 +134,7 @@ def open_dataset(
     images_are_texts=BUILDERS[data_config.dataset].images_are_texts,
     label_separator=BUILDERS[data_config.dataset].label_separator(_options(data_config)),
   )
-  if held_out is None:
-    return dataset
-  validation = dataclasses.replace(
-    dataset,
-    gallery=held_out.images,
-    queries=held_out.queries,
-    num_left_out={},
-    gallery_split=VALIDATION,
-    title=f"{VALIDATION} split{named_template}",
-  )
-  return dataclasses.replace(dataset, validation=validation)
+  return _with_validation(dataset, held_out, f"{VALIDATION} split{named_template}") if held_out else dataset
 
 
 def prepare(data_config: ml_collections.ConfigDict, beam: Beam | None = None) -> None:
@@ -240,6 +230,19 @@ def _with_held_out(
     triplets = TemplatedSampler(triplets, template)
   left = dataclasses.replace(train, images=parts.train_images, queries=parts.train_queries, triplets=triplets)
   return left, _Split(images, queries, _NOTHING_TO_TRAIN_ON.triplets, len(queries))
+
+
+def _with_validation(dataset: Dataset, held_out: _Split, title: str) -> Dataset:
+  """The data set with what is held out as its validation."""
+  validation = dataclasses.replace(
+    dataset,
+    gallery=held_out.images,
+    queries=held_out.queries,
+    num_left_out={},
+    gallery_split=VALIDATION,
+    title=title,
+  )
+  return dataclasses.replace(dataset, validation=validation)
 
 
 def _bad_images(

@@ -1,5 +1,6 @@
 """The loop over the steps of a run."""
 
+from collections.abc import Callable
 import functools
 
 import jax
@@ -12,7 +13,7 @@ from composeret_jax.training.batches import resident_images, train_batches
 from composeret_jax.training.preemption import Preemption
 from composeret_jax.training.profiling import flops_per_step, new_speed, parse_steps, Speed, StepTrace
 from composeret_jax.training.reports.compile_times import announcement, remember
-from composeret_jax.training.reports.evaluations import measure, show_measured
+from composeret_jax.training.reports.evaluations import measure, Measured, show_measured
 from composeret_jax.training.reports.finite_watch import FiniteWatch
 from composeret_jax.training.reports.optimisation import optimisation_metrics
 from composeret_jax.training.reports.reporter import NoReporter, open_reporter, Reporter
@@ -29,14 +30,10 @@ def run_steps(run: Run, state: TrainState, preemption: Preemption, heading: str)
   parallel = Parallel(config.parallel, data_mesh(), steps_per_call, config.parallel_state == "split")
   images = resident_images(run.dataset, config, parallel.mesh)
   batches = train_batches(run.data, parallel, first_step, as_rows=images is not None)
-
-  step_fn = make_train_step(run.model, run.optimizer, config, parallel)
   speed = new_speed(config)
-  flops = functools.partial(flops_per_step, run.model, run.optimizer, config, parallel)
-  train_steps = speed.watched(parallel.compile(step_fn), flops)
+  train_steps = _compiled(run, parallel, speed)
   trace = StepTrace(parse_steps(config.profile_steps), run.workdir / "profile")
   watch = FiniteWatch(run.checkpoints.describe_latest, config.train.max_skipped_in_a_row)
-
   with (
     run.checkpoints as checkpoints,
     open_reporter(run.workdir, config, first_step, heading) as reporter,
@@ -65,9 +62,7 @@ def run_steps(run: Run, state: TrainState, preemption: Preemption, heading: str)
         _report(run, reporter, step, losses, state, speed)
       if step % config.eval_every_steps == 0 or step == last_step:
         watch.check()
-        with speed.paused():
-          measured = measure(run, evaluated_variables(state), at_end=step == last_step)
-        reporter.evaluations(step, measured)
+        measured = _evaluate(run, reporter, step, state, speed)
         checkpoints.save(step, state, measured[0].evaluation.metrics)
       elif step % config.checkpoint_every_steps == 0 or stopping:
         watch.check()
@@ -90,6 +85,21 @@ def _open_checkpoints(run: Run, first_step: int) -> None:
     raise InputError(f"config.train.steps_per_call is {steps_per_call}, expected {expected}")
   _ = run.checkpoints.description  # which takes a while where all images have to be read
   run.checkpoints.set_aside([step for step in run.checkpoints.steps() if step > first_step])
+
+
+def _compiled(run: Run, parallel: Parallel, speed: Speed) -> Callable:
+  """The training step, compiled when it is first called and watched by `speed`."""
+  step_fn = make_train_step(run.model, run.optimizer, run.config, parallel)
+  flops = functools.partial(flops_per_step, run.model, run.optimizer, run.config, parallel)
+  return speed.watched(parallel.compile(step_fn), flops)
+
+
+def _evaluate(run: Run, reporter: Reporter | NoReporter, step: int, state: TrainState, speed: Speed) -> list[Measured]:
+  """Measures and reports the state, while the clock of steps stands still."""
+  with speed.paused():
+    measured = measure(run, evaluated_variables(state), at_end=step == run.config.num_train_steps)
+  reporter.evaluations(step, measured)
+  return measured
 
 
 def _report(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
+import functools
 import io
 import pathlib
 import sys
@@ -67,20 +68,8 @@ def open_tables(
   data_dir = place.root / f"{dataset}{version}"
   tables_name = f"{data_dir.name}/{dataset}"
 
-  def tables() -> dict[str, TableBuilder]:
-    opened = {}
-    for name in FEATURES:
-      with damage_named(data_dir / dataset / name):
-        opened[name] = builder_class(
-          config=name,
-          data_dir=str(data_dir),
-          file_format="array_record",
-          options=options,
-          raw_folder=raw,
-          on_beam=beam is not None,
-        )
-    return opened
-
+  arguments = {"options": options, "raw_folder": raw, "on_beam": beam is not None}
+  tables = functools.partial(_tables, dataset, data_dir, arguments)
   found = tables()
   if not _missing(found) and not place.is_shared:
     return found
@@ -100,6 +89,15 @@ def open_tables(
     if not is_in_bucket:
       place.give(tables_name)
   return tables()
+
+
+def _tables(dataset: str, data_dir: pathlib.Path, arguments: Mapping[str, Any]) -> dict[str, TableBuilder]:
+  """The tables of a data set in a folder, prepared or not; `arguments` are those of its builder."""
+  opened = {}
+  for name in FEATURES:
+    with damage_named(data_dir / dataset / name):
+      opened[name] = BUILDERS[dataset](config=name, data_dir=str(data_dir), file_format="array_record", **arguments)
+  return opened
 
 
 def _missing(tables: Mapping[str, TableBuilder]) -> dict[str, TableBuilder]:
