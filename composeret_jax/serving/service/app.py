@@ -45,20 +45,13 @@ def build_app(
     retrieval.grow_batches([1], metrics.answers_together)
     threading.Thread(target=retrieval.grow_batches, args=(warming, metrics.answers_together), daemon=True).start()
 
-  @contextlib.asynccontextmanager
-  async def caring(_: fastapi.FastAPI) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(work) for work in (retrieval.uploads.keep_swept(), retrieval.live.keep_fresh())]
-    yield
-    for task in tasks:
-      task.cancel()
-
   app = fastapi.FastAPI(
     title=settings.page_title,
     version="1",
     openapi_url="/v1/openapi.json",
     docs_url=None,  # would ask another host for scripts
     redoc_url=None,
-    lifespan=caring,
+    lifespan=lambda _: cared_for(retrieval),
     responses=PROBLEMS,
   )
   for routes in (
@@ -78,6 +71,15 @@ def build_app(
   app.add_middleware(Counted, metrics=metrics)
   app.add_middleware(Prefixed, prefix=settings.url_prefix)
   return app
+
+
+@contextlib.asynccontextmanager
+async def cared_for(retrieval: Retrieval) -> AsyncIterator[None]:
+  """Sweeps uploads and takes up new generations of the index, as long as the app runs."""
+  tasks = [asyncio.create_task(work) for work in (retrieval.uploads.keep_swept(), retrieval.live.keep_fresh())]
+  yield
+  for task in tasks:
+    task.cancel()
 
 
 class Prefixed:

@@ -27,10 +27,10 @@ def search_routes(retrieval: Retrieval) -> fastapi.APIRouter:
   """Requests are checked by their models; what they ask for runs in threads."""
   routes = fastapi.APIRouter(tags=["search"])
 
-  @routes.post("/v1/search")
-  def search(request: Search) -> Results:
+  @routes.post("/v1/search", response_model=Results)
+  def search(request: Search) -> fastapi.Response:
     """Finds images: by words alone, like an image, or by what texts make of an image."""
-    return retrieval.search(request)
+    return as_json(retrieval.search(request))
 
   @routes.post("/v1/compose")
   def compose(request: Start) -> Composed:
@@ -38,13 +38,18 @@ def search_routes(retrieval: Retrieval) -> fastapi.APIRouter:
     query = retrieval.compose(request)
     return Composed(feature=query.feature.tolist(), norm=query.norm)
 
-  @routes.get("/v1/gallery")
-  def gallery(limit: Limit = NUM_SHOWN, offset: Offset = 0, filter: Filter = "{}") -> Gallery:
+  @routes.get("/v1/gallery", response_model=Gallery)
+  def gallery(limit: Limit = NUM_SHOWN, offset: Offset = 0, filter: Filter = "{}") -> fastapi.Response:
     """Images to choose from, in a fixed order that is spread over the index; `filter` is JSON as a search's filters."""
     try:
       chosen = FILTERS.validate_json(filter, strict=True)
     except pydantic.ValidationError as error:
       raise InputError(f"filter: {error.errors()[0]['msg']}") from None
-    return retrieval.gallery(limit, offset, as_filters(chosen))
+    return as_json(retrieval.gallery(limit, offset, as_filters(chosen)))
 
   return routes
+
+
+def as_json(answer: pydantic.BaseModel) -> fastapi.Response:
+  """A finished answer. FastAPI would check it in a thread once more, for which it waits behind all other requests."""
+  return fastapi.Response(answer.model_dump_json(), media_type="application/json")

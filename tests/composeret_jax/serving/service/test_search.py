@@ -2,12 +2,15 @@
 
 import concurrent.futures
 import io
+import time
 from urllib.parse import quote
 
 from PIL import Image
 import pytest
 
-from tests.fakes.served import ask, encoded_image, HOSTILE, NOT_UTF_8, upload
+from composeret_jax.serving.service.app import build_app
+from composeret_jax.serving.service.retrieval import Retrieval
+from tests.fakes.served import ask, encoded_image, HOSTILE, NOT_UTF_8, served, upload
 
 
 def search(address, **request):
@@ -158,3 +161,23 @@ def test_health_page_and_metrics(address):
   text = ask(address, "/metrics")[2].decode()
   assert 'composeret_requests_total{method="GET",route="/v1/gallery",status="200"}' in text
   assert "composeret_images 42.0" in text
+
+
+def test_an_answer_leaves_before_the_last_of_many_searches_begins(searcher, uploads, monkeypatch):
+  begun, answered, search = [], [], Retrieval.search
+
+  def slow_search(retrieval, request):
+    begun.append(time.monotonic())
+    time.sleep(0.5)
+    return search(retrieval, request)
+
+  monkeypatch.setattr(Retrieval, "search", slow_search)
+  with served(build_app(searcher, uploads=uploads)) as address, concurrent.futures.ThreadPoolExecutor(120) as people:
+
+    def person(_):
+      status, _, content = ask(address, "/v1/search", {"image": "004", "limit": 3})
+      answered.append(time.monotonic())
+      return status, len(content["results"])
+
+    assert set(people.map(person, range(120))) == {(200, 3)}  # three times as many as there are threads
+  assert min(answered) < max(begun)
