@@ -92,7 +92,7 @@ def open_tables(
 
 
 def _tables(dataset: str, data_dir: pathlib.Path, arguments: Mapping[str, Any]) -> dict[str, TableBuilder]:
-  """The tables of a data set in a folder, prepared or not; `arguments` are those of its builder."""
+  """The tables of a data set in a folder, prepared or not; its builder takes the `arguments`."""
   opened = {}
   for name in FEATURES:
     with damage_named(data_dir / dataset / name):
