@@ -141,10 +141,13 @@ def prepare(data_config: ml_collections.ConfigDict, beam: Beam | None = None) ->
   """Builds what is missing of the tables and stores of the data set that `data_config` names, without training.
 
   With `beam` the tables are written by Apache Beam; stores are made here. The store of images that are for a submission
-  alone is left to the submission. Raises InputError when the raw files are not as expected.
+  alone is left to the submission. The sizes of images are kept as well, so that the first run need not read all of
+  them. Raises InputError when the raw files are not as expected.
   """
   _open_data(data_config, beam)
-  open_dataset(data_config, BUILDERS[data_config.dataset].TEXT_QUERIES[0]).open_all_pixels()
+  dataset = open_dataset(data_config, BUILDERS[data_config.dataset].TEXT_QUERIES[0])
+  dataset.open_all_pixels()
+  _ = dataset.identity
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from configs import catalogue, circo, cirr, css3d, fashion200k, fashion_iq, mit_states
-from data_pipelines.dataset import open_dataset
+from data_pipelines.dataset import open_dataset, prepare
+from data_pipelines.datasets.builder import EncodedImages
 from data_pipelines.input_error import InputError
 from data_pipelines.prepared import identity as module
 from tests.data_pipelines.datasets.test_catalogue import write_csv
@@ -28,6 +29,16 @@ def opened(config_module, raw, prepared, **fields):
   config = config_module.get_config()
   config.data.update({"dir": str(raw), "prepared_dir": str(prepared)} | fields)
   return open_dataset(config.data, config.text_query)
+
+
+def test_after_preparing_no_run_reads_all_images(tmp_path, monkeypatch):
+  raw = tiny.make_mit_states(tmp_path / "raw")
+  config = mit_states.get_config()
+  config.data.update(dir=str(raw), prepared_dir=str(tmp_path / "prepared"), image_size=16, num_workers=0)
+  prepare(config.data)
+  dataset = open_dataset(config.data, config.text_query)
+  monkeypatch.setattr(EncodedImages, "__getitem__", lambda *_: pytest.fail("an image was read"))
+  assert dataset.identity["images of train"]["rows"] == len(dataset.train_images)
 
 
 def triplets(folder, rows):
