@@ -3,8 +3,8 @@
 python -m benchmarks.approximate --num_vectors=100000 --output=approximate.json
 
 Each query comes alone, the index's threads are --threads. Recall is of the ten best. Random vectors are the hardest
-case: none has near neighbours. Vectors are in a temporary file, and one index is held at a time. Rows are printed as
-they are made, since graphs take long to build.
+case: none has near neighbours. Vectors are in a temporary file, and one index is held at a time. Rows are printed at
+once, since graphs take long to build.
 """
 
 from collections.abc import Callable, Iterator
