@@ -77,19 +77,12 @@ def open_texts(
 
   A frozen BERT or tower encodes them here, `batch_size` at a time, unless their features are in the folder `kept_in`.
   `words` are those that an LSTM knows, where it was trained on other texts than `train_texts`; otherwise it knows
-  `first_words` and the words of `train_texts`. With a composer's
-  `placeholder` a frozen tower is part of the model and reads the tokens, as a word of each text is the image's.
-  `are_captions` says that texts are of captions alone, which are read as LinCIR trains on them. Raises InputError when
-  files cannot be used, and for texts without the placeholder.
+  `first_words` and the words of `train_texts`. With a composer's `placeholder` a frozen tower is part of the model and
+  reads the tokens, as a word of each text is the image's. `are_captions` says that texts are of captions alone, which
+  are read as LinCIR trains on them. Raises InputError when files cannot be used, and for texts without the placeholder.
   """
   if encoder_config.name == "lstm":
-    splitter = encoder_config.words
-    read = WordsOfTexts.of(train_texts, splitter)
-    if words is None:
-      _check_words(splitter, read)
-      words = tuple(dict.fromkeys([*first_words, *read.words]))
-    vocabulary = Vocabulary(tuple(words), splitter)
-    return _lstm(encoder_config, vocabulary, max(read.longest, vocabulary.longest(query_texts), 1))
+    return _lstm(encoder_config, train_texts, query_texts, words, first_words)
   texts = tuple(dict.fromkeys([*train_texts, *query_texts, ""]))  # a gallery's images may be composed with the last
   encoder, pieces, fingerprints = (_tower if encoder_config.name == "tower" else _bert)(encoder_config)
   if are_captions:
@@ -166,7 +159,21 @@ def _check_words(splitter: str, read: WordsOfTexts) -> None:
     print(message, file=sys.stderr)
 
 
-def _lstm(encoder_config: ml_collections.ConfigDict, vocabulary: Vocabulary, length: int) -> Texts:
+def _lstm(
+  encoder_config: ml_collections.ConfigDict,
+  train_texts: Sequence[str],
+  query_texts: Sequence[str],
+  words: Sequence[str] | None,
+  first_words: Sequence[str],
+) -> Texts:
+  splitter = encoder_config.words
+  read = WordsOfTexts.of(train_texts, splitter)
+  if words is None:
+    _check_words(splitter, read)
+    words = tuple(dict.fromkeys([*first_words, *read.words]))
+  vocabulary = Vocabulary(tuple(words), splitter)
+  length = max(read.longest, vocabulary.longest(query_texts), 1)
+
   def build_encoder(rngs: nnx.Rngs) -> nnx.Module:
     return LstmTextEncoder(
       vocabulary_size=vocabulary.size,
