@@ -11,9 +11,9 @@ import pytest
 from composeret_jax.command.workdir_config import get_config
 from configs import circo
 from data_pipelines.dataset import open_dataset
-from data_pipelines.datasets.builder import SUBMISSION
 from data_pipelines.datasets.circo import IMAGE_INFO, IMAGES
 from data_pipelines.datasets.fashion_iq import CATEGORIES
+from data_pipelines.datasets.tables.rows import SUBMISSION
 from tests.fakes import tiny_datasets, tiny_tower
 from tests.parity import archives
 
