@@ -16,9 +16,8 @@ def get_config(model: str = "compose_ae") -> ml_collections.ConfigDict:
   # category]: .csv, .jsonl, .parquet, or hf:FOLDER or hf:OWNER/NAME. Neither: a gallery, nothing to train on or count.
   config.data.triplets = ""
   config.data.captions = ""
-  config.data.test_share = (
-    0.1  # of the targets, or the captions, where rows have no column split; 0: triplets train alone
-  )
+  # Of the targets, or the captions, where rows have no column split; 0: all triplets are for training.
+  config.data.test_share = 0.1
   # How many images of a row's column negatives stand against its target, the first always, others drawn; 0: none.
   config.data.negatives_per_query = 0
   config.data.allow_missing_images = False  # True leaves out the rows concerned

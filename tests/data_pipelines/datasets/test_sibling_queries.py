@@ -1,7 +1,7 @@
 import tracemalloc
 
-from data_pipelines.datasets.builder import Image
 from data_pipelines.datasets.sibling_queries import sibling_queries
+from data_pipelines.datasets.tables.rows import Image
 
 
 def image(row, caption, group=""):
