@@ -46,7 +46,7 @@ def run(arguments, **environment):
   ("override", "environment", "message"),
   [
     ("--config.lerning_rate=1", {}, 'Did you mean "learning_rate"'),
-    ("--config.zzz=1", {}, "--config.zzz: config has no field 'zzz'; it has augment, batch_size, "),
+    ("--config.zzz=1", {}, "--config.zzz: config has no field 'zzz'; it has adam_b2, adam_epsilon, "),
     (
       "--config.eval.zzz=1",
       {},
