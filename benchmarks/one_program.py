@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import dataclasses
 import pathlib
+import threading
 
 from absl import flags
 import jax
@@ -19,12 +20,15 @@ from composeret_jax.training.model import build_model
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run, Run
 
+_ONE_READS = threading.Lock()  # configurations are Python modules: two threads would load them at once
+
 
 def read_config(arguments: Sequence[str]) -> ml_collections.ConfigDict:
   """The configuration that launch.py would read from `--config=...` and `--config.NAME=...`."""
   values, argv = flags.FlagValues(), ["launch.py", *arguments]
   config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-  values(argv)
+  with _ONE_READS:
+    values(argv)
   return values.config
 
 
@@ -52,7 +56,7 @@ class Trained:
     for step in range(0, run.config.num_train_steps, per_call):
       if run.miner and run.miner.is_due(step):
         state = run.miner.mine(state, self._images)
-      state, _ = self._steps(state, next(batches), self._images)
+      state, _ = jax.block_until_ready(self._steps(state, next(batches), self._images))  # no queue before others
     variables = evaluated_variables(state)
     held_out = run.validator(variables).metrics if run.validator else {}
     return {**run.evaluator(variables).metrics, **{f"validation/{name}": held_out[name] for name in held_out}}

@@ -1,19 +1,18 @@
-"""Many trainings on one device: corpora x composers x recipes x seeds, by several processes that share it.
+"""Many trainings on one device: corpora x composers x recipes x seeds, by threads that share it.
 
-python -m benchmarks.recipes --flagfile=benchmarks/siblings.flags --output=recipes.jsonl --num_processes=12
+python -m benchmarks.recipes --flagfile=benchmarks/siblings.flags --output=recipes.jsonl --num_threads=12
 
-Runs that differ in their seed or in `data.siblings_per_batch` alone are one program: a process compiles it once, and
-trains them one after the other. Each run is what launch.py trains, without checkpoints and reports, and is evaluated
-once, after its last step. As it ends, it is a line of the output: title, arguments, seed, seconds, and the metrics as
-fractions. Runs that the output has are not trained again.
+Runs that differ in their seed or in `data.siblings_per_batch` alone are one program: a thread compiles it once, and
+trains them one after the other. Other threads compile and fill the device meanwhile; they are threads of one process,
+as a GPU serves processes by turns, which costs more than it gains. Each run is what launch.py trains, without
+checkpoints and reports, and is evaluated once, after its last step. As it ends, it is a line of the output: title,
+arguments, seed, seconds, and the metrics as fractions. Runs that the output has are not trained again.
 """
 
 from collections.abc import Sequence
 import concurrent.futures
 import dataclasses
 import json
-import multiprocessing
-import os
 import pathlib
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import time
 
 from absl import app, flags
 
+from benchmarks.one_program import Trained
 from benchmarks.runs import parse_run, Run
 
 NOT_OF_THE_PROGRAM = "--config.data.siblings_per_batch="
@@ -34,8 +34,6 @@ class Program:
 
   def train(self, output: str, deadline: float) -> None:
     """Trains each run with each of its seeds, before the deadline, and adds their lines to `output`."""
-    from benchmarks.one_program import Trained  # JAX starts here, in a process of its own
-
     trained = Trained(self.runs[0].arguments, pathlib.Path(tempfile.mkdtemp()))
     for run in self.runs:
       for seed in run.seeds:
@@ -60,14 +58,6 @@ def programs(runs: Sequence[Run], done: set[tuple[str, int]]) -> list[Program]:
   return sorted(map(Program, found.values()), key=lambda program: -sum(len(run.seeds) for run in program.runs))
 
 
-def share_device() -> None:
-  """Gives each process its part of the device's memory, and what others compiled; JAX has to start after this."""
-  # The other half is for what is not in JAX's pools: each process's context, cuBLAS, cuDNN and CUDA graphs.
-  os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.5 / flags.FLAGS.num_processes:.3f}")
-  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp())
-  os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-
-
 def main(_) -> None:
   """Trains what is missing; ends with status 1 when a program failed."""
   output = pathlib.Path(flags.FLAGS.output)
@@ -75,11 +65,9 @@ def main(_) -> None:
   done = {(line["title"], line["seed"]) for line in lines}
   runs = [parse_run(text, flags.FLAGS.seeds) for text in flags.FLAGS.run]
   runs = [dataclasses.replace(run, arguments=(*run.arguments, *flags.FLAGS.also)) for run in runs]
-  share_device()
   deadline = time.time() + 60 * flags.FLAGS.minutes
   failed = 0
-  spawn = multiprocessing.get_context("spawn")
-  with concurrent.futures.ProcessPoolExecutor(flags.FLAGS.num_processes, spawn) as pool:
+  with concurrent.futures.ThreadPoolExecutor(flags.FLAGS.num_threads) as pool:
     trainings = [pool.submit(program.train, str(output), deadline) for program in programs(runs, done)]
     for training in concurrent.futures.as_completed(trainings):
       if error := training.exception():
@@ -94,7 +82,7 @@ def define_flags() -> None:
   flags.DEFINE_multi_string("run", None, "TITLE | CONFIG [OVERRIDES] [| SEEDS], once for each recipe.")
   flags.DEFINE_list("seeds", ["0"], "Seeds of the runs that do not name their own.")
   flags.DEFINE_string("output", None, "File of JSON lines to add to.")
-  flags.DEFINE_integer("num_processes", 1, "Processes that train side by side.", lower_bound=1)
+  flags.DEFINE_integer("num_threads", 1, "Programs that are trained side by side.", lower_bound=1)
   flags.DEFINE_multi_string("also", [], "A field of every run's configuration: --config.NAME=VALUE.")
   flags.DEFINE_float("minutes", 60.0, "After these no run starts.", lower_bound=0)
 
