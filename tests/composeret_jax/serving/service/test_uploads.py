@@ -12,7 +12,7 @@ import pytest
 from composeret_jax.serving.service.limits import uploads
 from composeret_jax.serving.service.limits.uploads import read_upload
 from data_pipelines.input_error import InputError
-from data_pipelines.pixels.decode import CENTRE, decode_image, Resizing
+from data_pipelines.pixels.decode import CENTRE, decode_image, Resizing, WHOLE_FIRST
 
 
 def encoded(format, size=(40, 30)):
@@ -104,3 +104,43 @@ def test_too_much_is_refused_before_it_is_decoded(monkeypatch):
     read_upload(png_header(60_000, 60_000), 16)
   with pytest.raises(InputError, match=r"20.0 MB; at most 20 MB"):
     read_upload(b"\0" * (uploads.MAX_BYTES + 1), 16)
+
+
+def jpeg_of_three_scans(side):
+  """Not progressive: each scan has one of the three components, so that decoders keep the numbers of all of them."""
+  stream = io.BytesIO()
+  Image.new("L", (side, side), 128).save(stream, "JPEG")
+  grey = stream.getvalue()
+  frame, scan = grey.index(b"\xff\xc0"), grey.index(b"\xff\xda")
+  components = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+  start = grey[:frame] + b"\xff\xc0\x00\x11" + grey[frame + 4 : frame + 9] + b"\x03" + components
+  start += grey[frame + 13 : scan]
+  scans = [b"\xff\xda\x00\x08\x01" + bytes([number, 0, 0, 63, 0]) + grey[scan + 10 : -2] for number in (1, 2, 3)]
+  return start + b"".join(scans) + b"\xff\xd9"
+
+
+def test_a_jpeg_whose_decoder_keeps_all_its_numbers_has_fewer_pixels(monkeypatch):
+  pixels, _ = read_upload(jpeg_of_three_scans(40), 16)  # YCbCr of 128 each
+  assert abs(pixels.astype(int) - 128).max() < 3
+  monkeypatch.setattr(uploads, "decode_image", lambda *_: pytest.fail("decoded"))
+  several = jpeg_of_three_scans(4000)
+  for content in (several, several.replace(b"\xff\xdb", b"\xff\xd0\xff\xdb", 1)):
+    with pytest.raises(InputError, match=r"4,000 by 4,000 pixels; the largest that can be used has 12.5 million"):
+      read_upload(content, 16)
+
+
+@pytest.mark.parametrize("resize", WHOLE_FIRST)
+def test_a_model_that_needs_all_pixels_of_a_jpeg_takes_fewer(monkeypatch, resize):
+  large = io.BytesIO()
+  Image.new("L", (4000, 4000)).save(large, "JPEG")
+  monkeypatch.setattr(uploads, "decode_image", lambda *_: pytest.fail("decoded"))
+  with pytest.raises(InputError, match=r"the largest that can be used has 12.5 million"):
+    read_upload(large.getvalue(), 16, Resizing(resize, "bilinear"))
+
+
+def test_a_telephones_jpeg_with_a_second_picture_is_a_jpeg():
+  stream = io.BytesIO()
+  picture, small = Image.new("RGB", (4080, 3072), (200, 10, 10)), Image.new("RGB", (8, 8))
+  picture.save(stream, "MPO", save_all=True, append_images=[small])
+  pixels, _ = read_upload(stream.getvalue(), 16)
+  assert abs(pixels.astype(int) - [200, 10, 10]).max() < 4
