@@ -10,9 +10,10 @@ from composeret_jax.serving.service.messages import Token, Upload
 from composeret_jax.serving.service.retrieval import Retrieval
 from composeret_jax.serving.service.routes.items import JPEG, picture
 
+FORM_TYPE = "multipart/form-data"
 FORM = {
   "content": {
-    "multipart/form-data": {
+    FORM_TYPE: {
       "schema": {
         "type": "object",
         "required": ["file"],
@@ -30,6 +31,8 @@ def upload_routes(retrieval: Retrieval) -> fastapi.APIRouter:
   @routes.post("/v1/uploads", openapi_extra={"requestBody": FORM})
   async def upload(request: fastapi.Request) -> Upload:
     """Takes one picture, in the field `file` of a form, and gives a token that stands for it in searches."""
+    if not request.headers.get("content-type", "").lower().startswith(FORM_TYPE):  # others are parsed slowly
+      raise Refused(400, f"The request is no form ({FORM_TYPE}) with a file called `file`.")
     async with request.form(max_files=1, max_fields=0) as form:  # a form that is none is a 400
       file = form.get("file")
       content = await file.read() if isinstance(file, UploadFile) else None

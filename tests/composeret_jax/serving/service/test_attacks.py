@@ -172,6 +172,14 @@ def test_what_is_no_image_is_400(address, content):
   assert (status, answer["error"]) == (400, "This file is no image that can be read. BMP, GIF, JPEG, PNG, WEBP can.")
 
 
+def test_only_a_form_with_parts_is_parsed_as_an_upload(address, monkeypatch):
+  # Millions of empty fields would keep the event loop, and with it everybody, busy for seconds.
+  monkeypatch.setattr("starlette.requests.FormParser", lambda *_, **__: pytest.fail("parsed"))
+  for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/mixed; boundary=b"):
+    status, _, answer = ask(address, "/v1/uploads", b"&" * 100_000, headers={"Content-Type": kind})
+    assert status == 400 and "multipart/form-data" in answer["error"]
+
+
 def test_too_many_requests_at_once_are_told_so(searcher, uploads):
   from composeret_jax.serving.service.settings import Settings
 
