@@ -90,8 +90,9 @@ def _open_checkpoints(run: Run, first_step: int) -> None:
 def _compiled(run: Run, parallel: Parallel, speed: Speed) -> Callable:
   """The training step, compiled when it is first called and watched by `speed`."""
   step_fn = make_train_step(run.model, run.optimizer, run.config, parallel)
-  flops = functools.partial(flops_per_step, run.model, run.optimizer, run.config, parallel)
-  return speed.watched(parallel.compile(step_fn), flops)
+  program = parallel.compile(step_fn)
+  flops = functools.partial(flops_per_step, run.model, run.optimizer, run.config, parallel, program)
+  return speed.watched(program, flops)
 
 
 def _evaluate(run: Run, reporter: Reporter | NoReporter, step: int, state: TrainState, speed: Speed) -> list[Measured]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import re
 import time
+from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
@@ -38,7 +39,8 @@ class Speed:
   def watched(self, program: Callable, flops_per_step: Callable[..., float]) -> Callable:
     """`program`, a jitted function, whose first call counts as compiling: devices work on after a call returns.
 
-    `flops_per_step` gives one step's operations for the same arguments.
+    `flops_per_step` gives one step's operations for the same arguments; it is called while devices work, and reads
+    only their shapes.
     """
 
     is_compiled = False
@@ -49,10 +51,10 @@ class Speed:
         return program(*args)
       is_compiled = True
       with self.paused():
-        self._flops_per_step = flops_per_step(*args)
         start = time.perf_counter()
         outputs = program(*args)
         self._compile_seconds = time.perf_counter() - start
+        self._flops_per_step = flops_per_step(*args)
       return outputs
 
     return call
@@ -123,11 +125,18 @@ def flops_per_step(
   optimizer: optax.GradientTransformation,
   config: ml_collections.ConfigDict,
   parallel: Parallel,
+  program: Any,
   state: TrainState,
   batches: Mapping[str, jax.Array],
   images: jax.Array | SplitRows | None,
 ) -> float:
-  """One step's operations on the global batch; what microbatches compute a second time is not counted."""
+  """One step's operations on the global batch; what microbatches compute a second time is not counted.
+
+  `program` is what `parallel` has compiled. Where its call is one step of one device, its own trace is counted.
+  """
+  num_parts = parallel.mesh.size * parallel.steps_per_call * config.train.num_microbatches
+  if parallel.kind == "jit" and num_parts == 1:
+    return _operations(program.trace(state, batches, images).jaxpr)
   config = config.copy_and_resolve_references()
   config.train.num_microbatches = 1
   step = make_train_step(model, optimizer, config)
@@ -140,7 +149,10 @@ def program_flops(function: Callable, *args) -> float:
   `args` are trees of arrays, of which only shapes and dtypes are read. Nothing is compiled. 0 where JAX
   is kept from the CPU, whose client counts for all platforms.
   """
-  program = _traced(function, args)
+  return _operations(_traced(function, args))
+
+
+def _operations(program: ClosedJaxpr) -> float:
   platform = _own_platform()
   return _counted_by_xla(program, platform) + _repeated(program, platform)
 

@@ -4,7 +4,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from composeret_jax.training.profiling import program_flops
+from composeret_jax.distributed import data_mesh
+from composeret_jax.train_step.parallel import Parallel
+from composeret_jax.train_step.step import make_train_step
+from composeret_jax.training.batches import resident_images, train_batches
+from composeret_jax.training.profiling import flops_per_step, program_flops
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 
 # Beside the products there are a few operations of loop counters and sums.
 NEARLY = 0.01
@@ -62,3 +68,23 @@ def test_of_a_choice_by_platform_only_the_branch_that_runs_here_counts(platform,
 
   assert jax.default_backend() == "cpu"
   assert program_flops(chosen, square(), rows()) == pytest.approx(iterations * PRODUCT, rel=NEARLY)
+
+
+def test_a_step_of_one_device_is_traced_once_and_counts_as_the_step_by_itself(config, tmp_path):
+  run, traces = open_run(config, tmp_path / "run"), []
+  state = newest_state(run)
+  parallel = Parallel("jit", data_mesh(), steps_per_call=1)
+  images = resident_images(run.dataset, config, parallel.mesh)
+  batch = next(train_batches(run.data, parallel, 0, as_rows=images is not None))
+  step = make_train_step(run.model, run.optimizer, config, parallel)
+
+  def watched(*arguments):
+    traces.append(arguments)
+    return step(*arguments)
+
+  alone = program_flops(make_train_step(run.model, run.optimizer, config), state, batch, images)
+  program = parallel.compile(watched)
+  program(state, batch, images)  # uses the state up
+  counted = flops_per_step(run.model, run.optimizer, config, parallel, program, state, batch, images)
+  assert counted == alone > 0
+  assert len(traces) == 1
