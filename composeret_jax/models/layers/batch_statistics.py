@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from composeret_jax.models.layers.bound import bound
+
 EPSILON = 1e-5
 
 
@@ -35,8 +37,8 @@ def normalise_batch(
     scale,
     bias,
     expected_mean,
-    cpu=functools.partial(in_two_reads, axis_name=axis_name),
-    default=lambda *arrays: NormalisedBatch(*with_own_gradient(*arrays, axis_name)),
+    cpu=bound(in_two_reads, axis_name),
+    default=bound(with_own_gradient, axis_name),
   )
 
 
@@ -62,7 +64,7 @@ def with_own_gradient(
   bias: Float[Array, " channels"],
   expected_mean: Float[Array, " channels"],
   axis_name: str | None,
-) -> tuple[Float[Array, "*batch channels"], Float[Array, " channels"], Float[Array, " channels"]]:
+) -> NormalisedBatch:
   """Reads `inputs` once for both statistics, and twice for the gradient, which is written in closed form.
 
   The mean square about `expected_mean` less the square of the mean's distance from it is the variance: its relative
@@ -84,7 +86,7 @@ def _forward(inputs, scale, bias, expected_mean, axis_name):
   mean, var = mean_and_var(inputs, expected_mean, axis_name)
   inverse_deviation = jax.lax.rsqrt(var + EPSILON)
   outputs = scaled_about(inputs, mean, scale * inverse_deviation, bias)
-  return (outputs, mean, var), (inputs, scale, mean, inverse_deviation)
+  return NormalisedBatch(outputs, mean, var), (inputs, scale, mean, inverse_deviation)
 
 
 def _backward(axis_name, kept, gradients):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from composeret_jax.models.layers.bound import bound
 from composeret_jax.models.layers.linear import torch_linear_init
 
 # Up to this size of the output map XLA's CPU convolution is slower than products, at 2 a hundred times.
@@ -70,8 +71,8 @@ def convolve(
   return jax.lax.platform_dependent(
     maps,
     kernel,
-    cpu=lambda m, k: on_cpu(m, k, stride),
-    default=lambda m, k: _xla_convolve(m, k, stride),
+    cpu=bound(on_cpu, stride),
+    default=bound(_xla_convolve, stride),
   )
 
 

@@ -18,6 +18,7 @@ from composeret_jax.models.layers.batch_statistics import (
   over_devices,
   scaled_about,
 )
+from composeret_jax.models.layers.bound import bound
 from composeret_jax.models.layers.max_pool import (
   largest_in_windows,
   max_of_slices,
@@ -39,8 +40,8 @@ def normalise_relu_pool(
     scale,
     bias,
     expected_mean,
-    cpu=functools.partial(one_after_the_other, axis_name=axis_name),
-    default=lambda *arrays: NormalisedBatch(*in_one(*arrays, axis_name)),
+    cpu=bound(one_after_the_other, axis_name),
+    default=bound(in_one, axis_name),
   )
 
 
@@ -63,7 +64,7 @@ def in_one(
   bias: Float[Array, " channels"],
   expected_mean: Float[Array, " channels"],
   axis_name: str | None,
-) -> tuple[Float[Array, "batch half_height half_width channels"], Float[Array, " channels"], Float[Array, " channels"]]:
+) -> NormalisedBatch:
   """Keeps the place of each window's maximum, in eight bits."""
   return _forward(inputs, scale, bias, expected_mean, axis_name)[0]
 
@@ -74,7 +75,7 @@ def _forward(inputs, scale, bias, expected_mean, axis_name):
   normalised = to_even_sides(scaled_about(inputs, mean, scale * inverse_deviation, bias))
   largest, places = largest_in_windows(normalised)
   pooled = jax.nn.relu(largest)
-  return (pooled, mean, var), (inputs, places, pooled, scale, mean, inverse_deviation)
+  return NormalisedBatch(pooled, mean, var), (inputs, places, pooled, scale, mean, inverse_deviation)
 
 
 def _backward(axis_name, kept, gradients):
