@@ -135,7 +135,7 @@ def flops_per_step(
   `program` is what `parallel` has compiled. Where its call is one step of one device, its own trace is counted.
   """
   num_parts = parallel.mesh.size * parallel.steps_per_call * config.train.num_microbatches
-  if parallel.kind == "jit" and num_parts == 1:
+  if parallel.kind == "jit" and num_parts == 1 and not parallel.splits_state:
     return _operations(program.trace(state, batches, images).jaxpr)
   config = config.copy_and_resolve_references()
   config.train.num_microbatches = 1
