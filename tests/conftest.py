@@ -14,8 +14,9 @@ os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # asks by gRPC which 
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-  """Compiles the same step once a session, in processes that tests start as well."""
-  folder = str(tmp_path_factory.mktemp("compilation_cache"))
+  """Compiles the same step once a session, for all workers, in processes that tests start as well."""
+  base = tmp_path_factory.getbasetemp()
+  folder = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compilation_cache")
   options = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.1}
   for name, value in options.items():
     jax.config.update(name, value)

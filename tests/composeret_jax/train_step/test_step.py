@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 from flax import nnx
 import jax
@@ -18,10 +19,14 @@ from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import encode_batch
 from composeret_jax.train_step.optimizers import build_optimizer
 from composeret_jax.train_step.parallel import Parallel, scanned
-from composeret_jax.train_step.state import create_state, evaluated_variables
+from composeret_jax.train_step.state import create_state, evaluated_variables, TrainState
 from composeret_jax.train_step.step import FEW, gradient_norm, make_train_step
 from composeret_jax.training.model import build_model
+from tests.fakes import tiny
 from tests.fakes.slow import slow
+
+# For tests that need no other loss: the main one compiles faster alone.
+MAIN_ALONE = {"image_reconstruction": 0, "text_reconstruction": 0, "rotational_symmetry": 0}
 
 
 def batch(size=8):
@@ -36,32 +41,39 @@ def text_encoder(config):
   return open_texts(config.model.text_encoder, texts, texts, batch_size=1).build_encoder
 
 
-@pytest.fixture
-def step_and_state(config):
+@dataclasses.dataclass
+class TinyStep:
+  """The tiny step, jitted, the state before it, and a None for each time that it was traced."""
+
+  jitted: Any
+  state: TrainState
+  traces: list[None]
+
+
+@pytest.fixture(scope="module")
+def tiny_step(raw_mit_states, prepared):
+  config, traces = tiny.config(raw_mit_states, prepared), []
   model = build_model(config.model, text_encoder(config), seed=0)
   optimizer = build_optimizer(config)
   step = make_train_step(model, optimizer, config)
-  return step, create_state(model, optimizer, seed=0)
-
-
-def test_the_step_is_traced_once(step_and_state):
-  step, state = step_and_state
-  traces = []
 
   def counted(state, batch):
     traces.append(None)
     return step(state, batch)
 
-  jitted = jax.jit(counted)
+  return TinyStep(jax.jit(counted), create_state(model, optimizer, seed=0), traces)
+
+
+def test_the_step_is_traced_once(tiny_step):
+  jitted, state = tiny_step.jitted, tiny_step.state
   for _ in range(4):
     state, _ = jitted(state, batch())
-  assert len(traces) == 1
+  assert len(tiny_step.traces) == 1
   assert int(state.step) == 4
 
 
-def test_a_step_moves_parameters_and_statistics_and_is_reproducible(step_and_state):
-  step, state = step_and_state
-  jitted = jax.jit(step)
+def test_a_step_moves_parameters_and_statistics_and_is_reproducible(tiny_step):
+  jitted, state = tiny_step.jitted, tiny_step.state
   first, losses = jitted(state, batch())
   again, same_losses = jitted(state, batch())
   assert set(losses) == {
@@ -77,16 +89,15 @@ def test_a_step_moves_parameters_and_statistics_and_is_reproducible(step_and_sta
     assert np.mean(jax.tree.leaves(moved)) > 0.9
 
 
-def test_the_next_step_draws_other_dropout(step_and_state):
-  step, state = step_and_state
-  jitted = jax.jit(step)
+def test_the_next_step_draws_other_dropout(tiny_step):
+  jitted, state = tiny_step.jitted, tiny_step.state
   _, losses = jitted(state, batch())
   later = dataclasses.replace(state, step=state.step + 1)
   _, later_losses = jitted(later, batch())
   assert float(losses["main"]) != float(later_losses["main"])
 
 
-@pytest.mark.parametrize("with_negatives", [False, True])
+@pytest.mark.parametrize("with_negatives", [slow(False), True])
 def test_the_soft_triplet_trains_too(config, with_negatives):
   config.loss, config.loss_reference_as_negative, config.loss_label_mask = (
     "soft_triplet",
@@ -105,7 +116,7 @@ def test_the_soft_triplet_trains_too(config, with_negatives):
   assert np.mean(values[-3:]) < np.mean(values[:3])
 
 
-@pytest.mark.parametrize("loss", ["batch_based_classification", "soft_triplet"])
+@pytest.mark.parametrize("loss", [slow("batch_based_classification"), "soft_triplet"])
 def test_the_losses_blocks_reach_the_step_and_change_no_loss(config, loss):
   model = build_model(config.model, text_encoder(config), seed=0)
   optimizer = build_optimizer(config)
@@ -115,9 +126,10 @@ def test_the_losses_blocks_reach_the_step_and_change_no_loss(config, loss):
   in_blocks = config.copy_and_resolve_references()
   in_blocks.loss_block_rows = 3
   blocked = make_train_step(model, optimizer, in_blocks)
-  num_loops = [str(jax.make_jaxpr(step)(state, batch())).count("scan[") for step in (whole, blocked)]
+  steps = [jax.jit(step) for step in (whole, blocked)]
+  num_loops = [str(step.trace(state, batch()).jaxpr).count("scan[") for step in steps]
   assert num_loops[0] < num_loops[1]
-  (_, expected), (_, losses) = jax.jit(whole)(state, batch()), jax.jit(blocked)(state, batch())
+  (_, expected), (_, losses) = (step(state, batch()) for step in steps)
   for name, value in losses.items():
     assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
 
@@ -146,6 +158,7 @@ def test_a_model_without_parameters_has_a_step_and_an_optimiser(config, kind):
 @pytest.mark.parametrize("loss, names", [("sigmoid", {"radius", "bias"}), ("info_nce", {"radius"})])
 def test_the_losses_own_numbers_are_trained(config, loss, names):
   config.loss = loss
+  config.model.loss_weights.update(MAIN_ALONE)
   model = build_model(config.model, text_encoder(config), seed=0, has_bias=LOSSES[loss].has_bias)
   optimizer = build_optimizer(config)
   state = create_state(model, optimizer, seed=0)
@@ -163,8 +176,9 @@ def test_a_radius_that_is_not_trained_is_no_parameter(config):
 
 
 @pytest.fixture
-def with_poison(monkeypatch):
+def with_poison(config, monkeypatch):
   """A batch's `poison` [batch] is added to its references' features: pixels are bytes, and cannot be NaN."""
+  config.model.loss_weights.update(MAIN_ALONE)
 
   def encode(model, batch, *arguments):
     reference, target, text = encode_batch(model, batch, *arguments)
@@ -194,7 +208,7 @@ def run_steps(config, kind, batches):
   return results
 
 
-@pytest.mark.parametrize("kind, num_microbatches", [("jit", 1), ("pmap", 1), slow("jit", 2)])
+@pytest.mark.parametrize("kind, num_microbatches", [("jit", 1), slow("pmap", 1), slow("jit", 2)])
 def test_a_poisoned_batch_is_skipped_and_counted(with_poison, config, kind, num_microbatches):
   config.train.on_nonfinite = "skip"
   config.train.num_microbatches = num_microbatches
@@ -256,7 +270,7 @@ def test_the_gradient_norm_is_of_all_leaves_large_and_small():
 @pytest.mark.slow  # compiles a step for each loss
 def test_references_and_given_negatives_stand_against_the_targets(config):
   config.loss, config.loss_reference_as_negative, config.loss_label_mask = "batch_based_classification", True, True
-  config.model.loss_weights.update(image_reconstruction=0, text_reconstruction=0, rotational_symmetry=0)
+  config.model.loss_weights.update(MAIN_ALONE)
   model = build_model(config.model, text_encoder(config), seed=0)
   model.set_attributes(Dropout, rate=0.0, raise_if_not_found=False)
   optimizer = build_optimizer(config)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -236,9 +237,9 @@ def test_a_call_of_steps_that_does_not_meet_the_checkpoint_is_refused(config, tm
 
 
 @pytest.fixture
-def damaged(config, tmp_path):
+def damaged(finished, tmp_path):
   """A run of eight steps whose last checkpoint, of 4 and 8, has a changed byte."""
-  train(config, tmp_path)
+  shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
   (file,) = sorted((tmp_path / "checkpoints/8/state/ocdbt.process_0/d").iterdir(), key=lambda f: f.stat().st_size)[-1:]
   content = bytearray(file.read_bytes())
   content[len(content) // 2] ^= 1

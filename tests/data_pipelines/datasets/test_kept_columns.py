@@ -23,21 +23,21 @@ def test_what_is_kept_is_read_back_with_each_text_once(tmp_path):
 
 
 @pytest.fixture
-def tables(tmp_path, monkeypatch):
-  monkeypatch.setattr(builder, "FEWEST", 100)
-  return open_tables("shapes", "", str(tmp_path))
+def tables(raw_mit_states, tmp_path, monkeypatch):
+  monkeypatch.setattr(builder, "FEWEST", 10)
+  return open_tables("mit_states", str(raw_mit_states), str(tmp_path))
 
 
 def test_a_second_start_reads_no_row(tables, monkeypatch):
   first = builder.read_columns(tables["queries"], "test")
   monkeypatch.setattr(type(tables["queries"]), "as_data_source", lambda *_: pytest.fail("rows were read"))
   again = builder.read_columns(tables["queries"], "test")
-  assert again == first and len(again["reference"]) == 600
+  assert again == first and len(again["reference"]) == 24
 
 
 def test_another_table_is_read_anew_and_a_damaged_file_is_named(tables, tmp_path):
   first = builder.read_columns(tables["queries"], "test")
-  folder = next(tmp_path.glob("*/shapes/queries/*"))
+  folder = next(tmp_path.glob("*/mit_states/queries/*"))
   file = kept_file(folder, "test")
   (part,) = folder.glob("*-test.*")
   part.write_bytes(part.read_bytes() + b"\0")

@@ -43,7 +43,7 @@ def test_gradients_on_small_and_large_maps(side, stride, size):
   def loss(maps, kernel):
     return (convolve(maps, kernel, stride) * weights).sum()
 
-  by_maps, by_kernel = jax.grad(loss, argnums=(0, 1))(jnp.asarray(maps), jnp.asarray(kernel))
+  by_maps, by_kernel = jax.jit(jax.grad(loss, argnums=(0, 1)))(jnp.asarray(maps), jnp.asarray(kernel))
   # The loss is linear in each argument: its derivative along a direction is its value there.
   direction = rng.normal(size=maps.shape)
   expected = (convolve_in_loops(direction, kernel, stride) * weights).sum()

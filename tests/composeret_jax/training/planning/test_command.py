@@ -1,7 +1,9 @@
 """What is said of a compiled step: on this machine's devices, on several, and on a slice of TPUs that is not there."""
 
+import contextlib
 import dataclasses
 import importlib.util
+import io
 import json
 
 import jax
@@ -13,6 +15,7 @@ from composeret_jax.training.planning.stand_ins import DataSizes
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
 from data_pipelines.input_error import InputError
+from tests.fakes import tiny
 from tests.test_launch import command, FOUR_DEVICES, run
 
 SIZES = DataSizes(vocabulary_size=100, text_length=4)
@@ -32,8 +35,17 @@ def report_of_a_command(tmp_path, *flags, **environment):
   return json.loads(file.read_text()), result.stdout
 
 
-def test_the_state_and_its_parameters_have_the_bytes_that_training_holds(config, tmp_path):
-  found = report(config, tmp_path)
+@pytest.fixture(scope="module")
+def without_data(tmp_path_factory):
+  """The report of the tiny step where there is no data, and what was printed."""
+  folder, printed = tmp_path_factory.mktemp("without_data"), io.StringIO()
+  with contextlib.redirect_stdout(printed):
+    found = report(tiny.config(folder / "no_data", folder / "no_data"), folder)
+  return found, printed.getvalue()
+
+
+def test_the_state_and_its_parameters_have_the_bytes_that_training_holds(without_data, config, tmp_path):
+  found, _ = without_data
   state = newest_state(open_run(config, tmp_path / "run"))
   words = len(open_run(config, tmp_path / "run").sources["words"])
   lacking = (SIZES.vocabulary_size - words) * config.model.text_encoder.embedding_dim * 4
@@ -44,14 +56,13 @@ def test_the_state_and_its_parameters_have_the_bytes_that_training_holds(config,
   assert found["state_bytes_per_device"] == params + rest + lacking
 
 
-def test_a_step_on_this_machine_is_reported_without_data(config, tmp_path, capsys):
-  config.data.dir = config.data.prepared_dir = str(tmp_path / "no_data")
-  found = report(config, tmp_path)
+def test_a_step_on_this_machine_is_reported_without_data(without_data):
+  found, printed = without_data
   assert (found["num_devices"], found["fits"]) == (1, True)
   assert found["collective_bytes_per_device"] == 0
   assert found["peak_bytes_per_device"] > found["state_bytes_per_device"] > found["parameter_bytes_per_device"]
   assert found["estimated_seconds"] is None  # the CPU's compiler has no estimate
-  assert "the compiler's estimate of a step: unknown" in capsys.readouterr().out
+  assert "the compiler's estimate of a step: unknown" in printed
 
 
 @pytest.mark.slow  # compiles several steps

@@ -1,3 +1,5 @@
+import shutil
+
 import jax
 import pytest
 
@@ -5,14 +7,16 @@ from composeret_jax.training.reports.heading import heading
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
 from composeret_jax.training.train import train
-from tests.fakes import tiny_tower
+from tests.fakes import tiny, tiny_tower
 
 
-@pytest.fixture
-def trained(config, tmp_path):
+@pytest.fixture(scope="module")
+def trained(raw_mit_states, prepared, tmp_path_factory):
+  """The workdir of a run of four steps."""
+  config, workdir = tiny.config(raw_mit_states, prepared), tmp_path_factory.mktemp("trained") / "run"
   config.num_train_steps = config.eval_every_steps = 4
-  train(config, tmp_path / "run")
-  return tmp_path / "run"
+  train(config, workdir)
+  return workdir
 
 
 def test_the_first_lines_say_what_a_run_is(config, tmp_path):
@@ -29,11 +33,12 @@ def test_the_first_lines_say_what_a_run_is(config, tmp_path):
   assert lines["Workdir"] == f"{tmp_path}/run: starts from random parameters, seed 0"
 
 
-def test_a_resumed_run_says_where_it_goes_on_before_it_compiles(trained, config, capsys):
-  config.num_train_steps = 8
-  train(config, trained)
+def test_a_resumed_run_says_where_it_goes_on_before_it_compiles(trained, config, tmp_path, capsys):
+  workdir = shutil.copytree(trained, tmp_path / "run")
+  config.num_train_steps = 5
+  train(config, workdir)
   printed = capsys.readouterr().err
-  assert f"Workdir: {trained}: resumes at step 4\n" in printed
+  assert f"Workdir: {workdir}: resumes at step 4\n" in printed
   assert printed.index("resumes at step 4") < printed.index("Compiling the train step (about ")
 
 
