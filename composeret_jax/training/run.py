@@ -44,7 +44,7 @@ class Run:
   """An open run: what training, evaluation and export of one workdir share.
 
   `sources` identifies what the encoders were read from: an LSTM's words, or the checksums of files of weights. `miner`
-  is None where the configuration mines no hard negatives, `validator` where it holds out no validation split.
+  is None where no hard negatives are mined, `validator` where it holds out no validation split.
   """
 
   config: ml_collections.ConfigDict
@@ -74,19 +74,21 @@ def open_run(config: ml_collections.ConfigDict, workdir: AnyPath) -> Run:
   saved = newest_made_with(workdir)
   if saved:
     check_resumes(saved, config)
-  return _open(config, workdir, saved)
+  return _open(config, workdir, saved, mines=config.hard_negatives.every_steps > 0)
 
 
 def open_trained_run(config: ml_collections.ConfigDict, workdir: AnyPath, split: str = "test") -> Run:
   """Opens the trained run of `workdir` on a split of the data set of `config`, which may be another than it trained on.
 
-  Raises InputError as `open_run` does.
+  It mines no hard negatives, and reads none. Raises InputError as `open_run` does.
   """
   saved = trained_with(workdir, config)
-  return _open(config_to_evaluate(saved, config, workdir), workdir, saved, split)
+  return _open(config_to_evaluate(saved, config, workdir), workdir, saved, split, mines=False)
 
 
-def _open(config: ml_collections.ConfigDict, workdir: AnyPath, saved: MadeWith | None, split: str = "test") -> Run:
+def _open(
+  config: ml_collections.ConfigDict, workdir: AnyPath, saved: MadeWith | None, split: str = "test", *, mines: bool
+) -> Run:
   """Opens data, model and checkpoints; `saved` is what the newest checkpoint was made with."""
   keep_compiled_programs(config.data.compilation_cache)
   data = open_checked_data(
@@ -97,7 +99,6 @@ def _open(config: ml_collections.ConfigDict, workdir: AnyPath, saved: MadeWith |
   )
   dataset, texts = data.dataset, data.texts
   model = build_model_of(data)
-  mines = config.hard_negatives.every_steps > 0
   sources = {**texts.made_with, **trunk_made_with(config)}
   return Run(
     config=config,

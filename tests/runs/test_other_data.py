@@ -95,3 +95,17 @@ def test_it_goes_on_over_other_data_where_that_is_asked_for(trained, capsys):
   config.data.allow_other_content = True
   export(config, trained / "run", trained / "allowed")
   assert load(trained / "allowed").unknown_words("make it green") == ["green"]  # as when it was trained
+
+
+@pytest.mark.slow  # a run and three prepared catalogues
+def test_an_evaluation_over_other_data_needs_no_hard_negatives(tmp_path, capsys):
+  config = config_at(tmp_path / "data")
+  config.data.placement, config.hard_negatives.every_steps, config.num_train_steps = "device", 2, 0
+  train(config, tmp_path / "run")
+  alone = config_at(tmp_path / "data")
+  alone.data.triplets = ""
+  fewer = config_at(tmp_path / "data", ROWS[1:])  # to train on, too: the table that was mined has other rows
+  for other, counts in ((fewer, "2 queries, 8 images"), (alone, "0 queries, 10 images")):
+    other.data.update(placement="device", allow_other_content=True)
+    evaluate(other, tmp_path / "run")
+    assert counts in capsys.readouterr().out
