@@ -10,8 +10,8 @@ from composeret_jax.export.bundle import export
 from composeret_jax.serving.bundle import load
 from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.resume import newest_state
-from composeret_jax.training.run import open_run
-from composeret_jax.training.train import train
+from composeret_jax.training.run import open_run, open_trained_run
+from composeret_jax.training.train import evaluate, train
 from data_pipelines.input_error import InputError
 from data_pipelines.texts.templates import PRESETS, TextTemplate
 
@@ -88,3 +88,13 @@ def test_fields_that_nobody_types_need_a_template_for_typed_texts():
       assert texts == (() if preset in ("magic_lens", "bge_vl") else (texts[0].format(caption="{caption}"),))
   with pytest.raises(InputError, match="has thing, which no user types: expected a text with {caption} alone"):
     TextTemplate(("{caption} of {thing}",)).typed_texts()
+
+
+def test_another_template_for_an_evaluation_leaves_the_words_of_an_lstm_as_they_were(config, tmp_path, capsys):
+  config.num_train_steps = 0
+  train(config, tmp_path)
+  words = open_run(config, tmp_path).texts.made_with["words"]
+  config.text_template = "now {caption}, please"
+  evaluate(config, tmp_path)
+  assert "texts now {caption}, please" in capsys.readouterr().out
+  assert open_trained_run(config, tmp_path).texts.made_with["words"] == words

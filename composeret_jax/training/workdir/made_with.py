@@ -61,7 +61,9 @@ def kept_words(saved: MadeWith | None, config: ml_collections.ConfigDict) -> Seq
     return None
   if saved.config.init_from:
     return saved.sources.get("words")
-  same_texts = saved.config.data.dataset == config.data.dataset and saved.config.text_query == config.text_query
+  same_texts = saved.config.data.dataset == config.data.dataset and all(
+    saved.config[name] == config[name] for name in ("text_query", "text_template")
+  )
   return None if same_texts and not config.data.allow_other_content else saved.sources.get("words")
 
 
