@@ -29,6 +29,7 @@ from composeret_jax.serving.index.columns import (
   plain_values,
 )
 from composeret_jax.serving.index.index import check_queries, Entry, Rows
+from composeret_jax.serving.index.words import first_words
 from data_pipelines.input_error import InputError
 
 try:
@@ -178,7 +179,8 @@ class MilvusIndex:
   @_as_input_error()
   def find(self, words: str, limit: int, filters: Filters = ()) -> list[str]:
     """Ids of images that have every one of the words, upper and lower case as there, in their caption or id."""
-    escaped = [re.sub(r"[%_\\]", r"\\\g<0>", word) for word in words.split()]  # nothing in a word is special
+    # Nothing in a word is special.
+    escaped = [re.sub(r"[%_\\]", r"\\\g<0>", word) for word in first_words(words.split())]
     patterns = [json.dumps(f"%{word}%", ensure_ascii=False) for word in escaped]
     conditions = [f"(caption like {like} or id like {like})" for like in patterns] + self._conditions(filters)
     condition = " and ".join(conditions) or 'key != ""'
@@ -188,7 +190,7 @@ class MilvusIndex:
   @_as_input_error()
   def unfound(self, words: str) -> dict[str, str | None]:
     """The words that no image has in its caption or id; similar ones are not known here."""
-    return {word: None for word in dict.fromkeys(words.split()) if not self.find(word, 1)}
+    return {word: None for word in first_words(words.split()) if not self.find(word, 1)}
 
   @_as_input_error()
   def browse(self, limit: int, offset: int = 0, filters: Filters = ()) -> list[str]:

@@ -1,11 +1,13 @@
 """Which images have which words in their caption or id, and the word that a mistyped one may stand for."""
 
 from collections.abc import Iterable, Sequence
+import itertools
 import re
 
 import numpy as np
 
 WORD = re.compile(r"\w+")
+MOST_WORDS = 32  # of a search that are looked for: each is compared with every word that captions have
 LEAST_LIKENESS = 0.66  # of two words that may be meant for each other: one letter of three may differ
 
 
@@ -23,7 +25,7 @@ class CaptionWords:
     """The rows, in their order, that have each of the words, at any place in a word; None where there are no words."""
     if not words.strip():
       return None
-    wanted = WORD.findall(words.casefold())
+    wanted = first_words(WORD.findall(words.casefold()))
     found: np.ndarray | None = None
     for word in wanted:
       own = [rows for known, rows in self._rows.items() if word in known]
@@ -35,7 +37,7 @@ class CaptionWords:
 
   def unfound(self, words: str) -> dict[str, str | None]:
     """The words that no text has, each with the most similar one that texts have."""
-    wanted = dict.fromkeys(WORD.findall(words.casefold()))
+    wanted = first_words(WORD.findall(words.casefold()))
     lacking = [word for word in wanted if not any(word in known for known in self._rows)]
     return {word: self._nearest(word) for word in lacking}
 
@@ -47,6 +49,11 @@ class CaptionWords:
     # Of equally similar words the one that more texts have.
     best = max(found, key=lambda it: (it[1], len(self._rows[it[0]])), default=None)
     return best[0] if best else None
+
+
+def first_words(words: Iterable[str]) -> list[str]:
+  """The first MOST_WORDS different words, in their order."""
+  return list(itertools.islice(dict.fromkeys(words), MOST_WORDS))
 
 
 def spread(ids: Sequence[str], limit: int, offset: int = 0) -> list[str]:
