@@ -13,13 +13,18 @@ NUM_SAMPLES = 8
 def sample_queries(data: Data, reader: TokenReader) -> tuple[np.ndarray, np.ndarray]:
   """The references' pixels and the tokens of the first NUM_SAMPLES of the evaluation's queries.
 
-  The pixels, uint8 [num, size, size, 3], are decoded, as a run with a frozen encoder has features instead; where there
-  are captions alone, they are random. The tokens are int32 [num, length].
+  Of a gallery without queries these are its first images, each with the empty text. The pixels, uint8 [num, size,
+  size, 3], are decoded, as a run with a frozen encoder has features instead; where there are captions alone, they are
+  random. The tokens are int32 [num, length].
   """
   dataset, size = data.dataset, data.config.data.image_size
   references = np.asarray(dataset.queries.references[:NUM_SAMPLES])
+  texts = dataset.queries.texts[:NUM_SAMPLES]
+  if not texts:
+    references = np.arange(min(NUM_SAMPLES, len(dataset.gallery)))
+    texts = [""] * len(references)
   if dataset.images_are_texts:
     pixels = np.random.default_rng(0).integers(0, 256, (len(references), size, size, 3), dtype=np.uint8)
   else:
     pixels = DecodedPixels(dataset.gallery, size, resizing(data.config.data))[references]
-  return pixels, reader.tokens.encode(dataset.queries.texts[:NUM_SAMPLES])
+  return pixels, reader.tokens.encode(texts)

@@ -10,12 +10,15 @@ import pytest
 from composeret_jax.export import onnx as onnx_export
 from composeret_jax.export.bundle import export
 from composeret_jax.export.onnx import evaluated
+from composeret_jax.export.sample_queries import sample_queries
 from composeret_jax.serving.bundle import layout, load
 from composeret_jax.training.train import train
+from composeret_jax.training.without_workdir import open_data
 from configs import lincir, models
 from data_pipelines.input_error import InputError
 from tests.fakes import tiny, tiny_bert, tiny_tower
 from tests.fakes.slow import slow
+from tests.runs.test_other_data import config_at
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("jax2onnx", reason="the extra onnx is not installed")
@@ -85,6 +88,14 @@ def test_words_of_images_over_frozen_towers(config, tmp_path):
   train(config, tmp_path / "run")
   export(config, tmp_path / "run", tmp_path / "bundle", onnx=True)
   check_equals_bundle(tmp_path / "bundle", load(tmp_path / "bundle"), 3)
+
+
+def test_a_gallery_without_queries_is_checked_on_its_images(tmp_path):
+  config = config_at(tmp_path / "data")
+  config.data.triplets = ""
+  data = open_data(config)
+  pixels, tokens = sample_queries(data, data.texts.reader)
+  assert pixels.shape == (8, 16, 16, 3) and tokens.tolist() == [[-1]] * 8
 
 
 @pytest.mark.slow  # towers, whose programs are larger
