@@ -65,8 +65,10 @@ def save_first(run: Run, path: pathlib.Path) -> None:
 def check_importable(config: ml_collections.ConfigDict) -> None:
   """Raises InputError for a configuration that the PyTorch programs' checkpoints cannot fill."""
   # What the original programs lack would stay untrained, or have no trunk to fill.
-  projection_dim = config.model.text_encoder.projection_dim
-  if config.model.text_encoder.name == "bert" and projection_dim:
+  image_encoder, projection_dim = config.model.image_encoder.name, config.model.text_encoder.projection_dim
+  if image_encoder != "resnet":
+    raise InputError(f"config.model.image_encoder.name is {image_encoder}, expected resnet: the checkpoint has one")
+  if config.model.text_encoder.name != "lstm" and projection_dim:
     raise InputError(
       f"config.model.text_encoder.projection_dim is {projection_dim}, expected 0: the original has no such layer"
     )

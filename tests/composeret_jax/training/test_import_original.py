@@ -219,9 +219,16 @@ def test_a_damaged_checkpoint_is_read_or_refused(torch, tmp_path):
       read_checkpoint(tmp_path / "b.pth")
 
 
-def test_layers_that_the_original_lacks_are_named(config, tmp_path):
-  config.model.text_encoder.update(name="bert", path="unused", projection_dim=4)
+@pytest.mark.parametrize("name", ["bert", "tower"])
+def test_layers_that_the_original_lacks_are_named(config, tmp_path, name):
+  config.model.text_encoder.update(name=name, path="unused", projection_dim=4)
   with pytest.raises(InputError, match="projection_dim is 4, expected 0"):
+    import_checkpoint(config, tmp_path / "run", tmp_path / "unused.pth")
+
+
+def test_a_tower_has_no_place_for_the_original_trunk(config, tmp_path):
+  config.model.image_encoder.update(name="tower", pretrained="unused")
+  with pytest.raises(InputError, match=r"image_encoder\.name is tower, expected resnet"):
     import_checkpoint(config, tmp_path / "run", tmp_path / "unused.pth")
 
 
