@@ -124,7 +124,7 @@ def _features(
 def number_of_placeholder(pieces: WordPieces, placeholder: str, texts: Sequence[str]) -> int:
   """The id of the one token that the placeholder is; raises InputError where it is several, and where a text lacks it.
 
-  It has to be among the tokens that are kept of each text.
+  Of a text that is cut it may be among the tokens that are lost.
   """
   around, alone = pieces.ids(["", placeholder])
   numbers = [number for number in alone if number not in around]
@@ -133,11 +133,8 @@ def number_of_placeholder(pieces: WordPieces, placeholder: str, texts: Sequence[
       f"the tokenizer makes {len(numbers)} tokens of {placeholder!r}, expected one, for the image's word"
     )
   distinct = list(dict.fromkeys(texts))
-  lacking = [
-    text
-    for text, ids in zip(distinct, pieces.ids(distinct), strict=True)
-    if numbers[0] not in ids and len(ids) < pieces.max_length
-  ]
+  without = [text for text, ids in zip(distinct, pieces.ids(distinct), strict=True) if numbers[0] not in ids]
+  lacking = [text for text, is_cut in zip(without, pieces.are_cut(without), strict=True) if not is_cut]
   if lacking:
     raise InputError(
       f"{len(lacking):,} of {len(distinct):,} texts have no {placeholder!r} among the tokens that are read, expected "

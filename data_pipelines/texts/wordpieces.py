@@ -67,6 +67,10 @@ class WordPieces:
       return model["unk_id"]
     return self.tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None
 
+  def are_cut(self, texts: Iterable[str]) -> list[bool]:
+    """Whether a text has more pieces than are kept."""
+    return [bool(encoding.overflowing) for encoding in self._encodings(texts)]
+
   def warn_of_cuts(self, texts: Sequence[str]) -> int:
     """Logs one warning that counts the texts of which something is cut off, if there are any.
 

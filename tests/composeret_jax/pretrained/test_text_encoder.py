@@ -12,7 +12,7 @@ from composeret_jax.models.encoders.projected import Frozen
 from composeret_jax.models.layers.dropout import RowKeys
 from composeret_jax.pretrained.bert import load_bert
 from composeret_jax.pretrained.hub.tokenizer import read_pieces
-from composeret_jax.pretrained.text_encoder import encode_texts, open_texts
+from composeret_jax.pretrained.text_encoder import encode_texts, number_of_placeholder, open_texts
 from composeret_jax.train_step.losses import LOSSES
 from composeret_jax.train_step.objective import encode_batch, weighted_losses
 from composeret_jax.train_step.optimizers import build_optimizer, parameter_groups
@@ -23,7 +23,7 @@ from composeret_jax.training.model import build_model
 from composeret_jax.training.run import open_run
 from composeret_jax.training.train import evaluate, train
 from data_pipelines.input_error import InputError
-from tests.fakes import tiny_bert
+from tests.fakes import tiny_bert, tiny_tower
 
 TEXTS = ["dark box", "light, and long", "is black", "medium sky"]
 
@@ -194,3 +194,15 @@ def test_a_second_run_reads_what_the_first_has_encoded(bert_config, tmp_path, ca
   tiny_bert.make(folder, seed=1)
   encoded, other = encodes()
   assert encoded and np.abs(other - mean).max() > 0
+
+
+@pytest.mark.parametrize(("kind", "num_words"), [("clip", 10), ("siglip", 1)])  # as long as any text; padded to that
+def test_a_text_that_is_not_cut_needs_the_placeholder_however_long_it_is(tmp_path, kind, num_words):
+  length = tiny_tower.MAX_LENGTH
+  pieces = read_pieces(tiny_tower.make(tmp_path, kind), kind, length, padded=kind == "siglip")
+  lacking = " ".join(["is"] * num_words)
+  (ids,) = pieces.ids([lacking])
+  assert len(ids) == length
+  with pytest.raises(InputError, match=f"1 of 2 texts have no 'black' .*: '{lacking}'"):
+    number_of_placeholder(pieces, "black", ["long black", lacking])
+  number_of_placeholder(pieces, "black", ["is " * length + "black"])  # it is in what is cut off
