@@ -8,7 +8,12 @@ from jaxtyping import Array, Float
 
 
 def cudnn_attends(query: Float[Array, "batch length heads dim"]) -> bool:
-  """Whether cuDNN's attention takes such queries on the devices at hand: NVIDIA's since Ampere, in 16 bits."""
+  """Whether cuDNN's attention takes such queries on the devices at hand: NVIDIA's since Ampere, in 16 bits.
+
+  It takes none with a size that an export leaves open: exported programs run on other platforms, too.
+  """
+  if not all(isinstance(size, int) for size in query.shape):
+    return False
   device = jax.devices()[0]
   if "cuda" not in device.client.platform_version or float(device.compute_capability) < 8:
     return False

@@ -1,10 +1,15 @@
 """Attention with cuDNN's padding, by XLA's implementation, against a softmax written out; no CPU has cuDNN's."""
 
+import types
+
+from flax import nnx
 import jax
+from jax import export
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from composeret_jax.models.encoders.transformer import Attention
 from composeret_jax.models.layers.fused_attention import cudnn_attends, fused_attention
 
 
@@ -32,3 +37,18 @@ def test_odd_lengths_are_padded_out_of_sight(length, causal):
 
 def test_a_cpu_has_no_cudnn():
   assert not cudnn_attends(jnp.zeros((1, 2, 1, 8), jnp.bfloat16))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_program_that_a_gpu_exports_for_any_batch_runs_on_all_platforms(monkeypatch, causal):
+  gpu = types.SimpleNamespace(client=types.SimpleNamespace(platform_version="cuda 13"), compute_capability="9.0")
+  attention = Attention(16, 2, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+  attention.eval()
+  rows = jax.ShapeDtypeStruct((*export.symbolic_shape("batch"), 4, 16), jnp.float32)
+  attend = jax.jit(lambda states: attention(states, causal=causal))
+  with monkeypatch.context() as patched:
+    patched.setattr(jax, "devices", lambda: [gpu])
+    assert cudnn_attends(jnp.zeros((3, 4, 2, 8), jnp.bfloat16))
+    program = export.export(attend, platforms=("cpu", "cuda", "tpu"))(rows)
+  states = jax.random.normal(jax.random.key(0), (3, 4, 16))
+  np.testing.assert_array_equal(program.call(states), attend(states))
