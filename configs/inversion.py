@@ -48,6 +48,6 @@ def trained(composer: str, size: str, dataset: str) -> ml_collections.ConfigDict
   config.learning_rate = 1e-4
   config.batch_size = 512
   config.num_train_steps = 20_000
-  config.decay_every_steps = 20_000  # not at all
+  config.decay_every_steps = 20_000
   config.eval_every_steps = 1_000
   return config

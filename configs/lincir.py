@@ -21,6 +21,7 @@ def get_config(size_and_dataset: str = "large,captions") -> ml_collections.Confi
   config.data.captions = ""
   config.data.tagger = "en_core_web_sm"  # spaCy's, by its name or folder
   config.loss = "mean_squared_error"
+  config.decay_factor = 1.0  # the rate is constant, however long the run
   config.weight_decay = 0.01
   config.decays_biases = True
   return config

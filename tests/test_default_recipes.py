@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks.one_program import read_config
-from configs import catalogue, fashion200k, fashion_iq, mit_states, recipes
+from composeret_jax.train_step.optimizers import learning_rate_schedule
+from configs import catalogue, fashion200k, fashion_iq, lincir, mit_states, recipes
 
 
 def test_the_rotor_alone_has_a_recipe_of_its_own():
@@ -31,3 +32,10 @@ def test_the_rotor_alone_has_a_recipe_of_its_own():
 def test_the_rotors_recipe_follows_the_flags(flags, expected):
   config = read_config(["--config=configs/shapes.py:rotor", *flags])
   assert (config.data.siblings_per_batch, config.num_warmup_steps) == expected
+
+
+def test_lincirs_rate_is_constant_however_long_the_run():
+  config = lincir.get_config()
+  schedule = learning_rate_schedule(config)
+  for step in (0, config.num_train_steps, 10 * config.num_train_steps):
+    assert float(schedule(step)) == pytest.approx(config.learning_rate)
