@@ -74,8 +74,8 @@ def folder_images(
 def read_metadata(file: pathlib.Path) -> dict[str, dict[str, Value]]:
   """The fields of each image, from CSV, JSON lines or Parquet with a column id, or image; missing ones are left out.
 
-  In a CSV file, a column is of numbers where every field of it that is not blank is one. Raises InputError with the
-  place of a row that cannot be used.
+  In a CSV file, a column but caption is of numbers where every field of it that is not blank is one. Raises InputError
+  with the place of a row that cannot be used.
   """
   found, given = read_table(file)
   rows = list(given)
@@ -85,7 +85,8 @@ def read_metadata(file: pathlib.Path) -> dict[str, dict[str, Value]]:
   names = [name for name in found if name != key]
   numbers = set()
   if file.suffix.lower() == ".csv":
-    numbers = {name for name in names if all(NUMBER.fullmatch(row.fields[name]) for row in rows if row.fields[name])}
+    others = [name for name in names if name != "caption"]
+    numbers = {name for name in others if all(NUMBER.fullmatch(row.fields[name]) for row in rows if row.fields[name])}
   metadata: dict[str, dict[str, Value]] = {}
   for where, fields in rows:
     if not isinstance(fields.get(key), str):
@@ -97,6 +98,8 @@ def read_metadata(file: pathlib.Path) -> dict[str, dict[str, Value]]:
     own = {name: _value(fields[name]) for name in names if fields.get(name) not in (None, "")}
     metadata[id] = {name: float(value) if name in numbers else value for name, value in own.items()}
     check_metadata(where, metadata[id])
+    if not isinstance(own.get("caption", ""), str):
+      raise InputError(f"{where}: caption is {excerpt(own['caption'])}, expected a text")
   return metadata
 
 

@@ -86,6 +86,19 @@ def test_captions_are_read_as_strictly_as_a_catalogues_rows(folder, tmp_path, co
     folder_images(folder, captions)
 
 
+def test_a_caption_among_metadata_is_a_text(folder, tmp_path):
+  numbers = tmp_path / "rows.csv"
+  numbers.write_text("id,caption,price\n000.png,501,3\n002.png,7,4\n")  # article numbers
+  by_id = {image.id: image for image in folder_images(folder, metadata_file=numbers)}
+  assert (by_id["000.png"].caption, by_id["002.png"].caption) == ("501", "7")
+  assert by_id["000.png"].metadata == {"price": 3.0}
+  for value in ('["red", "hat"]', "true", "5"):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(f'{{"id": "000.png", "caption": {value}}}\n')
+    with pytest.raises(InputError, match=r"rows.jsonl:1: caption is .*, expected a text"):
+      folder_images(folder, metadata_file=rows)
+
+
 def test_images_behind_links_and_of_all_suffixes_are_indexed(folder, tmp_path, capsys):
   linked = tmp_path / "linked"
   linked.mkdir()
