@@ -147,8 +147,21 @@ def _read_parquet(path: pathlib.Path) -> tuple[Sequence[str], Iterator[Row]]:
     table = parquet.read_table(path)
   except (OSError, pyarrow.ArrowException) as error:
     raise InputError(f"{path}: not readable as Parquet ({error})") from error
-  fields = (fields for batch in table.to_batches(max_chunksize=BATCH) for fields in batch.to_pylist())
-  return table.column_names, (Row(f"{path}: row {number}", own) for number, own in enumerate(fields, start=1))
+  rows = (row for batch in table.to_batches(max_chunksize=BATCH) for row in _batch_rows(batch, path))
+  return table.column_names, (Row(f"{path}: row {number}", own) for number, own in enumerate(rows, start=1))
+
+
+def _batch_rows(batch: Any, path: pathlib.Path) -> Sequence[Mapping[str, Any]]:
+  """A batch of Arrow's as Python's objects; raises InputError with the column that has none: of a year 30,000, say."""
+  try:
+    return batch.to_pylist()
+  except (OverflowError, LookupError, ValueError):
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+      try:
+        column.to_pylist()
+      except (OverflowError, LookupError, ValueError) as error:
+        raise InputError(f"{path}: the column {excerpt(name)} has a value that cannot be used ({error})") from error
+    raise
 
 
 READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}

@@ -77,6 +77,25 @@ def test_bad_files_are_refused_with_their_place(tmp_path, name, content, message
     list(read_rows(tmp_path / name, COLUMNS))
 
 
+ODD_COLUMNS = {
+  "a date too far": lambda pyarrow: pyarrow.array([10**8], pyarrow.date32()),
+  "a time too far": lambda pyarrow: pyarrow.array([10**15], pyarrow.timestamp("ms")),
+  "an unknown zone": lambda pyarrow: pyarrow.array([0], pyarrow.timestamp("us", "Mars/Olympus")),
+  "not UTF-8": lambda pyarrow: pyarrow.StringArray.from_buffers(
+    1, pyarrow.py_buffer(bytes([0, 0, 0, 0, 1, 0, 0, 0])), pyarrow.py_buffer(b"\xff")
+  ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_COLUMNS)
+def test_a_value_of_parquet_that_python_has_not_is_named_by_its_column(tmp_path, kind):
+  parquet, pyarrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+  odd = ODD_COLUMNS[kind](pyarrow)
+  parquet.write_table(pyarrow.table({"image": ["a"], "caption": ["red"], "odd": odd}), tmp_path / "rows.parquet")
+  with pytest.raises(InputError, match="rows.parquet: the column 'odd' has a value that cannot be used"):
+    list(read_rows(tmp_path / "rows.parquet", COLUMNS))
+
+
 def test_a_number_in_a_parquet_file_is_named_with_its_row(tmp_path):
   write_parquet(tmp_path / "rows.parquet", [{"image": 1, "caption": "red"}])
   with pytest.raises(InputError, match="rows.parquet: row 1: image is 1, expected a text"):
