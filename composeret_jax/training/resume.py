@@ -22,6 +22,8 @@ from composeret_jax.training.workdir.chosen_step import chosen_step
 from composeret_jax.training.workdir.starting_point import start_from_another_run
 from data_pipelines.input_error import InputError
 
+MINED_OF = "images of train"  # in the identity of a data set: what the rows of hard negatives count
+
 
 def trained_state(run: Run, checkpoint_step: str = "") -> TrainState:
   """The state of the newest checkpoint that is whole, of the `best` by the run's `best_metric`, or of a step.
@@ -41,7 +43,8 @@ def newest_state(run: Run) -> TrainState:
   """The state of the newest checkpoint that is whole, or the first state where there is no checkpoint.
 
   The first state has the parameters of the new model, of its pretrained files, or of `config.init_from`.
-  Raises InputError when the checkpoint was made from other words or other files of weights, when all checkpoints are
+  Over other training images hard negatives are to be mined again before the next step. Raises InputError when they are
+  not due then, when the checkpoint was made from other words or other files of weights, when all checkpoints are
   damaged, and when the newest one is damaged and `config.on_bad_checkpoint` is "stop".
   """
   steps = run.checkpoints.steps()
@@ -96,7 +99,16 @@ def _restore(run: Run, step: int, like: TrainState) -> TrainState:
   run.checkpoints.check(step)
   saved = run.checkpoints.made_with(step)
   check_same_sources(saved.sources, run.sources, saved.where)
-  return run.checkpoints.restore(step, like)
+  if not run.miner or not saved.data or saved.data.get(MINED_OF) == run.dataset.identity.get(MINED_OF):
+    return run.checkpoints.restore(step, like)
+  if not run.miner.is_due(step):
+    raise InputError(
+      f"{saved.where} has hard negatives of other training images, and at step {step} none are mined "
+      f"(config.hard_negatives.every_steps={run.miner.every_steps}): start a new --workdir with "
+      f"config.init_from={run.workdir}"
+    )
+  restored = run.checkpoints.restore(step, dataclasses.replace(like, negatives={}))
+  return dataclasses.replace(restored, negatives=like.negatives)
 
 
 def model_state(run: Run) -> TrainState:

@@ -1,11 +1,15 @@
 """A run on data that has moved, and on data that has changed: content decides, paths are free."""
 
+import dataclasses
 import json
 
+import jax.numpy as jnp
 import pytest
 
 from composeret_jax.export.bundle import export
 from composeret_jax.serving.bundle import load
+from composeret_jax.training.resume import newest_state
+from composeret_jax.training.run import open_run
 from composeret_jax.training.train import evaluate, train
 from configs import catalogue
 from data_pipelines.input_error import InputError
@@ -109,3 +113,25 @@ def test_an_evaluation_over_other_data_needs_no_hard_negatives(tmp_path, capsys)
     other.data.update(placement="device", allow_other_content=True)
     evaluate(other, tmp_path / "run")
     assert counts in capsys.readouterr().out
+
+
+@pytest.mark.slow  # a run and two prepared catalogues
+def test_a_run_goes_on_over_other_images_where_hard_negatives_are_mined_again(tmp_path):
+  def of_rows(rows):
+    config = config_at(tmp_path / "data", rows)
+    config.data.update(placement="device", allow_other_content=True)
+    config.hard_negatives.every_steps, config.num_train_steps = 2, 0
+    return config
+
+  train(of_rows(ROWS), tmp_path / "run")
+  run = open_run(of_rows(ROWS[1:]), tmp_path / "run")
+  state = newest_state(run)
+  assert state.negatives["rows"].shape == (len(run.dataset.train_images), 1) == (2, 1)
+  for name, mined in run.miner.nothing_mined().items():
+    assert state.negatives[name].tolist() == mined.tolist()
+
+  run = open_run(of_rows(ROWS), tmp_path / "run")
+  with run.checkpoints as checkpoints:
+    checkpoints.save(1, dataclasses.replace(newest_state(run), step=jnp.asarray(1, jnp.int32)))
+  with pytest.raises(InputError, match=r"hard negatives of other training images, and at step 1 none are mined .*=2\)"):
+    newest_state(open_run(of_rows(ROWS[1:]), tmp_path / "run"))
