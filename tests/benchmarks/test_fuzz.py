@@ -1,4 +1,5 @@
 import random
+import tarfile
 
 import pytest
 
@@ -11,6 +12,7 @@ from composeret_jax.serving.index.build import fill_index
 from composeret_jax.serving.index.sources import folder_images
 from composeret_jax.training.train import train
 from tests.fakes import tiny
+from tests.runs.test_before_the_move import ARCHIVE
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,14 @@ def test_some_of_each_finds_nothing(served):
   assert "refused" in table(tried)
 
 
-def test_cases_are_functions_of_the_seed(served, tmp_path):
+def test_cases_are_functions_of_the_seed(tmp_path):
+  with tarfile.open(ARCHIVE) as archive:
+    archive.extractall(tmp_path, filter="data")
   for kind, case in CASES.items():
     cases = []
     for name in ("one", "two"):
       folder = tmp_path / kind / name
-      what = case(random.Random("7"), served / kind, folder)
+      what = case(random.Random("7"), tmp_path / "before_move" / kind, folder)
       files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
       cases.append((what, [(file.relative_to(folder), file.read_bytes()) for file in files]))
     assert cases[0] == cases[1]

@@ -76,6 +76,7 @@ def test_a_bundle_puts_typed_texts_into_the_templates(config, tmp_path, variants
   assert bundle.unknown_words("gibberish dark") == ["gibberish"]
 
 
+@pytest.mark.slow  # an export
 def test_a_bundle_whose_texts_are_as_typed_is_what_older_programs_read(config, tmp_path):
   bundle, _, _ = in_templates(config, tmp_path, "{caption}")
   assert bundle.info["format_version"] == 2 and "text_templates" not in bundle.info

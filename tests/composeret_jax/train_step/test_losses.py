@@ -309,7 +309,8 @@ def pair_loss(name, batch, block_rows):
 @pytest.mark.parametrize("batch, block_rows", [(10, 4), (8, 4), (8, 1), (6, 100)])
 def test_blocks_change_neither_loss_nor_gradients(name, batch, block_rows):
   composed, targets = map(jnp.asarray, features(batch))
-  whole, blocked = (jax.value_and_grad(pair_loss(name, batch, rows), argnums=(0, 1)) for rows in (0, block_rows))
+  losses_of = (pair_loss(name, batch, rows) for rows in (0, block_rows))
+  whole, blocked = (jax.jit(jax.value_and_grad(loss, argnums=(0, 1))) for loss in losses_of)
   (expected, expected_gradients), (value, gradients) = whole(composed, targets), blocked(composed, targets)
   np.testing.assert_allclose(value, expected, rtol=1e-6)
   for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
@@ -384,5 +385,5 @@ def test_targets_of_one_label_and_absent_images_are_no_negatives_and_gradients_a
     drawn = {"triplets": sample_triplets(jax.random.key(0), 4)} if losses.LOSSES[name].draws_triplets else {}
     given = {"block_rows": block_rows, "negatives": negatives} | bias | drawn
     function = functools.partial(losses.LOSSES[name].function, **given)
-    for gradient in jax.grad(function, argnums=(0, 1))(composed, targets):
+    for gradient in jax.jit(jax.grad(function, argnums=(0, 1)))(composed, targets):
       assert np.isfinite(gradient).all()

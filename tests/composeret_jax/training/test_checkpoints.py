@@ -175,6 +175,7 @@ def test_a_file_that_has_no_checksum_changes_no_state(config, tmp_path, name):
     )
 
 
+@pytest.mark.slow  # two processes; one alone does it in test_run_in_a_bucket.py
 def test_two_processes_set_the_same_damaged_checkpoint_aside(tmp_path):
   with socket.socket() as probe:
     probe.bind(("localhost", 0))

@@ -28,7 +28,7 @@ def loss(way, inputs, scale, bias, axis_name=None):
 
 def value_and_gradients(way, inputs, axis_name=None):
   function = functools.partial(loss, way, axis_name=axis_name)
-  return jax.value_and_grad(function, argnums=(0, 1, 2), has_aux=True)(inputs, SCALE, BIAS)
+  return jax.jit(jax.value_and_grad(function, argnums=(0, 1, 2), has_aux=True))(inputs, SCALE, BIAS)
 
 
 @pytest.mark.parametrize(

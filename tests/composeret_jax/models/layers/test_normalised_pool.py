@@ -26,7 +26,7 @@ def value_and_gradients(way, inputs, axis_name=None):
     weights = jnp.cos(jnp.arange(outputs.size)).reshape(outputs.shape)
     return (outputs * weights).sum(), (outputs, mean, var)
 
-  return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(inputs, SCALE, BIAS)
+  return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))(inputs, SCALE, BIAS)
 
 
 def assert_equal(results):
