@@ -5,7 +5,6 @@ import logging
 
 from composeret_jax.serving.searcher import Searcher
 from composeret_jax.serving.service.warm_up import prepare
-from data_pipelines.input_error import InputError
 
 LOOK_SECONDS = 1.0
 
@@ -25,7 +24,7 @@ class Live:
         newer = Searcher(self.searcher.bundle, index)
         prepare(newer)
         self.searcher, self._refused = newer, ""
-    except InputError as error:
+    except Exception as error:  # a disk that is away for a moment, too: the next look may find it
       if str(error) != self._refused:
         logging.getLogger(__name__).warning("the index from before stays: %s", error)
       self._refused = str(error)

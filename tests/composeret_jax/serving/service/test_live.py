@@ -1,10 +1,12 @@
 """An index that is written while it is served, and filters by its metadata."""
 
 import contextlib
+import errno
 import json
 import statistics
 import threading
 import time
+from unittest import mock
 from urllib.parse import quote
 
 import pytest
@@ -75,6 +77,21 @@ def test_an_index_that_is_damaged_or_of_another_bundle_is_not_taken_up(tmp_path,
   manifest.write_text(content)
   live.refresh()
   assert live.searcher is not first and len(live.searcher.index) == 4
+
+
+def test_an_index_that_cannot_be_read_for_a_moment_is_looked_at_again(tmp_path, monkeypatch, caplog):
+  write_images(tmp_path / "images", 2)
+  fill(tmp_path / "images", tmp_path / "index")
+  live = Live(Searcher(fake_bundle(), open_index(tmp_path / "index")))
+  first = live.searcher
+  with monkeypatch.context() as patched:
+    patched.setattr(first.index, "newest", mock.Mock(side_effect=OSError(errno.ESTALE, "Stale file handle")))
+    live.refresh()
+  assert live.searcher is first and "Stale file handle" in caplog.text
+  write_images(tmp_path / "images", 4)
+  fill(tmp_path / "images", tmp_path / "index")
+  live.refresh()
+  assert len(live.searcher.index) == 4
 
 
 def test_parts_that_did_not_change_stay_open(tmp_path):
