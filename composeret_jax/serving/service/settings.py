@@ -41,6 +41,8 @@ class Settings:
     logo = self.page_logo
     if logo is not None and not (logo.is_file() and logo.suffix.lower() in LOGO_KINDS):
       raise InputError(f"--page_logo={logo} is no file that ends in {', '.join(LOGO_KINDS)}")
+    if self.feedback is not None and (self.feedback.is_dir() or not self.feedback.parent.is_dir()):
+      raise InputError(f"--feedback={self.feedback} is no file in a folder that is there")
     if self.rate_limit < 0:
       raise InputError(f"--rate_limit={self.rate_limit}, expected 0 (none) or a number of requests a minute")
     if any(len(key) < 16 for key in self.api_keys):

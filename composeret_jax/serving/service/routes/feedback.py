@@ -1,5 +1,6 @@
 """The address that keeps what people choose, as rows that `configs/catalogue.py` trains on."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -43,15 +44,23 @@ class FeedbackFile:
       _append(self._wrong, {"reference": reference, "text": text, "negative": result})
 
   def _rated_wrong(self, reference: str, text: str) -> list[str]:
-    """Results that were wrong for this query, the oldest first, as far as the file's end says."""
+    """Results that were wrong for this query, the oldest first, as far as the file's end says.
+
+    Lines that are no such rows, as a full disk or an editor leaves them, are passed over.
+    """
     if not self._wrong.exists():
       return []
     with self._wrong.open("rb") as file:
       size = file.seek(0, os.SEEK_END)
       file.seek(max(0, size - REMEMBERED))
       lines = file.read().splitlines()[1 if size > REMEMBERED else 0 :]
-    rows = map(json.loads, lines)
-    return list(dict.fromkeys(row["negative"] for row in rows if (row["reference"], row["text"]) == (reference, text)))
+    found: dict[str, None] = {}
+    for line in lines:
+      with contextlib.suppress(ValueError, TypeError, KeyError):
+        row = json.loads(line)
+        if (row["reference"], row["text"]) == (reference, text) and isinstance(row["negative"], str):
+          found[row["negative"]] = None
+    return list(found)
 
 
 def _append(file: pathlib.Path, row: dict) -> None:

@@ -7,6 +7,7 @@ import pytest
 from composeret_jax.serving.service.app import build_app
 from composeret_jax.serving.service.settings import Settings
 from data_pipelines.datasets.catalogue.rows import read_triplets
+from data_pipelines.input_error import InputError
 from tests.fakes.served import ask, HOSTILE, served
 
 
@@ -62,3 +63,22 @@ def test_without_a_file_the_service_says_so(address):
   body = {"query": {"image": "004", "texts": ["red"]}, "result": "001", "rating": 1}
   status, _, answer = ask(address, "/v1/feedback", body)
   assert (status, answer["error"]) == (404, "This service keeps no feedback.")
+
+
+def test_lines_that_are_no_rows_are_passed_over(rate, tmp_path):
+  query = {"image": "004", "texts": ["red"]}
+  assert rate(query, "001", -1)[0] == 204
+  with (tmp_path / "chosen.wrong.jsonl").open("ab") as file:
+    file.write(
+      b'[]\n3\n{"reference": "004"}\n{"reference": "004", "text": "red", "negative": 3}\n\xff\n{"reference": "0\n'
+    )
+  assert rate(query, "002", -1)[0] == 204
+  assert rate(query, "010", 1)[0] == 204
+  (line,) = (tmp_path / "chosen.jsonl").read_text().splitlines()
+  assert json.loads(line)["negatives"] == ["001", "002"]
+
+
+@pytest.mark.parametrize("file", ["nowhere/chosen.jsonl", ""])
+def test_a_file_that_cannot_be_there_is_refused_at_the_start(tmp_path, file):
+  with pytest.raises(InputError, match="--feedback=.* is no file in a folder that is there"):
+    Settings(feedback=tmp_path / file)
