@@ -8,7 +8,7 @@ from composeret_jax.serving.index.columns import Filters
 from composeret_jax.serving.searcher import Query, Result
 from composeret_jax.serving.service.addresses import as_id, details, found_item, item
 from composeret_jax.serving.service.batching import Batching
-from composeret_jax.serving.service.limits.upload_folder import Sent, UploadFolder
+from composeret_jax.serving.service.limits.upload_folder import Expired, Sent, UploadFolder
 from composeret_jax.serving.service.limits.uploads import read_upload
 from composeret_jax.serving.service.live import Live
 from composeret_jax.serving.service.messages import (
@@ -97,12 +97,15 @@ class Retrieval:
     """Reads a picture that was sent, and returns the token that stands for it; raises InputError, Busy and OSError."""
     bundle = self.live.searcher.bundle
     pixels, jpeg = read_upload(encoded, bundle.image_size, bundle.resizing)
-    return self.uploads.keep(Sent(self._encode(pixels), jpeg))
+    return self.uploads.keep(Sent(self._encode(pixels), jpeg, bundle.fingerprint))
 
   def start_of(self, image: str | None, upload: str | None) -> Query:
     """The query that starts from an image of the index or an upload; raises Missing and Expired."""
     if upload is not None:
-      return self.uploads.get(upload).query
+      sent = self.uploads.get(upload)
+      if sent.fingerprint != self.live.searcher.bundle.fingerprint:  # servers of one user share the folder
+        raise Expired("The upload was for another model: choose the picture again.")
+      return sent.query
     return self.live.searcher.from_id(self.known(image or ""))
 
   def _question(self, request: Start) -> Question:

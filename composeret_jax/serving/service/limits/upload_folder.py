@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import io
+import logging
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ import stat
 import tempfile
 import threading
 import time
+import zipfile
 
 import numpy as np
 
@@ -31,10 +33,11 @@ class Expired(InputError):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sent:
-  """A picture that was sent: the query that starts from it, and a JPEG."""
+  """A picture that was sent: the query that starts from it, a JPEG, and the fingerprint of the query's bundle."""
 
   query: Query
   thumbnail: bytes
+  fingerprint: str
 
 
 class UploadFolder:
@@ -43,10 +46,6 @@ class UploadFolder:
   def __init__(self, folder: pathlib.Path | None = None):
     """Sweeps what earlier servers have left. Raises InputError when the folder is another user's."""
     self.path = (folder or pathlib.Path(tempfile.gettempdir()) / f"composeret_jax_uploads_{os.getuid()}").absolute()
-    self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = self.path.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-      raise InputError(f"{self.path} is not a folder of this user: remove it, or set TMPDIR to another folder")
     self._changing = threading.Lock()
     self.sweep()
 
@@ -58,7 +57,14 @@ class UploadFolder:
     stream, query = io.BytesIO(), sent.query
     pixels = query.image if isinstance(query.image, np.ndarray) else np.zeros((0, 0, 3), np.uint8)
     jpeg = np.frombuffer(sent.thumbnail, np.uint8)
-    np.savez(stream, feature=query.feature, norm=np.float32(query.norm), pixels=pixels, thumbnail=jpeg)
+    np.savez(
+      stream,
+      feature=query.feature,
+      norm=np.float32(query.norm),
+      pixels=pixels,
+      thumbnail=jpeg,
+      fingerprint=np.array(sent.fingerprint),
+    )
     content, token = stream.getvalue(), secrets.token_hex(16)
     file, partial = self.path / f"{token}.npz", self.path / f"{token}.partial"
     with self._changing:
@@ -72,7 +78,7 @@ class UploadFolder:
     return token
 
   def get(self, token: str) -> Sent:
-    """The picture that was kept; raises Expired where there is no such thing."""
+    """The picture that was kept; raises Expired where there is no such thing, or not the whole of it."""
     file = self.path / f"{token}.npz"
     try:
       if not TOKEN.fullmatch(token) or time.time() - file.stat().st_mtime > MAX_AGE:
@@ -80,12 +86,21 @@ class UploadFolder:
       os.utime(file)
       with np.load(file, allow_pickle=False) as kept:
         image = kept["pixels"] if kept["pixels"].size else None
-        return Sent(Query(kept["feature"], float(kept["norm"]), image=image), kept["thumbnail"].tobytes())
-    except FileNotFoundError:
+        query = Query(kept["feature"], float(kept["norm"]), image=image)
+        return Sent(query, kept["thumbnail"].tobytes(), str(kept["fingerprint"]))
+    except (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
       raise Expired("The upload has expired: choose the picture again.") from None
 
   def sweep(self, more_bytes: int = 0, more_files: int = 0) -> None:
-    """Removes files older than MAX_AGE; then the oldest, until QUOTA and MAX_FILES have room for what is to come."""
+    """Removes files older than MAX_AGE; then the oldest, until QUOTA and MAX_FILES have room for what is to come.
+
+    Makes the folder where there is none: systems remove what is unused for days from their temporary folders. Raises
+    InputError when it is another user's.
+    """
+    self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = self.path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+      raise InputError(f"{self.path} is not a folder of this user: remove it, or set TMPDIR to another folder")
     found, oldest = [], time.time() - MAX_AGE
     with os.scandir(self.path) as files:
       for file in files:
@@ -104,4 +119,7 @@ class UploadFolder:
     """Sweeps now and then, for ever."""
     while True:
       await asyncio.sleep(SWEEP_SECONDS)
-      await asyncio.to_thread(self.sweep)
+      try:
+        await asyncio.to_thread(self.sweep)
+      except (OSError, InputError) as error:
+        logging.getLogger(__name__).warning("uploads are not swept: %s", error)

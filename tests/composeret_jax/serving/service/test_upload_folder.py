@@ -1,5 +1,7 @@
+import asyncio
 import http.client
 import os
+import shutil
 import time
 
 import numpy as np
@@ -10,13 +12,14 @@ from composeret_jax.serving.service.limits import upload_folder
 from composeret_jax.serving.service.limits.guard import MAX_BODY
 from composeret_jax.serving.service.limits.upload_folder import Expired, MAX_AGE, Sent, UploadFolder
 from data_pipelines.input_error import InputError
+from tests.fakes.fake_bundle import DIM
 from tests.fakes.served import ask, encoded_image, form, upload
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
 
 
 def sent(image=None, jpeg=b"jpeg"):
-  return Sent(Query(np.arange(4, dtype=np.float32), 2.5, image=image), jpeg)
+  return Sent(Query(np.arange(4, dtype=np.float32), 2.5, image=image), jpeg, "a" * 64)
 
 
 def files_in(folder):
@@ -33,6 +36,7 @@ def test_what_is_kept_is_what_was_sent(tmp_path):
   for image in (None, PIXELS):
     kept = UploadFolder(tmp_path / "uploads").get(folder.keep(sent(image)))  # as another process reads it
     assert (kept.thumbnail, kept.query.norm, kept.query.reference_id) == (b"jpeg", 2.5, None)
+    assert kept.fingerprint == "a" * 64
     np.testing.assert_array_equal(kept.query.feature, np.arange(4))
     assert kept.query.image is None if image is None else (kept.query.image == image).all()
 
@@ -76,6 +80,55 @@ def test_the_oldest_go_where_there_is_no_room(tmp_path, monkeypatch):
   monkeypatch.setattr(upload_folder, "MAX_FILES", 2)
   newest = folder.path / f"{folder.keep(sent())}.npz"
   assert files_in(folder.path) == sorted([files[4], newest])
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path):
+  folder = UploadFolder(tmp_path / "uploads")
+  token = folder.keep(sent())
+  shutil.rmtree(folder.path)
+  folder.sweep()
+  with pytest.raises(Expired):
+    folder.get(token)
+  shutil.rmtree(folder.path)
+  assert folder.get(folder.keep(sent())).thumbnail == b"jpeg"
+  assert folder.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_sweeping_goes_on_after_an_error(tmp_path, monkeypatch, caplog):
+  monkeypatch.setattr(upload_folder, "SWEEP_SECONDS", 0.001)
+  folder, swept = UploadFolder(tmp_path / "uploads"), []
+
+  def sweep():
+    swept.append(None)
+    raise PermissionError(13, "Permission denied")
+
+  monkeypatch.setattr(folder, "sweep", sweep)
+
+  async def watch():
+    sweeping = asyncio.create_task(folder.keep_swept())
+    while len(swept) < 3:
+      assert not sweeping.done()
+      await asyncio.sleep(0.01)
+    sweeping.cancel()
+
+  asyncio.run(watch())
+  assert "uploads are not swept: [Errno 13] Permission denied" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no archive"])
+def test_a_file_that_is_not_whole_has_expired(tmp_path, content):
+  folder = UploadFolder(tmp_path / "uploads")
+  token = folder.keep(sent())
+  (folder.path / f"{token}.npz").write_bytes(content)
+  with pytest.raises(Expired):
+    folder.get(token)
+
+
+def test_an_upload_to_a_server_of_another_bundle_is_no_query_here(address, uploads):
+  token = uploads.keep(Sent(Query(np.full(DIM, 0.25, np.float32), 1.0), b"jpeg", "b" * 64))
+  for path, request in (("/v1/search", {"upload": token}), (f"/v1/suggestions?upload={token}", None)):
+    status, _, answer = ask(address, path, request)
+    assert (status, answer["error"]) == (404, "The upload was for another model: choose the picture again.")
 
 
 def test_another_users_folder_is_refused(tmp_path):
