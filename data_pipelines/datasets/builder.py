@@ -267,10 +267,14 @@ class EncodedImages:
     return len(self._source)
 
   def __getitem__(self, row: int) -> bytes:
+    return self.__getitems__([row])[0]
+
+  def __getitems__(self, rows: Sequence[int]) -> list[bytes]:
     with damage_named(self._folder):
-      encoded = self._source[row]["image"]
-      if not isinstance(encoded, bytes):  # of a file that was cut
-        raise ValueError(f"row {row} is empty")
+      encoded = [read["image"] for read in self._source.__getitems__(rows)]
+      for row, content in zip(rows, encoded, strict=True):
+        if not isinstance(content, bytes):  # of a file that was cut
+          raise ValueError(f"row {row} is empty")
       return encoded
 
 

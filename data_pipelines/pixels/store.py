@@ -26,7 +26,7 @@ from data_pipelines.input_error import InputError
 from data_pipelines.locks import one_at_a_time
 from data_pipelines.pixels.decode import CENTRE, decode_image, DECODER_VERSION, Resizing
 from data_pipelines.pixels.reused_buffers import ReusedBuffers
-from data_pipelines.tables import ImageTable
+from data_pipelines.tables import encoded_at, ImageTable
 from data_pipelines.worker_processes import ended_early, leave_with_parent, starting_deaf_to
 
 CHUNK = 64  # images decoded and ticked off together
@@ -159,7 +159,7 @@ def _decode_chunks(
 
   def job(chunk: int) -> tuple:
     rows = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(images)))
-    return [images.encoded[row] for row in rows], [images.names[row] for row in rows], chunk, shape, partial, ticks
+    return encoded_at(images.encoded, rows), [images.names[row] for row in rows], chunk, shape, partial, ticks
 
   if not num_workers:
     yield from (_decode_chunk(*job(chunk)) for chunk in chunks)

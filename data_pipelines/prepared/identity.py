@@ -14,7 +14,9 @@ from data_pipelines.datasets.tables.rows import SUBMISSION
 from data_pipelines.files import open_whole
 from data_pipelines.input_error import InputError
 from data_pipelines.prepared.prepared_data import PreparedData
+from data_pipelines.tables import encoded_at, EncodedRows
 
+IMAGES_AT_ONCE = 256  # photographs of 200 kB: 50 MB
 MAX_DIGESTS = 256  # of a table's split: a checkpoint holds a few kilobytes of them
 
 
@@ -85,6 +87,14 @@ def _told(names: Iterable[str], row: Sequence[Any]) -> str:
   return json.dumps({name: value for name, value in zip(names, row, strict=True) if value not in ("", ())})
 
 
+def _bytes_of_each(encoded: EncodedRows, what: str) -> Iterator[int]:
+  with tqdm.tqdm(desc=what, unit=" images", total=len(encoded)) as bar:
+    for start in range(0, len(encoded), IMAGES_AT_ONCE):
+      rows = range(start, min(start + IMAGES_AT_ONCE, len(encoded)))
+      yield from map(len, encoded_at(encoded, rows))
+      bar.update(len(rows))
+
+
 def _sizes(data: PreparedData, split: str) -> list[int]:
   """Each image's size in bytes, kept beside the tables, as all of them have to be read for it."""
   file = data.folder / f"sizes-{split}-{data.version}.npy"
@@ -98,8 +108,7 @@ def _sizes(data: PreparedData, split: str) -> list[int]:
     except (OSError, EOFError, ValueError) as error:
       reason = str(error)
     raise InputError(f"{file} is damaged ({reason}): delete it, and it is made again")
-  rows = tqdm.tqdm(range(len(images)), f"sizes of {split} images", unit=" images")
-  sizes = np.array([len(images.encoded[row]) for row in rows], np.int64)
+  sizes = np.fromiter(_bytes_of_each(images.encoded, f"sizes of {split} images"), np.int64, len(images))
   try:
     with open_whole(file) as stream:
       np.save(stream, sizes)
