@@ -115,7 +115,8 @@ class Speed:
 
 def new_speed(config: ml_collections.ConfigDict) -> Speed:
   """Measures the speed of a run with this whole configuration, from now on."""
-  negatives = config.hard_negatives.num if config.hard_negatives.every_steps else 0
+  mined = config.hard_negatives.num if config.hard_negatives.every_steps else 0
+  negatives = mined + config.data.get("negatives_per_query", 0)
   peak = peak_flops(config.model.image_encoder.dtype, config.peak_flops)
   return Speed((2 + negatives) * config.batch_size, peak, config.train.steps_per_call)
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import pytest
 
 from composeret_jax.training import profiling as peak_flops
-from composeret_jax.training.profiling import program_flops, Speed
+from composeret_jax.training.profiling import new_speed, program_flops, Speed
+from configs import catalogue
 
 FLOPS = 2 * 32 * 64 * 64
 
@@ -66,3 +67,14 @@ def test_compiling_is_not_training_time():
   report = speed.report()
   assert report["speed/compile_seconds"] >= 0.3
   assert report["speed/steps_per_second"] > 1 / 0.3
+
+
+def test_the_images_of_a_step_are_all_that_it_encodes():
+  config = catalogue.get_config()
+  config.batch_size, config.data.negatives_per_query = 8, 4
+  config.hard_negatives.update(every_steps=2, num=3)
+  speed = new_speed(config)
+  with speed.waiting():
+    pass
+  report = speed.report()
+  assert report["speed/images_per_second"] / report["speed/steps_per_second"] == pytest.approx(8 * (2 + 4 + 3))
