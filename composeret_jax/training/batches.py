@@ -34,10 +34,8 @@ def train_batches(
     batch_size=data.config.batch_size,
     num_siblings=data.config.data.siblings_per_batch,
   )
-  num_negatives = data.config.data.get("negatives_per_query", 0)
-  needs_labels = num_negatives or data.config.loss_reference_as_negative or data.config.loss_label_mask
-  labels = label_numbers(data.dataset.train_images.labels) if needs_labels else None
-  rows = loader.LoadRows(stream, data.texts.reader, labels, num_negatives)
+  labels = label_numbers(data.dataset.train_images.labels) if needs_labels(data.config) else None
+  rows = loader.LoadRows(stream, data.texts.reader, labels, num_given_negatives(data.config))
   batches = loader.train_batches(
     rows if as_rows else loader.LoadTriplets(rows, data.dataset.train_pixels),
     batch_size=data.config.batch_size,
@@ -48,6 +46,16 @@ def train_batches(
     num_processes=jax.process_count(),
   )
   return loader.to_devices(batches, parallel.place, steps_per_call=parallel.steps_per_call)
+
+
+def num_given_negatives(config: ml_collections.ConfigDict) -> int:
+  """The images beside a triplet's own that a batch brings for each, by a whole configuration."""
+  return config.data.get("negatives_per_query", 0)
+
+
+def needs_labels(config: ml_collections.ConfigDict) -> bool:
+  """Whether the step of a whole configuration is told what the images of a batch show."""
+  return bool(num_given_negatives(config) or config.loss_reference_as_negative or config.loss_label_mask)
 
 
 def resident_images(

@@ -22,7 +22,7 @@ from composeret_jax.pretrained.hub.config import CONFIG
 from composeret_jax.pretrained.image_encoder import build_trunk
 from composeret_jax.pretrained.towers.tower_folder import build_text_tower, compute_of, TEXT_FIELD
 from composeret_jax.train_step.losses import LOSSES
-from composeret_jax.training.batches import resident_placement
+from composeret_jax.training.batches import needs_labels, num_given_negatives, resident_placement
 from composeret_jax.training.model import build_model, placeholder_of
 from data_pipelines.input_error import InputError
 
@@ -95,11 +95,17 @@ def batch_shapes(
   size, on_devices = config.batch_size, config.data.placement == "device"
   images = jax.ShapeDtypeStruct((size,), jnp.int32) if on_devices else image_shapes(config, size)
   texts = {"tokens": (size, _num_tokens(model.text_encoder, sizes)), "text_rows": (size,)}[model.text_encoder.reads]
-  return {
+  shapes = {
     "reference": images,
     "target": images,
     model.text_encoder.reads: jax.ShapeDtypeStruct(texts, jnp.int32),
   }
+  if needs_labels(config):
+    shapes |= dict.fromkeys(("reference_label", "target_label"), jax.ShapeDtypeStruct((size,), jnp.int32))
+  if num := num_given_negatives(config):
+    shapes["negative"] = jax.ShapeDtypeStruct((size, num, *images.shape[1:]), images.dtype)
+    shapes["negative_label"] = jax.ShapeDtypeStruct((size, num), jnp.int32)
+  return shapes
 
 
 def nothing_mined(config: ml_collections.ConfigDict, sizes: DataSizes) -> dict[str, Int[Array, "..."]]:

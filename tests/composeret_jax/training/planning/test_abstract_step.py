@@ -10,8 +10,10 @@ from composeret_jax.training.planning.abstract_step import AbstractStep
 from composeret_jax.training.planning.stand_ins import DataSizes
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
+from configs import catalogue
 from data_pipelines.input_error import InputError
-from tests.fakes import tiny_bert, tiny_tower
+from tests.data_pipelines.datasets.test_catalogue import write_csv
+from tests.fakes import tiny, tiny_bert, tiny_datasets, tiny_tower
 
 
 def described(arrays):
@@ -33,6 +35,19 @@ def resident_with_hard_negatives(config, folder):
   config.data.placement = "device"
   config.train.steps_per_call = 2
   config.hard_negatives.every_steps = 2
+
+
+def references_as_negatives(config, folder):
+  config.loss_reference_as_negative = True
+
+
+def given_negatives(config, folder):
+  tiny_datasets.make_catalogue(folder / "images")
+  rows = [row | {"negatives": row["reference"]} for row in tiny_datasets.catalogue_triplets()]
+  with config.unlocked():
+    config.data.update(catalogue.get_config().data, **tiny.config(folder / "images", folder).data)
+    config.data.update(dataset="catalogue", triplets=write_csv(folder / "rows.csv", rows), negatives_per_query=2)
+    config.update(protocol="same_label", batch_size=2)
 
 
 def averaged_with_a_bias(config, folder):
@@ -63,6 +78,8 @@ KINDS = (
   lstm,
   several_steps_under_pmap,
   resident_with_hard_negatives,
+  references_as_negatives,
+  given_negatives,
   averaged_with_a_bias,
   frozen_towers,
   trained_towers,
