@@ -11,7 +11,7 @@ import tempfile
 import time
 from typing import Any
 
-from composeret_jax.serving.service.limits.guard import Refused
+from composeret_jax.serving.service.limits.refused import Refused
 
 COOKIE = "composeret_key"
 CLOSED = ("/v1/", "/metrics")

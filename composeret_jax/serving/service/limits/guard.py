@@ -1,12 +1,12 @@
-"""Limits of requests: bodies of bounded size that arrive in time, and so many requests at once."""
+"""Limits of requests: bodies of bounded size that arrive in time, and so many requests and bytes at once."""
 
 import asyncio
 from collections.abc import Callable
-import json
 from typing import Any
 
+from composeret_jax.serving.service.limits.answers import Answer, Room
+from composeret_jax.serving.service.limits.refused import busy, Refused, send_refusal
 from composeret_jax.serving.service.limits.uploads import MAX_BYTES
-from data_pipelines.input_error import InputError
 
 MAX_BODY = MAX_BYTES + 100_000  # an upload, and what is around it
 MAX_JSON = 64_000
@@ -24,15 +24,6 @@ HEADERS = (
 NOTHING_RUNS = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
-class Refused(InputError):
-  """A request is answered by this status and message; `headers` go with it."""
-
-  def __init__(self, status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()):
-    super().__init__(message)
-    self.status = status
-    self.headers = headers
-
-
 class Guard:
   """ASGI middleware that bounds what a request can make the server do, before it is parsed.
 
@@ -46,6 +37,7 @@ class Guard:
     self._max_waiting = max_waiting
     self._num_waiting = 0
     self._num_bytes = 0  # of long bodies
+    self._room = Room()
 
   async def __call__(self, scope, receive, send) -> None:
     """Passes a request on, or answers it."""
@@ -55,20 +47,18 @@ class Guard:
       await send({"type": "websocket.close", "code": 1008})
     else:
       self._num_waiting += 1
+      answer = Answer(with_headers(send), self._room)
       try:
-        await self._pass_on(scope, receive, with_headers(send))
+        await self._pass_on(scope, receive, answer)
       except Refused as refused:
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *refused.headers]
-        start = {"type": "http.response.start", "status": refused.status, "headers": headers}
-        await with_headers(send)(start)
-        body = json.dumps({"error": str(refused), "field": None}).encode()
-        await send({"type": "http.response.body", "body": body})
+        await send_refusal(with_headers(send), refused)
       finally:
+        answer.end()
         self._num_waiting -= 1
 
   async def _pass_on(self, scope, receive, send) -> None:
     if self._num_waiting > self._max_waiting:
-      raise Refused(503, "Too many people are searching at the moment. Try again soon.", ((b"retry-after", b"2"),))
+      raise busy("Too many people are searching at the moment.")
     if len(scope["query_string"]) > MAX_QUERY:
       raise Refused(414, f"This address has more than {MAX_QUERY:,} bytes after its ?.")
     self._admit(scope)
@@ -79,7 +69,7 @@ class Guard:
     length = _length(scope, MAX_BODY if is_upload else MAX_JSON)
     held = length if length > MAX_JSON else 0
     if self._num_bytes + held > MAX_BYTES_AT_ONCE:
-      raise Refused(503, "Many pictures are being sent at the moment. Try again soon.", ((b"retry-after", b"2"),))
+      raise busy("Many pictures are being sent at the moment.")
     self._num_bytes += held
     try:
       body = await _read(receive, length)

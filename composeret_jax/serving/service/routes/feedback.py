@@ -7,7 +7,7 @@ import pathlib
 
 import fastapi
 
-from composeret_jax.serving.service.limits.guard import Refused
+from composeret_jax.serving.service.limits.refused import Refused
 from composeret_jax.serving.service.messages import Feedback
 from composeret_jax.serving.service.retrieval import Retrieval
 from composeret_jax.serving.service.settings import Settings

@@ -5,7 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from composeret_jax.serving.service.limits.guard import Refused
+from composeret_jax.serving.service.limits.refused import Refused
 from composeret_jax.serving.service.limits.upload_folder import Expired
 from composeret_jax.serving.service.messages import Problem
 from composeret_jax.serving.service.retrieval import Missing, public_message

@@ -4,7 +4,7 @@ import fastapi
 from fastapi.responses import FileResponse
 
 from composeret_jax.serving.service.limits.access import COOKIE, key_of
-from composeret_jax.serving.service.limits.guard import Refused
+from composeret_jax.serving.service.limits.refused import Refused
 from composeret_jax.serving.service.messages import Health, Page
 from composeret_jax.serving.service.metrics import Metrics
 from composeret_jax.serving.service.retrieval import Retrieval

@@ -4,7 +4,7 @@ import fastapi
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from composeret_jax.serving.service.limits.guard import Refused
+from composeret_jax.serving.service.limits.refused import Refused
 from composeret_jax.serving.service.limits.uploads import Busy, MAX_BYTES
 from composeret_jax.serving.service.messages import Token, Upload
 from composeret_jax.serving.service.retrieval import Retrieval
