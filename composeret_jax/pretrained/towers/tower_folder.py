@@ -238,7 +238,7 @@ def build_image_tower(encoder_config: ml_collections.ConfigDict, image_size: int
 def build_text_tower(encoder_config: ml_collections.ConfigDict) -> TextTower:
   """The text tower that `encoder_config` (the `text_encoder` part of a model's) names, its weights zero."""
   folder = _open(find_folder(encoder_config.path, (CONFIG,), TEXT_FIELD), TEXT_FAMILIES, (CONFIG,))
-  return folder.family.build(folder.fields, compute_of(encoder_config))
+  return _built(encoder_config, folder)
 
 
 def load_text_tower(encoder_config: ml_collections.ConfigDict, folder: TowerFolder) -> TextTower:
@@ -246,6 +246,12 @@ def load_text_tower(encoder_config: ml_collections.ConfigDict, folder: TowerFold
 
   Raises InputError for an `unseen_id` where the tower is none of CLIP's.
   """
+  tower = _built(encoder_config, folder)
+  folder.load(tower)
+  return tower
+
+
+def _built(encoder_config: ml_collections.ConfigDict, folder: TowerFolder) -> TextTower:
   tower = folder.family.build(folder.fields, compute_of(encoder_config))
   if encoder_config.unseen_id >= 0:
     if not isinstance(tower, ClipText):
@@ -253,7 +259,6 @@ def load_text_tower(encoder_config: ml_collections.ConfigDict, folder: TowerFold
         f"config.model.text_encoder.unseen_id is {encoder_config.unseen_id}, expected -1: no CLIP's tower"
       )
     tower.unseen_id = encoder_config.unseen_id
-  folder.load(tower)
   return tower
 
 

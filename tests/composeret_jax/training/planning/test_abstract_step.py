@@ -1,5 +1,6 @@
 """The shapes that are compiled are those that training calls the step with."""
 
+from flax import nnx
 import jax
 import pytest
 
@@ -65,6 +66,12 @@ def trained_towers(config, folder):
   config.model.text_encoder.fine_tune = True
 
 
+def towers_with_an_unseen_token(config, folder):
+  tiny_tower.use(config, tiny_tower.make(folder))
+  config.model.image_encoder.frozen = False
+  config.model.text_encoder.update(fine_tune=True, unseen_id=0)
+
+
 def frozen_bert(config, folder):
   config.model.text_encoder.update(name="bert", path=str(tiny_bert.make(folder)), projection_dim=4)
 
@@ -83,6 +90,7 @@ KINDS = (
   averaged_with_a_bias,
   frozen_towers,
   trained_towers,
+  towers_with_an_unseen_token,
   frozen_bert,
   trained_bert,
 )
@@ -105,6 +113,8 @@ def test_a_step_is_compiled_for_what_training_calls_it_with(kind, config, tmp_pa
   assert described(dict(abstract.batches)) == described(dict(batches))
   assert described(abstract.state) == described(vars(newest_state(run)))
   assert described(abstract.images) == described(images)
+  run.model.empty_text = abstract.model.empty_text  # no shape depends on it
+  assert nnx.graphdef(abstract.model) == nnx.graphdef(run.model)
 
 
 def test_resident_images_need_their_number(config):
