@@ -3,6 +3,7 @@
 import pytest
 
 from composeret_jax.evaluation.report import results_picture, show_evaluation
+from composeret_jax.export.gallery_images import gallery_images
 from composeret_jax.train_step.state import evaluated_variables
 from composeret_jax.training.resume import newest_state
 from composeret_jax.training.run import open_run
@@ -39,3 +40,9 @@ def test_every_result_says_what_was_left_out(config, tmp_path, capsys):
   assert "composed headline" in printed
   assert "num_missing_images 1, num_missing_queries 2" in printed
   assert results_picture(run.dataset, evaluation.ranks).shape[2] == 3  # small galleries leave ranks without an image
+
+
+def test_an_image_of_two_categories_is_indexed_once(config):
+  ids = [image.id for image in gallery_images(config)]
+  names = {name for own in tiny_datasets.FASHION_IQ_GALLERIES.values() for name in own} - {"dress1"}
+  assert sorted(ids) == sorted(f"images/{name}.png" for name in names)
