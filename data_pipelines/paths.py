@@ -9,6 +9,10 @@ import re
 from data_pipelines.buckets.addresses import AnyPath, bucket_path, is_address
 from data_pipelines.input_error import InputError
 
+# Of names that no choice of permissions makes usable.
+NO_PLACE = (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
 REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
 
 
@@ -36,12 +40,17 @@ def disk_problem(error: BaseException) -> str | None:
   return None
 
 
-def permission_problem(error: BaseException) -> str | None:
-  """One sentence when the error, or one that it came from, is of a path that this user may not use; else None."""
+def path_problem(error: BaseException) -> str | None:
+  """One sentence when the error, or one that it came from, is of a path that cannot be used, for want of permission
+  or because there is no such place; else None.
+  """
   cause: BaseException | None = error
   while cause is not None:
-    if isinstance(cause, PermissionError) and cause.filename:
-      return f"{cause.filename} cannot be used: {cause.strerror}. Change its permissions, or choose another path"
+    if (
+      isinstance(cause, OSError) and cause.filename and (isinstance(cause, PermissionError) or cause.errno in NO_PLACE)
+    ):
+      change = "Change its permissions, or choose" if isinstance(cause, PermissionError) else "Choose"
+      return f"{str(cause.filename)[:200]} cannot be used: {cause.strerror}. {change} another path"
     cause = cause.__cause__ or cause.__context__
   return None
 

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
   # Imported after the flags are parsed: a mistyped flag is answered at once.
   from composeret_jax.evaluation.retrieval import NonFiniteError
   from data_pipelines.input_error import InputError
-  from data_pipelines.paths import disk_problem, permission_problem
+  from data_pipelines.paths import disk_problem, path_problem
 
   mode = MODES[_MODE.value]
   try:
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
   except (InputError, NonFiniteError) as error:
     sys.exit(f"error: {error}")
   except Exception as error:
-    problem = disk_problem(error) or permission_problem(error)
+    problem = disk_problem(error) or path_problem(error)
     if problem is None:
       raise
     sys.exit(f"error: {problem}")

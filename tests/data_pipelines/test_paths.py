@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from data_pipelines.input_error import InputError
-from data_pipelines.paths import check_apart, local_path, permission_problem, prepared_folder
+from data_pipelines.paths import check_apart, local_path, path_problem, prepared_folder
 
 
 def test_a_home_folder_is_expanded(monkeypatch):
@@ -31,8 +31,22 @@ def test_without_a_home_folder_the_setting_is_named(monkeypatch):
 def test_a_path_without_permission_is_named():
   error = ValueError("outer")
   error.__cause__ = PermissionError(13, "Permission denied", "/data/a")
-  assert permission_problem(error).startswith("/data/a cannot be used: Permission denied. ")
-  assert permission_problem(ValueError("other")) is None
+  assert path_problem(error).startswith("/data/a cannot be used: Permission denied. ")
+  assert path_problem(ValueError("other")) is None
+
+
+def test_a_path_where_nothing_can_be_is_named(tmp_path):
+  (tmp_path / "file").write_text("x")
+  (tmp_path / "loop").symlink_to(tmp_path / "loop")
+  for path, reason in (("file/below", "Not a directory"), ("a" * 300, "File name too long"), ("loop/x", "Too many")):
+    with pytest.raises(OSError) as raised:
+      (tmp_path / path).mkdir()
+    message = path_problem(raised.value)
+    assert f" cannot be used: {reason}" in message and message.endswith(". Choose another path")
+    assert len(message) < 300
+  with pytest.raises(OSError) as raised:
+    (tmp_path / "nobody").read_text()
+  assert path_problem(raised.value) is None
 
 
 @pytest.mark.parametrize("output, refused", [("run", True), ("", True), ("a/b", True), (".cache/run", False)])
