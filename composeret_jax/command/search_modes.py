@@ -2,7 +2,10 @@
 
 import functools
 
+from absl import flags
+
 from composeret_jax.command import run_flags
+from data_pipelines.input_error import InputError
 
 
 def index() -> None:
@@ -15,7 +18,10 @@ def index() -> None:
 
   shard = parse_shard(run_flags.SHARD.value) if run_flags.SHARD.value else None
   images = None
-  if run_flags.IMAGES.value == "gallery" and run_flags.CONFIG.value is not None:
+  is_gallery = run_flags.IMAGES.value == "gallery" and run_flags.CONFIG.value is not None
+  if is_gallery or not run_flags.IMAGES.value:
+    _check_unread(run_flags.CAPTIONS, run_flags.METADATA)
+  if is_gallery:
     from composeret_jax.export.gallery_images import gallery_images
 
     images = gallery_images(run_flags.CONFIG.value)
@@ -38,6 +44,12 @@ def index() -> None:
     shard=shard,
     quantise=run_flags.QUANTISE.value,
   )
+
+
+def _check_unread(*names: flags.FlagHolder) -> None:
+  """Raises InputError where a flag is set that is for a folder of images alone."""
+  for name in (flag.name for flag in names if flag.value):
+    raise InputError(f"--{name} is for --images=FOLDER, and would not be read")
 
 
 def search() -> None:

@@ -63,6 +63,18 @@ def test_a_commands_help_has_its_own_flags_only(name, foreign):
       ["train", "shapes", "--config=shapes", "--workdir=x"],
       "'shapes' is no flag, and `composeret train` takes nothing else",
     ),
+    (
+      ["index", "--bundle=b", "--index=i", "--images=gallery", "--config=shapes", "--captions=c.csv"],
+      "--captions is for --images=FOLDER, and would not be read",
+    ),
+    (
+      ["index", "--bundle=b", "--index=i", "--delete=a.jpg", "--metadata=m.csv"],
+      "--metadata is for --images=FOLDER, and would not be read",
+    ),
+    (
+      ["serve", "--bundle=b", "--index=i", f"--page_logo={'a' * 300}.png"],
+      f"{'a' * 200} cannot be used: File name too long. Choose another path",
+    ),
     (["runs"], "no workdir is named, expected `composeret runs WORKDIR...`"),
     (["runs", "/nowhere"], "/nowhere is no workdir of a run that has started: it has no config.json"),
   ],
