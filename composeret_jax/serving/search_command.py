@@ -1,6 +1,7 @@
 """`composeret search`: one search, printed as a table or as JSON, and drawn."""
 
 from collections.abc import Sequence
+import io
 import json
 import pathlib
 import sys
@@ -101,10 +102,15 @@ def id_or_file(reference: str, *, is_id: bool) -> str:
 
 def check_picture(picture: pathlib.Path) -> None:
   """Raises InputError where no picture can be written by this name."""
-  formats = Image.registered_extensions()
-  if picture.is_dir() or formats.get(picture.suffix.lower()) not in Image.SAVE:
-    found = "a folder" if picture.is_dir() else "no name of a picture"
-    raise InputError(f"--picture={picture} cannot be used: it is {found}. Set --picture to a file as results.png")
+  format = Image.registered_extensions().get(picture.suffix.lower(), "")
+  try:
+    if not picture.is_dir():
+      Image.new("RGB", (1, 1)).save(io.BytesIO(), format)  # some formats have no colours, or have to be installed
+      return
+    found = "a folder"
+  except (KeyError, OSError, ValueError):
+    found = "no name of a picture"
+  raise InputError(f"--picture={picture} cannot be used: it is {found}. Set --picture to a file as results.png")
 
 
 def _as_table(results: Sequence[Result]) -> str:
