@@ -31,7 +31,7 @@ def serve(
   """
 
   def announce(what: str) -> None:
-    print(f"Page: http://{host}:{port}{settings.url_prefix}/  ({what}; ends with Ctrl+C)", flush=True)
+    print(f"Page: {page_address(host, port, settings.url_prefix)}  ({what}; ends with Ctrl+C)", flush=True)
 
   worker = Worker(open_searcher, settings, page_routes)
   with listen(host, port) as listening:
@@ -43,6 +43,11 @@ def serve(
     announce(f"{len(app.state.live.searcher.index):,} images")
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def page_address(host: str, port: int, url_prefix: str) -> str:
+  """As a browser takes it: an address of IPv6 in brackets."""
+  return f"http://{f'[{host}]' if ':' in host else host}:{port}{url_prefix}/"
 
 
 def listen(host: str, port: int) -> socket.socket:

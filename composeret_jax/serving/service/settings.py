@@ -47,12 +47,17 @@ class Settings:
       raise InputError(f"--rate_limit={self.rate_limit}, expected 0 (none) or a number of requests a minute")
     if any(len(key) < 16 for key in self.api_keys):
       raise InputError("an API key has fewer than 16 characters: make one by `openssl rand -hex 16`")
+    if not all(key.isascii() and key.isprintable() and " " not in key for key in self.api_keys):
+      raise InputError(
+        "an API key has a space or a character that is not ASCII, which clients cannot send: make one by "
+        "`openssl rand -hex 16`"
+      )
 
 
 def read_api_keys(file: str | os.PathLike) -> tuple[str, ...]:
   """One key a line; blank lines and those from # on are left out. Raises InputError when there is none."""
   try:
-    lines = pathlib.Path(file).expanduser().read_text().splitlines()
+    lines = pathlib.Path(file).expanduser().read_text("utf-8-sig").splitlines()
   except (OSError, UnicodeDecodeError) as error:
     raise InputError(f"--api_keys={file} cannot be read: {error}") from error
   keys = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))

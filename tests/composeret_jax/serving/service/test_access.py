@@ -79,6 +79,8 @@ def test_behind_a_proxy_that_strips_the_prefix_or_does_not(searcher, uploads, pr
     ({"page_accent": "red"}, "--page_accent=red is no colour"),
     ({"rate_limit": -1}, "--rate_limit=-1"),
     ({"api_keys": ("short",)}, "fewer than 16 characters"),
+    ({"api_keys": ("Schlüssel" * 2,)}, "not ASCII, which clients cannot send"),
+    ({"api_keys": ("two words" * 2,)}, "a space"),
   ],
 )
 def test_settings_are_checked(values, message):
@@ -89,6 +91,8 @@ def test_settings_are_checked(values, message):
 def test_keys_are_read_from_a_file(tmp_path):
   (tmp_path / "keys").write_text(f"# of the shop\n{KEY}\n\n  {KEY}2 \n")
   assert read_api_keys(tmp_path / "keys") == (KEY, f"{KEY}2")
+  (tmp_path / "of_windows").write_bytes(f"\ufeff{KEY}\r\n{KEY}2\r\n".encode())
+  assert read_api_keys(tmp_path / "of_windows") == (KEY, f"{KEY}2")
   (tmp_path / "empty").write_text("# none\n")
   with pytest.raises(InputError, match="has no key"):
     read_api_keys(tmp_path / "empty")

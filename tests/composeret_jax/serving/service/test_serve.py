@@ -16,7 +16,7 @@ import zlib
 from PIL import Image
 import pytest
 
-from composeret_jax.serving.service.server import listen, serve
+from composeret_jax.serving.service.server import listen, page_address, serve
 from composeret_jax.serving.service.settings import Settings
 from data_pipelines.input_error import InputError
 from tests.fakes.served import ask, upload
@@ -187,3 +187,8 @@ def test_a_port_in_use_is_one_error_before_the_bundle_is_opened(capsys):
   assert capsys.readouterr().out == ""
   with pytest.raises(InputError, match="--host=nowhere.invalid"):
     listen("nowhere.invalid", 7860)
+
+
+@pytest.mark.parametrize(("host", "address"), [("::1", "http://[::1]:7860/shop/"), ("a.b", "http://a.b:7860/shop/")])
+def test_the_printed_address_can_be_opened(host, address):
+  assert page_address(host, 7860, "/shop") == address
