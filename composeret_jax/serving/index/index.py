@@ -10,6 +10,7 @@ import numpy as np
 from composeret_jax.serving.index.columns import check_metadata, ColumnInfo, Filters, Value
 from data_pipelines.input_error import InputError
 
+MOST_CAPTION = 65_535  # bytes, as Milvus has it; a line of an exact index has room for them
 LARGEST = 1e6  # number in a feature or a query: products of two stay finite
 
 
@@ -27,7 +28,8 @@ class Entry:
   metadata: Mapping[str, Value] = dataclasses.field(default_factory=dict)
 
   def check_text(self) -> None:
-    """Raises InputError, with the name escaped, when a text is not Unicode: nothing could print or send it.
+    """Raises InputError, with the name escaped, when a text is not Unicode: nothing could print or send it; and for an
+    endless caption.
 
     Python gives the name of a file that is not UTF-8 as such a text.
     """
@@ -38,6 +40,8 @@ class Entry:
       except UnicodeEncodeError as error:
         shown = text.encode("utf-8", "backslashreplace").decode()
         raise InputError(f"{shown}: this {name} of an image is not UTF-8. Rename the file or its folder") from error
+    if (size := len(self.caption.encode())) > MOST_CAPTION:
+      raise InputError(f"{self.id}: its caption has {size:,} bytes, an index keeps {MOST_CAPTION:,}")
 
 
 @dataclasses.dataclass(frozen=True)

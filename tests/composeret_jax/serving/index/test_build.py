@@ -1,6 +1,7 @@
 """Filling an index with the images of a folder."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -97,6 +98,19 @@ def test_a_caption_among_metadata_is_a_text(folder, tmp_path):
     rows.write_text(f'{{"id": "000.png", "caption": {value}}}\n')
     with pytest.raises(InputError, match=r"rows.jsonl:1: caption is .*, expected a text"):
       folder_images(folder, metadata_file=rows)
+
+
+def test_an_endless_caption_is_refused_and_the_longest_one_is_read_back(folder, tmp_path):
+  captions = tmp_path / "captions.jsonl"
+  for length, is_kept in ((65_535, True), (65_536, False)):
+    row = {"id": "000.png", "caption": "\x01" * length}  # six letters of JSON each
+    captions.write_text(json.dumps(row) + "\n")
+    if is_kept:
+      fill_index(fake_bundle(), str(tmp_path / "index"), folder_images(folder, captions))
+    else:
+      with pytest.raises(InputError, match="000.png: its caption has 65,536 bytes, an index keeps 65,535"):
+        fill_index(fake_bundle(), str(tmp_path / "index"), folder_images(folder, captions))
+  assert len(open_index(tmp_path / "index").entries()["000.png"].caption) == 65_535
 
 
 def test_images_behind_links_and_of_all_suffixes_are_indexed(folder, tmp_path, capsys):
