@@ -6,6 +6,7 @@ import http.cookies
 import mmap
 import os
 import pathlib
+import re
 import secrets
 import tempfile
 import time
@@ -16,7 +17,7 @@ from composeret_jax.serving.service.limits.refused import Refused
 COOKIE = "composeret_key"
 CLOSED = ("/v1/", "/metrics")
 OPEN = ("/v1/health", "/v1/page", "/v1/page/logo", "/v1/openapi.json")
-UNCOUNTED = ("/v1/health", "/v1/page", "/v1/images/", "/metrics")  # cost little: a page shows a hundred thumbnails
+UNCOUNTED = re.compile(r"/v1/(health|page)|/metrics|/v1/images/.*/thumbnail$", re.DOTALL)  # a page shows a hundred
 NUM_COUNTERS = 1 << 16
 MINUTE = 60
 
@@ -70,7 +71,7 @@ class Access:
       return
     key = key_of(scope)
     known = bool(self._digests) and _digest(key) in self._digests
-    if self._rate_limit and not path.startswith(UNCOUNTED):
+    if self._rate_limit and not UNCOUNTED.match(path):
       client = scope["client"][0] if scope.get("client") else ""
       if self._counters.count(f"key {_digest(key)}" if known else f"address {client}") > self._rate_limit:
         wait = str(MINUTE - int(time.time()) % MINUTE).encode()
