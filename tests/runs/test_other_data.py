@@ -110,8 +110,8 @@ def test_an_evaluation_over_other_data_needs_no_hard_negatives(tmp_path, capsys)
   alone.data.triplets = ""
   fewer = config_at(tmp_path / "data", ROWS[1:])  # to train on, too: the table that was mined has other rows
   for other, counts in ((fewer, "2 queries, 8 images"), (alone, "0 queries, 10 images")):
-    other.data.update(placement="device", allow_other_content=True)
-    evaluate(other, tmp_path / "run")
+    other.data.allow_other_content = True
+    evaluate(other, tmp_path / "run")  # its images need not be on the device, either
     assert counts in capsys.readouterr().out
 
 
