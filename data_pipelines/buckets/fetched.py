@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from data_pipelines.buckets.addresses import AnyPath, bucket_path, filesystem, is_address, objects
+from data_pipelines.datasets.annotations import check_inside
 from data_pipelines.files import replaced
 from data_pipelines.input_error import InputError
 from data_pipelines.locks import one_at_a_time
@@ -56,8 +57,13 @@ def fetched(folder: AnyPath, found: Objects) -> pathlib.Path:
 
 
 def fetch(folder: AnyPath, found: Objects, target: pathlib.Path) -> None:
-  """Copies these objects of a bucket's folder to a local one; raises InputError as `fetched`."""
+  """Copies these objects of a bucket's folder to a local one.
+
+  Raises InputError as `fetched`, and for an object whose name leads out of the folder: a bucket may be anybody's.
+  """
   names = list(found)
+  for name in names:
+    check_inside(name, f"{folder}: the name of an object")
   for name in names:
     (target / name).parent.mkdir(parents=True, exist_ok=True)
   if names:

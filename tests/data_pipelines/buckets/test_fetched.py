@@ -1,3 +1,5 @@
+import pathlib
+
 import pytest
 
 from data_pipelines.buckets import fetched
@@ -53,3 +55,20 @@ def test_a_copy_that_is_not_what_the_bucket_says_is_refused(folder, tmp_path):
   found["rows.csv"] = found["rows.csv"] | {"md5Hash": found["images/a.jpg"]["md5Hash"]}
   with pytest.raises(InputError, match=f"{folder}/rows.csv: what was fetched is not what is there"):
     fetch(folder, found, tmp_path / "copy")
+
+
+class HostileBucket:
+  """Gives every object that it is asked for."""
+
+  def get(self, sources, targets):
+    for target in targets:
+      pathlib.Path(target).write_bytes(b"planted")
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "{}/outside"])
+def test_an_object_whose_name_leads_out_of_the_folder_is_refused(tmp_path, monkeypatch, name):
+  monkeypatch.setattr(fetched, "filesystem", lambda folder: HostileBucket())
+  folder = path_or_address("gs://hostile/data", "config.data.dir")
+  with pytest.raises(InputError, match="gs://hostile/data: the name of an object: .*, expected a path below"):
+    fetch(folder, {"a.jpg": {"size": 7}, name.format(tmp_path): {"size": 7}}, tmp_path / "cache" / "copy")
+  assert not list(tmp_path.rglob("*"))
