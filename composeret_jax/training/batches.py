@@ -54,7 +54,7 @@ def num_given_negatives(config: ml_collections.ConfigDict) -> int:
 
 
 def needs_labels(config: ml_collections.ConfigDict) -> bool:
-  """Whether the step of a whole configuration is told what the images of a batch show."""
+  """Whether the step of a whole configuration needs the labels of the images of a batch."""
   return bool(num_given_negatives(config) or config.loss_reference_as_negative or config.loss_label_mask)
 
 
