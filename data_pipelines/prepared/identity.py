@@ -13,6 +13,7 @@ from data_pipelines.datasets.annotations import excerpt
 from data_pipelines.datasets.tables.rows import SUBMISSION
 from data_pipelines.files import open_whole
 from data_pipelines.input_error import InputError
+from data_pipelines.locks import one_at_a_time
 from data_pipelines.prepared.prepared_data import PreparedData
 from data_pipelines.tables import encoded_at, EncodedRows
 
@@ -110,8 +111,10 @@ def _sizes(data: PreparedData, split: str) -> list[int]:
     raise InputError(f"{file} is damaged ({reason}): delete it, and it is made again")
   sizes = np.fromiter(_bytes_of_each(images.encoded, f"sizes of {split} images"), np.int64, len(images))
   try:
-    with open_whole(file) as stream:
-      np.save(stream, sizes)
+    with one_at_a_time(file.with_suffix(".lock")):
+      if not file.exists():  # else another run has kept them meanwhile
+        with open_whole(file) as stream:
+          np.save(stream, sizes)
   except OSError as error:
     print(f"{file} cannot be written, the next run reads all images again: {error.strerror}", file=sys.stderr)
   return sizes.tolist()

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from data_pipelines.files import open_whole
+from data_pipelines.locks import one_at_a_time
 
 FEWEST = 2**14  # rows; fewer are read in a second
 
@@ -29,10 +30,13 @@ def keep_columns(file: pathlib.Path, columns: Mapping[str, Sequence[Any]]) -> No
   schema = pyarrow.schema([(name, types[type(column[0])]) for name, column in columns.items()])
   (num_rows,) = set(map(len, columns.values()))
   try:
-    with open_whole(file) as stream, pyarrow.ipc.new_file(stream, schema) as writer:
-      for start in range(0, num_rows, BLOCK):
-        block = {name: column[start : start + BLOCK] for name, column in columns.items()}
-        writer.write_batch(pyarrow.RecordBatch.from_pydict(block, schema))
+    with one_at_a_time(file.with_suffix(".lock")):
+      if file.exists():  # another run has kept them meanwhile
+        return
+      with open_whole(file) as stream, pyarrow.ipc.new_file(stream, schema) as writer:
+        for start in range(0, num_rows, BLOCK):
+          block = {name: column[start : start + BLOCK] for name, column in columns.items()}
+          writer.write_batch(pyarrow.RecordBatch.from_pydict(block, schema))
   except OSError as error:
     print(f"{file} cannot be written, the next run reads all rows again: {error.strerror}", file=sys.stderr)
 

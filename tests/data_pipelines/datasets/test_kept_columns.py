@@ -1,11 +1,15 @@
 """Columns of large tables, kept in a form that is read at once."""
 
+import concurrent.futures
+
 import pytest
 
 from data_pipelines.datasets import builder
 from data_pipelines.datasets.prepare import open_tables
 from data_pipelines.datasets.tables.kept_columns import keep_columns, kept_file, read_kept_columns
+from data_pipelines.files import open_whole
 from data_pipelines.input_error import InputError
+from data_pipelines.locks import one_at_a_time
 
 COLUMNS = {
   "name": [f"{i % 7}.jpg" for i in range(20_000)],
@@ -20,6 +24,18 @@ def test_what_is_kept_is_read_back_with_each_text_once(tmp_path):
   assert read == COLUMNS
   texts = [*read["name"], *(name for own in read["negatives"] for name in own)]
   assert len({id(text) for text in texts}) == 7
+
+
+def test_runs_that_start_together_write_one_after_the_other(tmp_path):
+  file = tmp_path / "columns.arrow"
+  with concurrent.futures.ThreadPoolExecutor(1) as thread:
+    with one_at_a_time(file.with_suffix(".lock")), open_whole(file) as other:  # another run, which has begun
+      written = thread.submit(keep_columns, file, COLUMNS)
+      with pytest.raises(TimeoutError):
+        written.result(timeout=0.5)
+      other.write(b"as the other run has them")
+    written.result(timeout=30)
+  assert file.read_bytes() == b"as the other run has them"
 
 
 @pytest.fixture

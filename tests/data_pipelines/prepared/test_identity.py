@@ -1,14 +1,18 @@
 """Prepared data is known again by its content, wherever its files are; what changed is named."""
 
+import concurrent.futures
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from configs import catalogue, circo, cirr, css3d, fashion200k, fashion_iq, mit_states
 from data_pipelines.dataset import open_dataset, prepare
 from data_pipelines.datasets.builder import EncodedImages
+from data_pipelines.files import open_whole
 from data_pipelines.input_error import InputError
+from data_pipelines.locks import one_at_a_time
 from data_pipelines.prepared import identity as module
 from tests.data_pipelines.datasets.test_catalogue import write_csv
 from tests.fakes import tiny, tiny_datasets
@@ -113,6 +117,19 @@ def test_sizes_are_read_once_and_a_damaged_file_of_them_is_named(catalogue_at, m
   file.write_bytes(file.read_bytes()[:-9])
   with pytest.raises(InputError, match=r"sizes-test-1\.2\.0\.npy is damaged .*delete it"):
     _ = catalogue_at("first").identity
+
+
+def test_sizes_are_written_by_one_run_at_a_time(catalogue_at):
+  dataset = catalogue_at("first")
+  file = dataset.prepared.folder / "sizes-test-1.2.0.npy"
+  with concurrent.futures.ThreadPoolExecutor(1) as thread:
+    with one_at_a_time(file.with_suffix(".lock")), open_whole(file) as other:  # another run, which has begun
+      found = thread.submit(lambda: dataset.identity)
+      with pytest.raises(TimeoutError):
+        found.result(timeout=1)
+      np.save(other, np.zeros(len(dataset.gallery), np.int64))
+    assert found.result(timeout=30)["images of test"]["rows"] == len(dataset.gallery)
+  assert not np.load(file).any()
 
 
 def test_what_is_for_a_test_server_may_come_later(tmp_path):
