@@ -184,13 +184,13 @@ def fill_index(
   index = create_index(location, bundle.fingerprint, bundle.feature_dim)
   with contextlib.closing(index):
     check_same_bundle(index, bundle)
+    if quantise and not isinstance(index, ExactIndex):
+      raise InputError("--quantise is for an index in a folder: a Milvus server has its own indexes")
     if delete:
       index.delete(delete)
       print(f"Removed: {len(set(delete)):,}")
     if images is not None:
       _build(bundle, index, images, on_bad_image, prune)
-    if quantise and not isinstance(index, ExactIndex):
-      raise InputError("--quantise is for an index in a folder: a Milvus server has its own indexes")
     if isinstance(index, ExactIndex) and (quantise or index.is_quantised) and len(index):
       index.tidy()
       print(f"8-bit copies: recall@10 against exact search {index.quantise():.4f}")

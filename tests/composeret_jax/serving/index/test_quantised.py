@@ -116,6 +116,8 @@ def test_the_command_makes_copies_once_and_keeps_them_fresh(tmp_path, capsys):
 
 
 @needs_milvus
-def test_copies_of_an_index_in_milvus_are_refused(tmp_path):
+def test_copies_of_an_index_in_milvus_are_refused_before_an_image_is_encoded(folder, tmp_path):
+  bundle = fake_bundle()
   with pytest.raises(InputError, match="--quantise is for an index in a folder"):
-    fill_index(fake_bundle(), f"milvus:{tmp_path / 'index.db'}", None, delete=[], quantise=True)
+    fill_index(bundle, f"milvus:{tmp_path / 'index.db'}", folder_images(folder), quantise=True)
+  assert not bundle._programs["encode_gallery"].called
