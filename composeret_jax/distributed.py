@@ -55,8 +55,6 @@ def first_one_first(what: str) -> Iterator[None]:
 
 
 AXIS = "data"
-
-
 GATHERED_BYTES = 2**26  # that a process sends to the others at a time
 
 

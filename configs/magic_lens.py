@@ -11,8 +11,6 @@ from configs import models
 from configs.size_and_dataset import DATASETS, parse
 
 CLIP = {"base": "openai/clip-vit-base-patch16", "large": "openai/clip-vit-large-patch14"}
-
-
 WITH_TEXTS = ("fashion_iq", "circo", "imagenet_domains")  # the published program has a template for these
 
 

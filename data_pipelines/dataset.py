@@ -165,8 +165,6 @@ class _Split:
 
 
 _NO_QUERIES = QueryTable(np.zeros(0, np.int64), [], [], [])
-
-
 _NOTHING_TO_TRAIN_ON = _Split(ImageTable([], [], [], []), _NO_QUERIES, ListedSampler(_NO_QUERIES, []), 0)
 
 

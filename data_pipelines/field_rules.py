@@ -32,8 +32,6 @@ def only(right: Any, when: Callable[..., bool], why: str) -> Callable[..., str]:
 
 
 LARGEST = 2**31 - 1  # steps and rows are counted in 32 bits
-
-
 LARGEST_NUMBER = 1e30  # float32 holds it
 
 
@@ -109,13 +107,7 @@ def text(value: Any) -> str:
 
 
 NOT_NEGATIVE = number(lambda value: value >= 0, "at least 0")
-
-
 POSITIVE = number(lambda value: value > 0, "above 0")
-
-
 FRACTION = number(lambda value: 0 <= value < 1, "at least 0 and below 1")
-
-
 SHARE = number(lambda value: 0 < value <= 1, "above 0 and at most 1")
 SHARE_OR_NONE = number(lambda value: 0 <= value <= 1, "from 0 to 1")

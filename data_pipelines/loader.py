@@ -28,11 +28,7 @@ Batch = Mapping[str, np.ndarray]
 
 
 SIBLINGS = 2  # tells their random numbers from the items', which have no such number, and from the order's
-
-
 ABSENT = -2  # the label in place of a negative that a triplet does not have
-
-
 NUM_THREADS = 2  # of each process that loads; as many batches are kept ready, which at 256 x 224 pixels are 77 MB each
 
 

@@ -11,8 +11,6 @@ from data_pipelines.input_error import InputError
 
 # Of names that no choice of permissions makes usable.
 NO_PLACE = (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
-
-
 REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
 
 

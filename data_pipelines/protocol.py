@@ -13,8 +13,6 @@ Groups = tuple[Int[np.ndarray, " num_queries"], Int[np.ndarray, " num_gallery"]]
 
 
 RECALL_AT = (1, 5, 10, 50, 100)
-
-
 HEADLINE = "headline"
 
 

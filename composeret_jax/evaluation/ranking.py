@@ -7,8 +7,6 @@ from jaxtyping import Bool, Float, Int
 import numpy as np
 
 NO_ROW = -1
-
-
 NO_LABEL = -1
 
 

@@ -17,33 +17,17 @@ from data_pipelines.pixels.source import load_pixels
 from data_pipelines.texts.fonts import font_for
 
 TILE = 96
-
-
 GAP = 12
-
-
 FRAME = 4
-
-
 TEXT_WIDTH = 190
-
-
 RANK_WIDTH = 84
-
-
 NUM_RESULTS = 5
 
 
 # Above this share of queries whose recall depends on the order of equal scores the table has a line about it.
 FEW_TIED = 0.01
-
-
 RIGHT = (30, 150, 70)
-
-
 INK = (40, 40, 40)
-
-
 PAPER = (255, 255, 255)
 
 

@@ -22,8 +22,6 @@ from data_pipelines.paths import absolute, AnyPath, path_or_address
 from data_pipelines.texts.readers import TokenReader
 
 NUM_EXAMPLES = 6
-
-
 LONGEST_EXAMPLE = 60  # characters
 
 

@@ -87,11 +87,7 @@ RULES: dict[str, Callable] = {
 
 
 PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
-
-
 TOLERANCE = 1e-3
-
-
 INPUTS = {
   ENCODE_GALLERY: ["pixels"],
   COMPOSE_QUERY: ["pixels", "tokens"],

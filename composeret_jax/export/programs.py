@@ -20,8 +20,6 @@ from composeret_jax.serving.bundle.layout import (
 )
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-
-
 CALLERS = "jax_traceback_in_locations_limit"
 
 

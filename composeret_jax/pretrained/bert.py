@@ -14,15 +14,11 @@ from data_pipelines.input_error import InputError
 
 # Names that some files give all of a BERT's tensors, and to the scale and offset of a normalisation.
 PREFIX = "bert."
-
-
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 
 # What features are not made of: the heads of pre-training, and a buffer of counting numbers.
 IGNORED = ("cls.", "pooler.", "embeddings.position_ids")
-
-
 MODEL_TYPE = "bert"
 
 

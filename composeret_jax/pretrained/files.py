@@ -15,14 +15,8 @@ from data_pipelines.paths import local_path
 from data_pipelines.untrusted_json import read_json_object
 
 WEIGHTS = "model.safetensors"
-
-
 WEIGHTS_INDEX = "model.safetensors.index.json"  # of weights in several files
-
-
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors")
-
-
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 

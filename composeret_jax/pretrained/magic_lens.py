@@ -19,8 +19,6 @@ from data_pipelines.input_error import InputError
 
 # What stands in a pickle of one bytes object; nothing else is looked at, so that no file can run code.
 BYTES = {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}
-
-
 AROUND_BYTES = {"PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "STOP"}
 
 

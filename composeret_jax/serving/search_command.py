@@ -17,23 +17,11 @@ from data_pipelines.pixels.decode import readable
 from data_pipelines.texts.fonts import font_for
 
 TILE = 144
-
-
 GAP = 14
-
-
 CAPTION_HEIGHT = 40
-
-
 COLUMNS = 5
-
-
 LINE = 20
-
-
 INK = (40, 40, 40)
-
-
 PAPER = (255, 255, 255)
 
 

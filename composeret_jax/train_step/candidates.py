@@ -10,8 +10,6 @@ from composeret_jax.train_step.hard_negatives import HardNegatives
 from composeret_jax.train_step.shard import Shard
 
 UNKNOWN = -1  # the label of a candidate that is wrong for every query but its own
-
-
 ABSENT = -2  # the label of what only fills up an array
 
 

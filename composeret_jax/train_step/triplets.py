@@ -5,8 +5,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PRNGKeyArray
 
 NEGATIVES_PER_ANCHOR = 3
-
-
 MIN_BATCH_SIZE = 2  # a smaller batch has no negatives
 
 

@@ -26,8 +26,6 @@ from data_pipelines.paths import absolute
 
 # By Orbax, after the checksums: when the step was saved, nothing of the state.
 WRITTEN_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
-
-
 FOLDER = "checkpoints"  # in the workdir
 
 

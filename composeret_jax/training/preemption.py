@@ -15,11 +15,7 @@ import numpy as np
 from composeret_jax.distributed import data_mesh, fetch, rows_split
 
 EXIT_CODE = 75  # "try again" (EX_TEMPFAIL of sysexits.h): schedulers have to start such a run again
-
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
 ONE_REQUEST_SECONDS = 0.1  # `timeout`, for one, sends its signal to the process and once more to its group
 
 

@@ -20,8 +20,6 @@ from data_pipelines.samplers import ListedSampler
 from data_pipelines.tables import ImageTable, QueryTable, TripletSampler
 
 NAMES = tfds.features.Sequence(tfds.features.Text())
-
-
 FEATURES = {
   "images": {"image": tfds.features.Image(), "name": tfds.features.Text()},
   # Apart from the images, so that a run can read all labels without reading all images.

@@ -13,20 +13,10 @@ from data_pipelines.protocol import Protocol
 from data_pipelines.untrusted_json import is_count
 
 LARGEST_ID = 10**12 - 1  # files have twelve digits
-
-
 COCO = "COCO2017_unlabeled"
-
-
 IMAGES = "unlabeled2017"
-
-
 IMAGE_INFO = "annotations/image_info_unlabeled2017.json"
-
-
 _FILE_SPLITS = {"test": "val", SUBMISSION: "test"}
-
-
 _AT = (5, 10, 25, 50)
 
 

@@ -22,8 +22,6 @@ CAPTIONS, SPLITS = "captions/cap.rc2.{}.json", "image_splits/split.rc2.{}.json"
 
 
 IMAGE_ROOTS = ("img_raw", "images", ".")
-
-
 NUM_MEMBERS = 6
 
 

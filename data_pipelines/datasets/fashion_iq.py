@@ -17,11 +17,7 @@ from data_pipelines.protocol import gallery_of_own_group, one_gallery_of_distinc
 from data_pipelines.untrusted_json import is_texts
 
 CATEGORIES = ("dress", "shirt", "toptee")
-
-
 _HEADLINE = ("mean/R@10", "mean/R@50")
-
-
 _FILE_SPLITS = {"train": "train", "test": "val"}  # the published test split has no targets
 
 

@@ -19,8 +19,6 @@ from data_pipelines.datasets.builder import TableBuilder
 from data_pipelines.datasets.tables.rows import Image, Query
 
 SEED = 2019
-
-
 COLOURS = {
   "red": (214, 54, 48),
   "green": (58, 160, 78),
@@ -32,29 +30,13 @@ COLOURS = {
 
 
 SHAPES = ("circle", "square", "triangle")
-
-
 SIZES = ("small", "large")
-
-
 CELLS = tuple(f"{y} {x}" for y, x in itertools.product(("top", "middle", "bottom"), ("left", "center", "right")))
-
-
 NUM_SCENES = {"train": 1200, "test": 150}
-
-
 QUERIES_PER_SCENE = 4
-
-
 OBJECTS_IN_A_SCENE = (2, 5)  # fewest and most, both included
-
-
 BETWEEN_THINGS = "; "  # in a label
-
-
 PIXELS = 64
-
-
 OVERSAMPLING = 4  # drawn this much larger, then averaged: anti-aliasing
 
 

@@ -26,20 +26,10 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP
 
 # More than 8 bits in a channel, in modes that Pillow makes RGB by cutting off at 255: white images.
 DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
-
-
 MAX_ASPECT = 200  # a line of 1 x 60,000 pixels would be resized to 224 x 13,440,000
-
-
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}  # both anti-aliased
-
-
 RESIZES = ("crop", "squash", "magic_lens", "pad")
-
-
 PAD_RATIO = 1.25  # the longest shape, long side to short, that CLIP4Cir does not pad
-
-
 MAGIC_LENS_SIZE = 224  # to which its original brings images before its model's own size
 
 
@@ -56,8 +46,6 @@ class Resizing(NamedTuple):
 
 
 CENTRE = Resizing()
-
-
 WHOLE_FIRST = ("magic_lens", "pad")  # they look at the whole image before it is smaller
 
 

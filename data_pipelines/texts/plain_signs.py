@@ -11,11 +11,7 @@ SINGLE_QUOTES, DOUBLE_QUOTES = "\u02bc\u2018\u2019\u201a\u201b", "\u201c\u201d\u
 
 
 LIGATURES = "ĲĳŉǱǲǳǄǅǆǇǈǉǊǋǌﬀﬁﬂﬃﬄﬅﬆ"
-
-
 WIDE = [chr(code) for code in (0x3000, *range(0xFF01, 0xFFF0))]  # and narrow ones, which become as wide as usual
-
-
 CONTROLS = [*range(0x09), 0x0B, *range(0x0E, 0x20), 0x7F, *range(0x206A, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFD)]
 
 

@@ -7,8 +7,6 @@ import string
 from data_pipelines.input_error import InputError
 
 CAPTION = "caption"  # the field that the queries of every data set have
-
-
 AS_TYPED = f"{{{CAPTION}}}"
 
 

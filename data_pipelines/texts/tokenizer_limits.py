@@ -12,18 +12,12 @@ from data_pipelines.input_error import InputError
 from data_pipelines.untrusted_json import read_json
 
 MAX_REGEX = 10_000  # characters
-
-
 MAX_GROWTH = 64  # times as many characters in a text after the file's replacements
-
-
 MAX_TEMPLATE = 64  # pieces around a text
 
 
 # Escapes and sets of characters are one character each for what follows.
 ONE_CHARACTER = re.compile(r"\\[pPxu]\{[^}]*\}|\\.|\[(?:\\.|\[:\w+:\]|[^\]\\])+\]", re.DOTALL)
-
-
 UNBOUNDED = re.compile(r"[*+]|\{\d*,\}")
 
 

@@ -9,8 +9,6 @@ import numpy as np
 from data_pipelines.texts.words import SPLITTERS
 
 UNKNOWN = 0
-
-
 PADDING = -1
 
 

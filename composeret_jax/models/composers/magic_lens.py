@@ -18,11 +18,7 @@ from data_pipelines.field_rules import whole_number
 from data_pipelines.input_error import InputError
 
 LOGIT_CAP = 50.0
-
-
 WIDENING = 4  # of the feed-forward layers and of the pooling attention
-
-
 SOFTPLUS_SCALE = 1.442695041  # 1 / softplus(0), as published
 
 

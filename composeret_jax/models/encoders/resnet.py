@@ -15,8 +15,6 @@ from composeret_jax.models.layers.convolution import Conv2d
 from composeret_jax.models.layers.linear import linear
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-
-
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 

@@ -20,8 +20,6 @@ BERT_FILES = (WHOLE, OPTIONS, "vocab.txt")
 TOWER_FILES = (WHOLE, OPTIONS, "special_tokens_map.json", "vocab.json", "merges.txt", SENTENCEPIECE)
 
 VOCABULARIES = (WHOLE, "vocab.json", "vocab.txt", SENTENCEPIECE)
-
-
 SIGLIP = "SiglipTokenizer"
 
 

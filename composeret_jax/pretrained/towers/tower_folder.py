@@ -63,8 +63,6 @@ IMAGE_FIELD, TEXT_FIELD = "model.image_encoder.pretrained", "model.text_encoder.
 
 
 IMAGE_FILES = (CONFIG, PREPROCESSING, PROCESSOR)
-
-
 TEXT_FILES = (CONFIG, *TOWER_FILES)
 
 
@@ -92,22 +90,14 @@ class Family:
 
 
 _CLIP_POSITIONS = "vision_model.embeddings.position_embedding.weight"
-
-
 _CLIP_VIT = Family(
   "vision_config", ("vision_model.", "visual_projection."), clip.build_vit, clip.vit_slots, _CLIP_POSITIONS
 )
 
 
 _SIGLIP_VIT = Family("vision_config", ("vision_model.",), siglip.build_vit, siglip.vit_slots, _CLIP_POSITIONS)
-
-
 _DINOV2 = Family("", ("",), dinov2.build_vit, dinov2.vit_slots, "embeddings.position_embeddings")
-
-
 _CLIP_TEXT = Family("text_config", ("text_model.", "text_projection."), clip.build_text, clip.text_slots)
-
-
 _SIGLIP_TEXT = Family("text_config", ("text_model.",), siglip.build_text, siglip.text_slots)
 
 

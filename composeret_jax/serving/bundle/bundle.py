@@ -32,11 +32,7 @@ from data_pipelines.texts.templates import AS_TYPED
 # Programs run on batches of these sizes, padded: few shapes are compiled, and a row's feature does not depend on the
 # rows beside it. Batches of different sizes give features that differ by rounding (1e-7).
 BATCH_SIZES = (1, 8, 64)
-
-
 SLOW_SECONDS = 1.0  # a first call that takes so long is explained
-
-
 NUM_SHOWN = 3  # metrics in a bundle's repr
 
 

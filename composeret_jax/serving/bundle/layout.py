@@ -11,32 +11,14 @@ from data_pipelines.texts.templates import CAPTION, mistake_of_template, TextTem
 from data_pipelines.untrusted_json import is_count, is_texts, read_json
 
 FORMAT_VERSION = 3  # a new number whenever a program that reads the old one would go wrong
-
-
 VERSION_AS_TYPED = 2  # of bundles without `text_templates`, as older programs read them
-
-
 INFO = "bundle.json"
-
-
 CHECKSUM = "bundle.sha256"  # of INFO, as sha256sum writes it; INFO has the other files' checksums
-
-
 WEIGHTS = "weights.safetensors"
-
-
 ENCODE_GALLERY = "encode_gallery"
-
-
 COMPOSE_QUERY = "compose_query"
-
-
 COMPOSE_TEXTS = "compose_texts"
-
-
 COMPOSE_FEATURES = "compose_features"  # not of composers that compose maps, or targets
-
-
 MEAN_REFERENCE = (
   "mean_reference"  # the one array of WEIGHTS that is no weight: what the gallery's references average to
 )
@@ -46,14 +28,8 @@ WORDS, WORD_PIECES = "words", "word_pieces"
 
 
 TEXT_FILES = {WORDS: "vocabulary.json", WORD_PIECES: "tokenizer.json"}
-
-
 PROGRAMS = (ENCODE_GALLERY, COMPOSE_QUERY, COMPOSE_TEXTS, COMPOSE_FEATURES)
-
-
 DTYPES = {"F32": "float32"}  # of weights, as safetensors and NumPy call them
-
-
 MAX_IMAGE_SIZE = 4_096
 
 

@@ -21,8 +21,6 @@ from data_pipelines.input_error import InputError
 
 # Calls out of a program, of which JAX answers this one itself. Others run whatever the process has under their name.
 ALLOWED_CALLS = {"shape_assertion"}
-
-
 CALL = re.compile(r'custom_call\s*@"?([^"\s(]*)|call_target_name\s*=\s*"([^"]*)')
 
 

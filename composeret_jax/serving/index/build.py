@@ -23,17 +23,9 @@ from data_pipelines.input_error import InputError
 from data_pipelines.pixels.decode import decode_image, Resizing
 
 BATCH = 64  # encoded together; what is written are whole batches, so that a build that was killed makes the same ones
-
-
 COMMIT_ROWS = 4096
-
-
 COMMIT_SECONDS = 20.0  # no more work than this is lost with a killed process
-
-
 NUM_READERS = 4
-
-
 BAD_IMAGE = ("fail", "skip")
 
 

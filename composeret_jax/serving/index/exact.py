@@ -34,17 +34,9 @@ from data_pipelines.files import partial_name
 from data_pipelines.input_error import InputError
 
 LOCK = ".lock"
-
-
 MERGED_ROWS = 4096  # small segments are merged to about as many rows
-
-
 ROWS_AT_ONCE = 8192  # that are looked at when an index is opened
-
-
 QUERIES = 100  # by which recall is measured
-
-
 SMALL_ROWS = MERGED_ROWS // 2
 
 

@@ -39,20 +39,10 @@ except ImportError as error:
 
 
 PREFIX = "composeret_jax_"  # of the collection's name, the bundle's fingerprint follows
-
-
 TEXT_FIELDS = ("id", "sha256", "caption", "path")
-
-
 METADATA = "metadata"  # a JSON object
-
-
 MOST_BYTES = 65_535  # in a text, by Milvus; thumbnails are texts too, as it has no field for bytes
-
-
 ROWS_PER_REQUEST = 500
-
-
 MOST_ROWS = 16_384  # that a query reaches, by Milvus
 
 

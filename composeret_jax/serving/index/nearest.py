@@ -9,14 +9,8 @@ import numpy as np
 from composeret_jax.top_k import chunk_size, scores_above, top_k, top_k_of_blocks
 
 BLOCK_ROWS = 8192
-
-
 SMALL_ROWS = 1024  # smaller parts of files are copied together
-
-
 QUERY_ROWS = 256
-
-
 RESIDENT_BYTES = 2**30  # features up to this many bytes stay on the device; more are read again for each search
 
 

@@ -16,17 +16,9 @@ from data_pipelines.input_error import InputError
 from data_pipelines.untrusted_json import is_count, parse_json, read_json
 
 FORMAT_VERSION = 1  # a new number whenever a program that reads the old one would go wrong
-
-
 MANIFEST = "index.json"
-
-
 SEGMENT = re.compile(r"segment-\d{8}", re.ASCII)
-
-
 COPIES = "quantised.json"  # describes the 8-bit copies of the features, where there are any
-
-
 MOST_SEGMENTS = 10**8 - 1
 
 
@@ -107,20 +99,10 @@ def _require(fine: Any, what: str) -> None:
 
 
 FEATURES = "features.f32"  # little-endian float32, row by row, nothing else
-
-
 NORMS = "norms.f32"
-
-
 ENTRIES = "entries.jsonl"
-
-
 THUMBNAILS = "thumbnails.bin"  # JPEGs one after the other; ENTRIES says where each ends
-
-
 FLOAT = np.dtype("<f4")
-
-
 MAX_LINE = 1_000_000  # of ENTRIES
 
 

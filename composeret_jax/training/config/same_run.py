@@ -40,8 +40,6 @@ FREE_FIELDS = (
 
 
 OF_LSTM = ("model.text_encoder.words", "model.text_encoder.embedding_dim", "model.text_encoder.feature_dim")
-
-
 ROWS = ("data.triplets", "data.captions")  # free as well where a checkpoint says what they held
 
 
@@ -67,8 +65,6 @@ def check_same_run(
 
 # What an evaluation takes of its own configuration; all else is as it was trained.
 OF_THE_DATASET = ("data", "eval", "protocol", "text_query", "text_template", "text_variants", "best_metric")
-
-
 OF_THE_MODEL = ("image_size", "resize", "interpolation")  # fields of data that say what the model sees
 
 
@@ -125,8 +121,6 @@ def config_to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 MADE_WITH = "made_with"  # in config.json beside the fields: the commit and the packages
-
-
 LATER_FIELDS: dict[str, Any] = {
   "parallel_state": "replicated",
   "adam_b2": 0.999,
@@ -144,8 +138,6 @@ LATER_FIELDS: dict[str, Any] = {
 
 
 LATER_TEXT_FIELDS: dict[str, Any] = {"words": "ascii", "unseen_id": -1, "plain_signs": False}
-
-
 LATER_DATA_FIELDS: dict[str, Any] = {
   "allow_other_content": False,
   "compilation_cache": "",

@@ -21,8 +21,6 @@ PERIODS = (
 
 
 LOSS_WEIGHTS = ("main", "image_reconstruction", "text_reconstruction", "rotational_symmetry")
-
-
 WEIGHT = "model.loss_weights."
 
 

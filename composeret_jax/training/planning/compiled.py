@@ -14,8 +14,6 @@ from composeret_jax.training.planning.report import Report
 
 # With its usual effort the TPU compiler does not end with a ResNet; with the least it ends in a minute.
 TPU_OPTIONS: dict[str, Any] = {"exec_time_optimization_effort": -1.0}
-
-
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 

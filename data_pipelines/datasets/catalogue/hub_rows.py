@@ -11,14 +11,8 @@ from data_pipelines.input_error import InputError
 from data_pipelines.paths import local_path
 
 PREFIX = "hf:"
-
-
 FIELDS = "config.data.triplets or captions"  # that name a source
-
-
 SAVED = ("dataset_dict.json", "dataset_info.json")  # one of them is in a folder of `save_to_disk`
-
-
 TEST_SPLITS = ("test", "validation", "val")  # the first that is there is the test split
 
 

@@ -38,8 +38,6 @@ BATCH = 4_096  # rows of Parquet that are Python's at a time
 
 # MegaPairs' names of columns, and ours.
 MEGAPAIRS = {"q_img": "reference", "q_text": "text", "t_img": "target", "hns": "negatives"}
-
-
 OTHER_SEPARATORS = ";\t|"  # of spreadsheets
 
 

@@ -15,20 +15,10 @@ from data_pipelines.input_error import InputError
 from data_pipelines.texts.words import unicode_words
 
 SPLITS = ("train", "test")
-
-
 OPTIONAL = ("split", "category")
-
-
 TRIPLETS = Columns(("reference", "text", "target"), OPTIONAL, lists=("text",))
-
-
 WITH_NEGATIVES = Columns(("reference", "text", "target", "negatives"), OPTIONAL, lists=("text", "negatives"))
-
-
 BETWEEN_NAMES = "|"  # where negatives are one text
-
-
 CAPTIONS = Columns(("image", "caption"), OPTIONAL)
 
 

@@ -11,8 +11,6 @@ from data_pipelines.files import open_whole
 from data_pipelines.locks import one_at_a_time
 
 FEWEST = 2**14  # rows; fewer are read in a second
-
-
 BLOCK = 2**13  # rows that are Arrow's and Python's at a time
 
 

@@ -17,8 +17,6 @@ LIST, IMAGES, MASKED = "coco_eval.csv", "val2017", "val2017_masked"
 
 
 FOLDER = "coco"  # of Pic2Word's layout
-
-
 COLUMNS = ("id", "query_regions", "query_class", "classes")
 
 

@@ -17,14 +17,8 @@ from data_pipelines.protocol import Protocol
 from data_pipelines.untrusted_json import is_count
 
 TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
-
-
 COCO = "val2017"
-
-
 MAX_DIGITS = 12  # of LARGEST_ID
-
-
 VISUAL_GENOME = ("VG_100K", "VG_100K_2", "VG_All")  # the published layout, or all images in one folder
 
 

@@ -12,8 +12,6 @@ from data_pipelines.input_error import InputError
 from data_pipelines.protocol import gallery_without_references, Protocol, REFERENCE
 
 DOMAINS = ("cartoon", "origami", "toy", "sculpture")  # as the lists number them; photographs have a later number
-
-
 NUM_CLASSES = 1000  # a target's number is NUM_CLASSES * its domain's + its class's
 
 
@@ -21,8 +19,6 @@ QUERIES, TARGETS = "imgnet_real_query.txt", "imgnet_targets.txt"
 
 
 PREFIX = "imgnet/"  # before every path in the lists
-
-
 RECALL_AT = (1, 5, 10, 50, 100, 200)
 
 

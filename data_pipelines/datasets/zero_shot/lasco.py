@@ -11,11 +11,7 @@ from data_pipelines.datasets.tables.rows import Image, Query
 from data_pipelines.input_error import InputError
 
 TRIPLETS = {"train": "lasco_train.json", "test": "lasco_val.json"}
-
-
 CORPUS = "lasco_val_corpus.json"
-
-
 FOLDERS = ("train2014", "val2014")
 
 
