@@ -51,7 +51,7 @@ IMAGE = flags.DEFINE_string("image", None, "The reference: an id of the index, o
 TEXT = flags.DEFINE_multi_string("text", [], "The change to the reference; may be repeated, one turn after the other.")
 K = flags.DEFINE_integer("k", 10, "Number of images to find.", lower_bound=1)
 JSON = flags.DEFINE_bool("json", False, "Prints JSON.")
-PICTURE = flags.DEFINE_string("picture", "results.png", "Picture of the results.")
+PICTURE = flags.DEFINE_string("picture", "results.png", "Picture of the results, the first 100.")
 PLOT = flags.DEFINE_string("plot", None, "PNG file for the loss and the recall of each run; needs the extra plot.")
 TOPOLOGY = flags.DEFINE_string("topology", None, "TPU slice to compile for, as v5e:16x16; by default the devices here.")
 REPORT = flags.DEFINE_string("report", None, "JSON file for what the compiled step needs.")

@@ -20,6 +20,7 @@ TILE = 144
 GAP = 14
 CAPTION_HEIGHT = 40
 COLUMNS = 5
+MAX_DRAWN = 100  # a tile of each takes 0.1 MB
 LINE = 20
 INK = (40, 40, 40)
 PAPER = (255, 255, 255)
@@ -53,7 +54,7 @@ def _tile(image: Image.Image) -> Image.Image:
 def search(
   searcher: Searcher, reference: str, texts: Sequence[str], *, k: int, as_json: bool, picture: pathlib.Path
 ) -> None:
-  """Prints the `k` best images for a reference, an id or a file, and texts, and writes the picture."""
+  """Prints the `k` best images for a reference, an id or a file, and texts, and draws the first MAX_DRAWN."""
   check_picture(picture)
   reference = id_or_file(reference, is_id=reference in searcher.index)
   results = searcher.search(reference, texts, k)
@@ -73,7 +74,7 @@ def search(
       image = Image.open(reference)
       image.load()
   picture.parent.mkdir(parents=True, exist_ok=True)
-  results_sheet(image, texts, results).save(picture)
+  results_sheet(image, texts, results[:MAX_DRAWN]).save(picture)
   if not as_json:
     print(f"Picture: {picture}")
 

@@ -11,6 +11,7 @@ from PIL import Image
 import pytest
 
 import composeret_jax
+from composeret_jax.serving import search_command
 from composeret_jax.serving.index import create_index
 from composeret_jax.serving.index.build import build
 from composeret_jax.serving.index.sources import folder_images
@@ -169,6 +170,16 @@ def test_the_command_prints_a_table_or_json_and_draws(searcher, tmp_path, capsys
   printed = json.loads(capsys.readouterr().out)
   assert [row["rank"] for row in printed] == [1, 2, 3, 4, 5, 6, 7]
   assert printed[0].keys() == {"rank", "id", "score", "caption", "path"}
+
+
+def test_a_picture_shows_the_first_results_of_many(searcher, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(search_command, "MAX_DRAWN", 5)
+  heights = []
+  for k in (5, 20):
+    search_command.search(searcher, "004.png", ["red"], k=k, as_json=True, picture=tmp_path / "picture.png")
+    assert len(json.loads(capsys.readouterr().out)) == k
+    heights.append(Image.open(tmp_path / "picture.png").height)
+  assert heights[0] == heights[1]
 
 
 def test_the_command_names_words_that_the_model_does_not_know(searcher, tmp_path, capsys):
