@@ -19,8 +19,6 @@ from data_pipelines.tables import encoded_at, EncodedRows
 
 IMAGES_AT_ONCE = 256  # photographs of 200 kB: 50 MB
 MAX_DIGESTS = 256  # of a table's split: a checkpoint holds a few kilobytes of them
-
-
 IMAGES, QUERIES = "images", "queries"
 
 
